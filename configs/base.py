@@ -1,0 +1,149 @@
+"""The settings of every run, with their defaults; the other configs change this one.
+
+Every value can be overridden on the command line: `--config.loss.target_psnr=36`.
+All weights are our choice: the paper's text gives none.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the base configuration: a small integer generator for 64-pixel images."""
+    config = ConfigDict()
+    config.name = "base"
+    config.seed = 0
+    # 'pmap' or 'shard_map': how the step is mapped over devices (equal results).
+    config.parallel = "pmap"
+    # Call jax.distributed.initialize() first: one process a host.
+    config.multi_host = False
+
+    config.data = ConfigDict()
+    # photographs | celeba_100 | caltech101 | mini_imagenet | image_folder
+    config.data.dataset = "photographs"
+    # Folder with the data set's official files; '' lets TFDS download where it can.
+    config.data.source = ""
+    # Where prepared data are kept; '' is $RAEG_DATA or ~/.cache/raeg_jax.
+    config.data.cache_dir = ""
+    # celeba_100: a file listing 'file identity class' rows; '' chooses the 100 largest identities.
+    config.data.list_file = ""
+    # Share of each class kept for testing, where a data set has no split of its own.
+    config.data.test_fraction = 0.2
+    config.data.image_size = 64
+    # Keep decoded, resized images in memory where they take less than this many MiB.
+    config.data.memory_mib = 2048
+    # Grain worker processes for decoding when the images don't fit in memory.
+    config.data.workers = 0
+
+    config.generator = ConfigDict()
+    # additive | affine | irn | gin | glow | integer
+    config.generator.coupling = "integer"
+    # dense | residual | plain
+    config.generator.conditioner = "residual"
+    # none | permutation | conv1x1
+    config.generator.mixing = "permutation"
+    # haar | unshuffle; with integer couplings haar is its integer lifting.
+    config.generator.downsampling = "haar"
+    # One entry a level, finest first.
+    config.generator.blocks = (1, 1, 2)
+    config.generator.widths = (32, 48, 64)
+    # Layers of each conditioner.
+    config.generator.depth = 2
+    # Bound on |log scale| of the multiplicative couplings.
+    config.generator.clamp = 1.0
+
+    config.classifiers = ConfigDict()
+    config.classifiers.targets = ("resnet_small", "vgg_small")
+    config.classifiers.held_out = ("densenet_small",)
+    config.classifiers.batch_size = 64
+    config.classifiers.steps = 2000
+    config.classifiers.learning_rate = 1e-3
+    config.classifiers.weight_decay = 1e-4
+    config.classifiers.warmup_steps = 100
+    config.classifiers.label_smoothing = 0.1
+
+    # Augmentation of the classifiers' and (flip only, if on) the generator's training images.
+    config.augment = ConfigDict()
+    config.augment.flip = True
+    # Reflect-pad by so many pixels, then crop back at random (classifiers only).
+    config.augment.crop_padding = 4
+
+    config.attack_layer = ConfigDict()
+    # Relative probability of each distortion; one is drawn each step.
+    config.attack_layer.probability = ConfigDict(
+        {
+            "identity": 1.0,
+            "jpeg": 0.0,
+            "gaussian_blur": 0.0,
+            "median_blur": 0.0,
+            "rescale": 0.0,
+            "gaussian_noise": 0.0,
+            "bit_depth": 0.0,
+            "crop_resize": 0.0,
+        }
+    )
+    config.attack_layer.jpeg_quality = (50, 95)
+    config.attack_layer.blur_sigma = (0.5, 1.5)
+    config.attack_layer.median_size = 3
+    config.attack_layer.rescale_factor = (0.5, 1.0)
+    # Standard deviation in pixel units.
+    config.attack_layer.noise_std = (1.0, 8.0)
+    config.attack_layer.bits = (4, 6)
+    # Share of each side kept.
+    config.attack_layer.crop_share = (0.75, 1.0)
+
+    config.loss = ConfigDict()
+    # untargeted | targeted (toward a fixed permutation of the classes)
+    config.loss.adversary = "untargeted"
+    # The margin at which the adversary is content, in logits.
+    config.loss.kappa = 4.0
+    # The fidelity gate: no cost at or above this PSNR.
+    config.loss.target_psnr = 35.0
+    config.loss.weight = ConfigDict()
+    config.loss.weight.adversary = 1.0
+    # The adversary again, on attack_layer(Q(y)).
+    config.loss.weight.robust = 0.0
+    config.loss.weight.fidelity = 10.0
+    config.loss.weight.ssim = 0.0
+    config.loss.weight.gan = 0.0
+    config.loss.weight.recovery = 0.0
+    # Recovery after the attack layer, toward the equally attacked original.
+    config.loss.weight.robust_recovery = 0.0
+    # Values of y outside 0..255, before clipping.
+    config.loss.weight.range = 1.0
+
+    config.discriminator = ConfigDict()
+    config.discriminator.width = 32
+    config.discriminator.layers = 2
+    # spectral | group
+    config.discriminator.norm = "spectral"
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.discriminator_learning_rate = 1e-4
+    config.optimizer.warmup_steps = 100
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.clip_norm = 1.0
+    config.optimizer.ema_decay = 0.99
+
+    config.train = ConfigDict()
+    config.train.batch_size = 32
+    config.train.steps = 1500
+    config.train.log_every = 20
+    config.train.eval_every = 500
+    # Images used by the evaluation inside the training loop.
+    config.train.eval_images = 64
+    config.train.checkpoint_every = 500
+    config.train.keep_last = 2
+    # Metric of the in-loop evaluation by which the best checkpoint is kept, and its direction.
+    config.train.best_metric = "protected_accuracy"
+    config.train.best_mode = "min"
+    # TensorBoard image grids; scalars are always written.
+    config.train.image_grids = True
+
+    config.eval = ConfigDict()
+    config.eval.batch_size = 64
+    # At most so many images of each split; 0 is all of them.
+    config.eval.max_images = 0
+    config.eval.pgd_steps = 20
+    return config

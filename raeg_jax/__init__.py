@@ -1,0 +1,1 @@
+"""Reversible adversarial example generation (RAEG) for image data sets, in JAX and Flax."""

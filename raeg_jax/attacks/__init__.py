@@ -1,0 +1,1 @@
+"""The differentiable attack layer and the gradient attacks used as controls."""

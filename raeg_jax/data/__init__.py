@@ -1,0 +1,1 @@
+"""Builders of the data sets and the input pipeline."""

@@ -1,0 +1,1 @@
+"""Measuring protection and recovery on files read back."""

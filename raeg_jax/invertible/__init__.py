@@ -1,0 +1,1 @@
+"""Invertible layers and the generator made of them."""

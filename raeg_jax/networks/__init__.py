@@ -1,0 +1,1 @@
+"""Classifiers to attack and the discriminator."""

@@ -1,0 +1,1 @@
+"""Fitting classifiers and generator: state, step, parallelism, checkpoints, logs, loop."""

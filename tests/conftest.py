@@ -1,0 +1,21 @@
+"""Fixtures shared by all tests."""
+
+import os
+import pathlib
+
+# Before JAX starts: multi-device code is tested on eight virtual CPU devices.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> pathlib.Path:
+    """Folder with real images of the three benchmarks; tests that need it skip without it."""
+    folder = pathlib.Path(__file__).parents[1] / ".." / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no shared images at ../shared/data")
+    return folder.resolve()
