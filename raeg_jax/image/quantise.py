@@ -1,0 +1,36 @@
+"""Rounding to the 8-bit grid, with gradients that pass straight through.
+
+A protected image is a file of 8-bit samples. Training sees the same rounding and clipping as the
+file does; the gradient pretends that they were not there (straight-through estimator, Bengio et
+al., arXiv 1308.3432).
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def round_ste(x: jax.Array) -> jax.Array:
+    """Rounds to the nearest integer, ties to even; the gradient is that of the identity."""
+    return x + jax.lax.stop_gradient(jnp.round(x) - x)
+
+
+def clip_ste(x: jax.Array, low: float = 0.0, high: float = 255.0) -> jax.Array:
+    """Clips to [low, high]; the gradient is that of the identity, outside the range too."""
+    return x + jax.lax.stop_gradient(jnp.clip(x, low, high) - x)
+
+
+def quantise(x: jax.Array) -> jax.Array:
+    """Q of the training objective: the values that an 8-bit file keeps, as float32.
+
+    Args:
+      x: float32, any shape, in pixel units.
+
+    Returns:
+      Integers in 0..255 as float32, same shape; the gradient passes straight through.
+    """
+    return x + jax.lax.stop_gradient(jnp.clip(jnp.round(x), 0.0, 255.0) - x)
+
+
+def to_uint8(x: jax.Array) -> jax.Array:
+    """Rounds, clips to 0..255 and casts: pixel units to the samples of a file."""
+    return jnp.clip(jnp.round(x), 0.0, 255.0).astype(jnp.uint8)

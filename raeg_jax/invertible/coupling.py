@@ -1,0 +1,180 @@
+"""Coupling layers: one half of the channels is changed by a function of the other, then swapped.
+
+    x = (a, b)    c = f(a; b)      b = g^-1(d; c)
+                  d = g(b; c)      a = f^-1(c; b)       y = (c, d)
+
+f and g are *updates*: elementwise invertible maps whose parameters a conditioner computes from
+the other half. A variant is a pair of updates, so the registry `COUPLINGS` is a table.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from raeg_jax.image.quantise import round_ste
+
+# Conditioners see and return numbers of the order of one; pixels span 0..255.
+_PIXELS_IN = 64.0
+_PIXELS_OUT = 8.0
+
+Conditioner = Callable[[int], nn.Module]  # number of output channels -> network
+
+
+class Update(nn.Module):
+    """An elementwise invertible map of h, given the other half `by`.
+
+    Attributes:
+      conditioner: makes the network(s) that compute shift and scale.
+      clamp: bound on |log scale|.
+      gain: size of the coefficients at this level, relative to pixels.
+
+    `mask` is 1 where a coefficient exists and 0 where it must stay as it is; `forward` also
+    returns log |det dh'/dh| per image, float32 [B].
+    """
+
+    conditioner: Conditioner
+    clamp: float = 1.0
+    gain: float = 1.0
+
+    def _see(self, by: jax.Array) -> jax.Array:
+        return by / (_PIXELS_IN * self.gain)
+
+    def _shift(self, raw: jax.Array, mask: jax.Array | float) -> jax.Array:
+        return raw * (_PIXELS_OUT * self.gain) * mask
+
+    def _log_scale(self, raw: jax.Array, mask: jax.Array | float) -> jax.Array:
+        return self.clamp * jnp.tanh(raw / self.clamp) * mask
+
+
+class Shift(Update):
+    """h' = h + t(by); volume-preserving (NICE, arXiv 1410.8516)."""
+
+    def setup(self):
+        self.shift = _Sized(self.conditioner)
+
+    def _t(self, like, by, mask):
+        return self._shift(self.shift(self._see(by), like.shape[-1]), mask)
+
+    def forward(self, h, by, mask=1.0):
+        return h + self._t(h, by, mask), jnp.zeros(h.shape[0])
+
+    def inverse(self, h, by, mask=1.0):
+        return h - self._t(h, by, mask)
+
+
+class RoundedShift(Shift):
+    """h' = h + round(t(by)): maps integers to integers, bit for bit undone (arXiv 1905.07376)."""
+
+    def _t(self, like, by, mask):
+        return round_ste(super()._t(like, by, mask))
+
+
+class ScaleShift(Update):
+    """h' = h exp(s(by)) + t(by), with networks of their own for s and t, |s| <= clamp."""
+
+    def setup(self):
+        self.scale = _Sized(self.conditioner)
+        self.shift = _Sized(self.conditioner)
+
+    def _st(self, like, by, mask):
+        channels = like.shape[-1]
+        s = self._log_scale(self.scale(self._see(by), channels), mask)
+        return s, self._shift(self.shift(self._see(by), channels), mask)
+
+    def forward(self, h, by, mask=1.0):
+        s, t = self._st(h, by, mask)
+        return h * jnp.exp(s) + t, s.sum((1, 2, 3))
+
+    def inverse(self, h, by, mask=1.0):
+        s, t = self._st(h, by, mask)
+        return (h - t) * jnp.exp(-s)
+
+
+class JointScaleShift(ScaleShift):
+    """h' = h exp(s) + t, with (s, t) from one network (Glow, arXiv 1807.03039)."""
+
+    def setup(self):
+        self.scale_and_shift = _Sized(self.conditioner)
+
+    def _st(self, like, by, mask):
+        raw = self.scale_and_shift(self._see(by), 2 * like.shape[-1])
+        s, t = jnp.split(raw, 2, axis=-1)
+        return self._log_scale(s, mask), self._shift(t, mask)
+
+
+class VolumePreserving(JointScaleShift):
+    """As `JointScaleShift`, with the log scales of each image adding up to 0 (GIN, 2001.04872)."""
+
+    def _st(self, like, by, mask):
+        s, t = super()._st(like, by, mask)
+        ones = jnp.broadcast_to(mask, s.shape)
+        mean = s.sum((1, 2, 3), keepdims=True) / ones.sum((1, 2, 3), keepdims=True).clip(1)
+        return (s - mean) * ones, t
+
+
+class _Sized(nn.Module):
+    """A conditioner that learns its number of output channels when first called."""
+
+    conditioner: Conditioner
+
+    @nn.compact
+    def __call__(self, x: jax.Array, features: int) -> jax.Array:
+        return self.conditioner(features)(x)
+
+
+class Variant(NamedTuple):
+    """How a coupling changes its two halves, and whether integers stay integers."""
+
+    first: type[Update]
+    second: type[Update]
+    exact: bool = False
+
+
+COUPLINGS: dict[str, Variant] = {
+    "additive": Variant(Shift, Shift),
+    "affine": Variant(ScaleShift, ScaleShift),
+    "irn": Variant(Shift, ScaleShift),  # arXiv 2005.05650
+    "gin": Variant(VolumePreserving, VolumePreserving),
+    "glow": Variant(JointScaleShift, JointScaleShift),
+    "integer": Variant(RoundedShift, RoundedShift, exact=True),
+}
+
+
+class Coupling(nn.Module):
+    """Two-sided coupling of the variant `name` on [B, h, w, C], C even.
+
+    Attributes:
+      variant: key of `COUPLINGS`.
+      conditioner, clamp, gain: see `Update`.
+    """
+
+    variant: str
+    conditioner: Conditioner
+    clamp: float = 1.0
+    gain: float = 1.0
+
+    def setup(self):
+        first, second, _ = COUPLINGS[self.variant]
+        self.first = first(self.conditioner, self.clamp, self.gain)
+        self.second = second(self.conditioner, self.clamp, self.gain)
+
+    def forward(self, x: jax.Array, mask: jax.Array | None = None):
+        """(a, b) -> (c, d) and the log-determinant per image, float32 [B]."""
+        (a, b), (mask_a, mask_b) = _halves(x), _halves(mask)
+        c, log_det_a = self.first.forward(a, b, mask_a)
+        d, log_det_b = self.second.forward(b, c, mask_b)
+        return jnp.concatenate([c, d], axis=-1), log_det_a + log_det_b
+
+    def inverse(self, y: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """(c, d) -> (a, b)."""
+        (c, d), (mask_a, mask_b) = _halves(y), _halves(mask)
+        b = self.second.inverse(d, c, mask_b)
+        a = self.first.inverse(c, b, mask_a)
+        return jnp.concatenate([a, b], axis=-1)
+
+
+def _halves(x):
+    return (1.0, 1.0) if x is None else jnp.split(x, 2, axis=-1)

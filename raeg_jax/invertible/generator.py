@@ -1,0 +1,197 @@
+"""The generator: a U-shaped invertible network of coupling blocks on a wavelet pyramid."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from raeg_jax.errors import UserError
+from raeg_jax.image import wavelet
+from raeg_jax.invertible.conditioner import CONDITIONERS
+from raeg_jax.invertible.coupling import COUPLINGS, Coupling
+from raeg_jax.invertible.mixing import MIXINGS, mixed_mask
+
+# Name -> (transform of float couplings, transform of integer couplings).
+DOWNSAMPLINGS = {
+    "haar": (wavelet.HAAR, wavelet.HAAR_INTEGER),
+    "unshuffle": (wavelet.UNSHUFFLE, wavelet.UNSHUFFLE),
+}
+
+
+class Block(nn.Module):
+    """One coupling in the basis of one mixing: M^-1 K M."""
+
+    mixing: nn.Module
+    coupling: nn.Module
+
+    def forward(self, x: jax.Array, mask: jax.Array | None = None):
+        """[B, h, w, C] -> the same shape, and the log-determinant [B] (that of K: M cancels)."""
+        y, log_det = self.coupling.forward(
+            self.mixing.forward(x, mask), mixed_mask(self.mixing, mask)
+        )
+        return self.mixing.inverse(y, mask), log_det
+
+    def inverse(self, y: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """The reverse of `forward`."""
+        x = self.coupling.inverse(self.mixing.forward(y, mask), mixed_mask(self.mixing, mask))
+        return self.mixing.inverse(x, mask)
+
+
+class Level(nn.Module):
+    """One floor of the U: analyse, blocks, what lies below on the low band, blocks, synthesise.
+
+    Attributes:
+      downsampling: the transform between this floor and the one above it.
+      down, up: blocks on the way down and up; the deepest level has no `up`.
+      below: the next coarser level, or None.
+    """
+
+    downsampling: wavelet.Downsampling
+    down: tuple[nn.Module, ...]
+    up: tuple[nn.Module, ...]
+    below: nn.Module | None
+
+    def forward(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """float32 [B, H, W, C] -> the same shape, and the log-determinant [B]."""
+        mask = wavelet.validity(*x.shape[1:])
+        z, log_det = self.downsampling.forward(x), jnp.zeros(x.shape[0])
+        for block in self.down:
+            z, change = block.forward(z, mask)
+            log_det += change
+        if self.below is not None:
+            low, details = jnp.split(z, [x.shape[-1]], axis=-1)
+            low, change = self.below.forward(low)
+            z, log_det = jnp.concatenate([low, details], axis=-1), log_det + change
+        for block in self.up:
+            z, change = block.forward(z, mask)
+            log_det += change
+        return self.downsampling.inverse(z, *x.shape[1:3]), log_det
+
+    def inverse(self, y: jax.Array) -> jax.Array:
+        """The reverse of `forward`, step by step."""
+        mask = wavelet.validity(*y.shape[1:])
+        z = self.downsampling.forward(y)
+        for block in reversed(self.up):
+            z = block.inverse(z, mask)
+        if self.below is not None:
+            low, details = jnp.split(z, [y.shape[-1]], axis=-1)
+            z = jnp.concatenate([self.below.inverse(low), details], axis=-1)
+        for block in reversed(self.down):
+            z = block.inverse(z, mask)
+        return self.downsampling.inverse(z, *y.shape[1:3])
+
+
+class Generator(nn.Module):
+    """The U-shaped invertible network: `forward` protects, `inverse` recovers.
+
+    Any H and W from one pixel up; sides that are no multiple of 2^levels need no padding (see
+    `raeg_jax.image.wavelet`). A fresh generator is the identity.
+
+    Attributes:
+      coupling, conditioner, mixing, downsampling: names in the registries.
+      blocks, widths: blocks (each way) and conditioner width of each level, finest first.
+      depth: layers of each conditioner.
+      clamp: bound on |log scale| of multiplicative couplings.
+    """
+
+    coupling: str = "integer"
+    conditioner: str = "residual"
+    mixing: str = "permutation"
+    downsampling: str = "haar"
+    blocks: tuple[int, ...] = (1, 1, 2)
+    widths: tuple[int, ...] = (32, 48, 64)
+    depth: int = 2
+    clamp: float = 1.0
+
+    @property
+    def exact(self) -> bool:
+        """Whether integers map to integers, so that `inverse` returns them bit for bit."""
+        return COUPLINGS[self.coupling].exact and self.mixing != "conv1x1"
+
+    def setup(self):
+        transform = DOWNSAMPLINGS[self.downsampling][COUPLINGS[self.coupling].exact]
+        channels, below = 12, None
+        for depth in reversed(range(len(self.blocks))):
+            ways = []
+            for way in range(1 if below is None else 2):
+                ways.append(
+                    tuple(
+                        Block(
+                            MIXINGS[self.mixing](channels, index=1000 * depth + 2 * i + way),
+                            Coupling(
+                                self.coupling,
+                                functools.partial(
+                                    CONDITIONERS[self.conditioner],
+                                    width=self.widths[depth],
+                                    depth=self.depth,
+                                ),
+                                self.clamp,
+                                transform.gain ** (depth + 1),
+                            ),
+                        )
+                        for i in range(self.blocks[depth])
+                    )
+                )
+            down, up = (*ways, ())[:2]
+            below = Level(transform, down, up, below)
+        self.pyramid = below
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Alias of `forward`, for `init`."""
+        return self.forward(x)
+
+    def forward(self, x: jax.Array) -> jax.Array:
+        """Protects: float32 [B, H, W, 3] in pixel units -> the same shape, not yet clipped."""
+        return self.forward_and_log_det(x)[0]
+
+    def forward_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """As `forward`, and log |det dy/dx| per image, float32 [B] (rounding not counted)."""
+        _check(x)
+        return self.pyramid.forward(x)
+
+    def inverse(self, y: jax.Array) -> jax.Array:
+        """Recovers: the reverse of `forward`."""
+        _check(y)
+        return self.pyramid.inverse(y)
+
+
+def _check(x):
+    if x.ndim != 4 or x.shape[-1] != 3 or min(x.shape) < 1:
+        raise ValueError(f"images must have shape [B, H, W, 3], got {list(x.shape)}")
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"images must be float32 in pixel units (cast uint8 first), got {x.dtype}")
+
+
+def generator_from_config(settings: ConfigDict) -> Generator:
+    """Builds the generator that `config.generator` describes.
+
+    Raises:
+      UserError: for an unknown variant, or sizes that do not go together.
+    """
+    for field, registry in (
+        ("coupling", COUPLINGS),
+        ("conditioner", CONDITIONERS),
+        ("mixing", MIXINGS),
+        ("downsampling", DOWNSAMPLINGS),
+    ):
+        if settings[field] not in registry:
+            raise UserError(
+                f"generator.{field} is {settings[field]!r}; choose one of {', '.join(registry)}"
+            )
+    if len(settings.blocks) != len(settings.widths) or not settings.blocks:
+        raise UserError(
+            f"generator.blocks {tuple(settings.blocks)} and generator.widths "
+            f"{tuple(settings.widths)} need one entry a level each"
+        )
+    if COUPLINGS[settings.coupling].exact and settings.mixing == "conv1x1":
+        raise UserError(
+            f"generator.mixing 'conv1x1' makes fractions of integers: with coupling "
+            f"{settings.coupling!r} choose 'permutation' or 'none'"
+        )
+    return Generator(**{field: _plain(settings[field]) for field in settings})
+
+
+def _plain(value):
+    return tuple(value) if isinstance(value, list | tuple) else value
