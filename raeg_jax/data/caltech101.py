@@ -1,0 +1,149 @@
+"""Caltech-101: 101 object classes, 30 training images each."""
+
+import os
+import pathlib
+import shutil
+import socket
+import tarfile
+import tempfile
+import urllib.parse
+import urllib.request
+import zipfile
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import checksums, util
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+
+from raeg_jax.data.builder import ListingBuilder
+from raeg_jax.data.image_folder import class_images, make_listing
+from raeg_jax.data.listing import Listing, folders_in, source_folder
+from raeg_jax.data.lock import locked
+from raeg_jax.errors import UserError
+
+TREE = "101_ObjectCategories"
+BACKGROUND = "background_google"
+URL = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip?download=1"
+# As registered by TFDS's own builder.
+CHECKSUM = "331234750fc7f77520e50d9565e8b6907b03565e30320da1401130db08c61f91"
+SIZE = 137414764
+LAYOUT = (
+    f"Expected: FOLDER/{TREE}/<class>/image_NNNN.jpg. Get caltech-101.zip from "
+    f"https://doi.org/10.22002/D1.20086 and unpack it and the {TREE}.tar.gz in it; "
+    "without config.data.source it is downloaded."
+)
+TRAIN_PER_CLASS = 30
+
+
+class Caltech101(ListingBuilder, skip_registration=True):
+    """Caltech-101 without its background class (Fei-Fei et al., 2004).
+
+    The split follows TFDS's own builder: 30 images of each class, drawn by NumPy's legacy generator
+    with seed 1234, train; the others test. TFDS draws in the order in which the file system lists
+    the folders, which differs between machines; here classes and files are drawn in
+    sorted order, the background class left out.
+    """
+
+    @classmethod
+    def list_source(cls, settings, cache_dir) -> Listing:
+        """Lists `<source>/101_ObjectCategories`, downloading it where `source` is ''."""
+        source = settings.source or download(pathlib.Path(cache_dir) / "downloads")
+        tree = _tree(source_folder("caltech101", str(source), LAYOUT))
+        names = sorted(folders_in(tree), key=str.lower)
+        background = [name for name in names if name.lower() == BACKGROUND]
+        found = class_images(tree, [name for name in names if name not in background])
+        return make_listing(
+            "caltech101",
+            found,
+            draw_tfds_split(found),
+            # Names and order as in TFDS.
+            titles={name: name.lower() for name in found},
+            notes=tuple(f"caltech101: the class {name} is left out" for name in background),
+        )
+
+
+def draw_tfds_split(found: dict[str, tuple[list, list]]) -> set[str]:
+    """Draws 30 training images a class and returns the names of the others.
+
+    Args:
+      found: class -> (images as (name, path), names of other files); the order of the classes is
+        the order of the draw.
+
+    Raises:
+      UserError: a class has fewer than 30 images.
+    """
+    generator = np.random.RandomState(1234)
+    testing = set()
+    for class_name, (images, _) in found.items():
+        names = [name for name, _ in images]
+        if len(names) < TRAIN_PER_CLASS:
+            raise UserError(
+                f"caltech101: class {class_name} has {len(names)} images, the split takes "
+                f"{TRAIN_PER_CLASS} for training; use --config.data.dataset=image_folder for a part"
+            )
+        training = generator.choice(names, TRAIN_PER_CLASS, replace=False)
+        testing |= set(names) - set(training.tolist())
+    return testing
+
+
+def download(folder: pathlib.Path) -> pathlib.Path:
+    """Downloads and unpacks the official archive with TFDS's download manager.
+
+    Args:
+      folder: kept for later runs; a complete tree in it is used again.
+
+    Returns:
+      The folder that holds `101_ObjectCategories`.
+
+    Raises:
+      UserError: no network, or the archive isn't what TFDS knows.
+    """
+    unpacked = folder / "caltech101"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "caltech101.lock"):
+        if not unpacked.is_dir():
+            _unpack(_fetch(folder), unpacked)
+    return unpacked
+
+
+def _fetch(folder: pathlib.Path) -> pathlib.Path:
+    host = urllib.parse.urlsplit(URL)
+    try:
+        if not urllib.request.getproxies():
+            # The download manager retries for minutes before it gives up.
+            port = host.port or (443 if host.scheme == "https" else 80)
+            socket.create_connection((host.hostname, port), timeout=10).close()
+        infos = {URL: checksums.UrlInfo(SIZE, CHECKSUM, "caltech-101.zip")}
+        manager = tfds.download.DownloadManager(download_dir=folder, url_infos=infos)
+        return pathlib.Path(manager.download(URL))
+    except (OSError, util.DownloadError, NonMatchingChecksumError) as error:
+        raise UserError(
+            f"caltech101: config.data.source is '' and {URL} can't be downloaded "
+            f"({error}). Set --config.data.source=FOLDER. {LAYOUT}"
+        ) from error
+
+
+def _unpack(archive: pathlib.Path, target: pathlib.Path) -> None:
+    """Unpacks the tree; `target` appears only when it is complete.
+
+    (TFDS's own extraction needs TensorFlow.)
+    """
+    unfinished = pathlib.Path(tempfile.mkdtemp(prefix=".caltech101-", dir=target.parent))
+    try:
+        with (
+            zipfile.ZipFile(archive) as outer,
+            outer.open(f"caltech-101/{TREE}.tar.gz") as inner,
+            tarfile.open(fileobj=inner, mode="r|gz") as tar,
+        ):
+            tar.extractall(unfinished, filter="data")
+        os.replace(unfinished, target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _tree(source: pathlib.Path) -> pathlib.Path:
+    """Finds the folder of class folders."""
+    for candidate in (source / TREE, source / "caltech-101" / TREE, source):
+        if candidate.name == TREE and folders_in(candidate):
+            return candidate
+    raise UserError(f"caltech101: no class folders in {source / TREE}. {LAYOUT}")

@@ -1,0 +1,156 @@
+"""What a data set consists of: its images on disk, their classes and their split."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+
+from raeg_jax.errors import UserError
+
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".webp", ".avif", ".ppm", ".pgm", ".tga"),
+)
+# Raised when prepared data of an older layout may no longer be reused.
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One image.
+
+    Attributes:
+      file_name: its name, unique in the data set, '/' between folders.
+      path: the file that holds it.
+      size: the file's size in bytes.
+      label: the index of its class.
+      train: whether it belongs to the training split.
+      box: where the image is a crop, its (left, top, right, bottom) in pixels of the file.
+    """
+
+    file_name: str
+    path: pathlib.Path
+    size: int
+    label: int
+    train: bool
+    box: tuple[int, int, int, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """All images of a data set as found at the source, before any is read.
+
+    Attributes:
+      dataset: the registered name.
+      class_names: one a label.
+      entries: the images; their order is the order in the prepared data.
+      left_out: files that aren't images by their name, each with a reason.
+      notes: sentences the user should read once.
+      extra_files: name -> text of files written beside the prepared data.
+    """
+
+    dataset: str
+    class_names: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    extra_files: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        if len(self.class_names) < 2:
+            raise UserError(
+                f"{self.dataset}: found {len(self.class_names)} classes "
+                f"({', '.join(self.class_names)}), a classifier needs at least 2"
+            )
+        for train, split in ((True, "training"), (False, "test")):
+            if not any(entry.train == train for entry in self.entries):
+                raise UserError(
+                    f"{self.dataset}: no {split} images among the {len(self.entries)} found; "
+                    "classes need at least 2 images each to be split"
+                )
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with the files' names, sizes, labels and split."""
+        rows = [(e.file_name, e.size, e.label, e.train, e.box) for e in self.entries]
+        text = json.dumps([FORMAT_VERSION, self.dataset, self.class_names, rows])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def images_in(folder: pathlib.Path) -> tuple[list[str], list[str]]:
+    """Lists the image files below a folder, in sorted order.
+
+    Args:
+      folder: searched recursively; hidden files and folders are ignored.
+
+    Returns:
+      Names relative to `folder` ('/' between folders), and the names of other files.
+    """
+    images, others = [], []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = pathlib.Path(parent).relative_to(folder)
+        for name in files:
+            if not name.startswith("."):
+                known = os.path.splitext(name)[1].lower() in EXTENSIONS
+                (images if known else others).append((prefix / name).as_posix())
+    return sorted(images), sorted(others)
+
+
+def folders_in(folder: pathlib.Path) -> list[str]:
+    """Names of the visible folders directly in `folder`, sorted; none if it doesn't exist."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as found:
+        return sorted(e.name for e in found if e.is_dir() and not e.name.startswith("."))
+
+
+def size_of(path: pathlib.Path) -> int:
+    """Size of a file in bytes; 0 where it can't be read (it will be skipped by name)."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def held_back(names: Iterable[str], fraction: float) -> set[str]:
+    """Draws a class's test images.
+
+    The draw depends on the names alone (their SHA-256), so it is the same on every machine and
+    in every order, and hardly changes when a few files come or go.
+
+    Args:
+      names: of all images of one class.
+      fraction: share that is drawn; at least one image stays on each side where there are two.
+    """
+    ordered = sorted(names, key=lambda name: (hashlib.sha256(name.encode()).digest(), name))
+    count = min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)
+    return set(ordered[: max(count, 0)])
+
+
+def check_fraction(fraction: float) -> float:
+    """Returns the fraction if it lies strictly between 0 and 1."""
+    if not 0 < fraction < 1:
+        raise UserError(f"data.test_fraction={fraction} must lie between 0 and 1 (exclusive)")
+    return fraction
+
+
+def source_folder(dataset: str, source: str, layout: str) -> pathlib.Path:
+    """Returns the folder the user named.
+
+    Args:
+      dataset: its name, for the message.
+      source: `config.data.source`.
+      layout: what is expected in that folder and how to get it.
+
+    Raises:
+      UserError: no folder named, or it doesn't exist.
+    """
+    if not source:
+        raise UserError(f"{dataset}: set --config.data.source=FOLDER. {layout}")
+    folder = pathlib.Path(source).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{dataset}: no folder {folder} (config.data.source). {layout}")
+    return folder

@@ -1,0 +1,165 @@
+"""The endless, shuffled, sharded, resumable stream of training batches."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import grain
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from raeg_jax.data import decode
+from raeg_jax.data.augment import random_flip, random_shift
+from raeg_jax.data.memory import fits, images_of, labels_of
+from raeg_jax.errors import UserError
+
+
+class TrainIterator(Iterator):
+    """Yields `{"image": uint8 [b, S, S, 3], "label": int32 [b]}` without end.
+
+    Batch number n depends on the seed and on n alone, so the number of batches taken is all there
+    is to remember: `set_state(get_state())` of an equal iterator goes on with identical
+    batches, whatever the numbers of threads and worker processes. With another number of hosts,
+    but the same global batch, it goes on at the same place of the epoch.
+    """
+
+    def __init__(self, batches: grain.MapDataset, settings: ConfigDict, identity: dict):
+        self._batches = batches
+        self._workers = settings.workers
+        self._identity = identity
+        self._taken = 0
+        self._stream = None
+
+    def __next__(self) -> dict:
+        if self._stream is None:
+            self._stream = self._start(self._taken)
+        batch = next(self._stream)
+        self._taken += 1
+        return batch
+
+    def get_state(self) -> dict:
+        """The position, as values that JSON can hold."""
+        return {"batches": self._taken, **self._identity}
+
+    def set_state(self, state: dict) -> None:
+        """Goes to the position of `get_state`.
+
+        Raises:
+          UserError: the state is of other data, another seed or another global batch size.
+        """
+        for name, value in self._identity.items():
+            if state.get(name) != value:
+                raise UserError(
+                    f"can't go on with the training data: {name} was {state.get(name)} when the "
+                    f"checkpoint was saved and is {value} now"
+                )
+        self.close()
+        self._taken = int(state["batches"])
+
+    def close(self) -> None:
+        """Stops worker processes and threads; the next batch starts new ones."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _start(self, position: int) -> Iterator[dict]:
+        threads = min(os.cpu_count() or 1, 8)
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(4, threads))
+        stream = self._batches[position:].to_iter_dataset(options)
+        if self._workers:
+            if not flags.FLAGS.is_parsed():
+                # Grain reads flags of its own, which only absl.app parses.
+                flags.FLAGS.mark_as_parsed()
+            stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers))
+        return iter(stream)
+
+
+def train_iterator(
+    split: Sequence[dict],
+    settings: ConfigDict,
+    *,
+    batch_size: int,
+    seed: int,
+    augment: ConfigDict,
+    shard_index: int = 0,
+    shard_count: int = 1,
+    crop: bool,
+) -> TrainIterator:
+    """Makes the stream of training batches of one host.
+
+    Every epoch is shuffled anew over the whole split, then dealt out to the hosts. Batches run on
+    across epochs, so no image is left out. Images come from memory where the split takes less
+    than `settings.memory_mib`, else they are decoded as they are needed. `settings.workers`
+    processes do the work (0: threads).
+
+    Args:
+      split: records `{"image": bytes, "label": int, "file_name": str}`.
+      settings: `config.data`.
+      batch_size: images a batch on this host.
+      seed: of the order and of the augmentation; the same on all hosts.
+      augment: `config.augment`.
+      shard_index: this host's number.
+      shard_count: number of hosts.
+      crop: whether `augment.crop_padding` applies; else images are at most flipped.
+
+    Raises:
+      UserError: a shard smaller than a batch, or an impossible padding or shard.
+    """
+    _check(len(split), settings, batch_size, augment, shard_index, shard_count, crop)
+    make = _Batch(split, settings, augment.flip, augment.crop_padding if crop else 0)
+    order = grain.MapDataset.range(len(split)).seed(seed % 2**32).shuffle()
+    batches = (
+        order[shard_index::shard_count]
+        .repeat()
+        .batch(batch_size, drop_remainder=True)
+        # Hosts get random numbers of their own.
+        .random_map(make, seed=(seed + 7919 * (shard_index + 1)) % 2**32)
+    )
+    identity = {"seed": seed, "examples": len(split), "global_batch": batch_size * shard_count}
+    return TrainIterator(batches, settings, identity)
+
+
+class _Batch:
+    """Makes a batch from its indices: from memory, or by decoding."""
+
+    def __init__(self, split, settings: ConfigDict, flip: bool, padding: int):
+        self._split = split
+        self._size = settings.image_size
+        self._flip = flip
+        self._padding = padding
+        self._labels = labels_of(split)
+        self._images = None
+        if fits(split, self._size, settings):
+            self._images = images_of(split, self._size, settings)
+
+    def __call__(self, indices: np.ndarray, generator: np.random.Generator) -> dict:
+        if self._images is not None:
+            images = self._images[indices]
+        else:
+            images = np.stack([self._load(int(index)) for index in indices])
+        if self._flip:
+            images = random_flip(images, generator)
+        if self._padding:
+            images = random_shift(images, self._padding, generator)
+        return {"image": images, "label": self._labels[indices]}
+
+    def _load(self, index: int) -> np.ndarray:
+        return decode.load(self._split[index]["image"], self._size)
+
+
+def _check(examples, settings, batch_size, augment, shard_index, shard_count, crop) -> None:
+    if not 0 <= shard_index < shard_count:
+        raise UserError(f"shard_index={shard_index} must be in 0..{shard_count - 1}")
+    shard = len(range(shard_index, examples, shard_count))
+    if shard == 0:
+        raise UserError(f"{examples} training images can't be shared among {shard_count} hosts")
+    if not 0 < batch_size <= shard:
+        raise UserError(
+            f"batch_size={batch_size} must be in 1..{shard}, the training images of a host "
+            f"({examples} on {shard_count})"
+        )
+    if crop and not 0 <= augment.crop_padding < settings.image_size:
+        raise UserError(
+            f"augment.crop_padding={augment.crop_padding} must be in 0.."
+            f"{settings.image_size - 1}, below data.image_size"
+        )

@@ -1,0 +1,67 @@
+"""A split of a prepared data set as a sequence of records."""
+
+import functools
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from raeg_jax.data.builder import INDEX_FILE
+
+
+class Records(Sequence):
+    """The records of one split, read from disk one by one.
+
+    An item is `{"image": bytes, "label": int, "file_name": str}`, where the bytes are an encoded
+    image file for `decode.to_rgb`. Instances can be sent to other processes and shared between
+    threads.
+
+    Attributes:
+      folder: the prepared data; small derived files may be kept in it.
+      split: 'train' or 'test'.
+    """
+
+    def __init__(self, folder: pathlib.Path, split: str):
+        self.folder = pathlib.Path(folder)
+        self.split = split
+
+    @functools.cached_property
+    def _index(self) -> list[tuple[str, int]]:
+        return json.loads((self.folder / INDEX_FILE).read_text())[self.split]
+
+    @functools.cached_property
+    def _source(self):
+        builder = tfds.builder_from_directory(self.folder)
+        # Bytes come out as they were written: TFDS would need OpenCV to decode them.
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        return builder.as_data_source(split=self.split, decoders=decoders)
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """The label of every record: int32 [N]."""
+        return np.array([label for _, label in self._index], np.int32)
+
+    @functools.cached_property
+    def file_names(self) -> list[str]:
+        """The file name of every record."""
+        return [name for name, _ in self._index]
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> dict:
+        record = self._source[range(len(self))[index]]
+        return {
+            "image": record["image"],
+            "label": int(record["label"]),
+            "file_name": record["file_name"].decode(),
+        }
+
+    def __getstate__(self) -> dict:
+        # Open files stay behind; the copy opens its own.
+        return {"folder": self.folder, "split": self.split}
+
+    def __repr__(self) -> str:
+        return f"Records({str(self.folder)!r}, {self.split!r})"

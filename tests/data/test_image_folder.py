@@ -1,0 +1,77 @@
+"""Any tree of class folders."""
+
+import pytest
+
+from raeg_jax import data
+from raeg_jax.data.image_folder import ImageFolder
+from raeg_jax.errors import UserError
+
+
+def names(listing, train):
+    return {entry.file_name for entry in listing.entries if entry.train == train}
+
+
+def test_share_of_each_class_is_for_testing(settings, make_tree, tmp_path):
+    settings.source = str(make_tree(tmp_path / "in", {"dog": 10, "cat": 5}))
+    listing = ImageFolder.list_source(settings, tmp_path)
+    assert listing.class_names == ("cat", "dog")
+    testing = [entry.label for entry in listing.entries if not entry.train]
+    assert (testing.count(0), testing.count(1)) == (1, 2)
+    assert len(listing.entries) == 15
+    for entry in listing.entries:
+        assert entry.file_name.startswith(listing.class_names[entry.label] + "/")
+        assert entry.size == entry.path.stat().st_size
+
+
+@pytest.mark.parametrize("test", ["test", "val"])
+def test_own_split_is_kept(settings, make_tree, tmp_path, test):
+    make_tree(tmp_path / "in" / "train", {"b": 4, "a": 3})
+    make_tree(tmp_path / "in" / test, {"b": 2}, first=100)
+    settings.source = str(tmp_path / "in")
+    listing = ImageFolder.list_source(settings, tmp_path)
+    assert listing.class_names == ("a", "b")
+    assert names(listing, train=False) == {f"{test}/b/0100.jpg", f"{test}/b/0101.jpg"}
+    assert len(names(listing, train=True)) == 7
+
+
+def test_own_split_with_an_untrained_class_is_an_error(settings, make_tree, tmp_path):
+    make_tree(tmp_path / "in" / "train", {"a": 3, "b": 3})
+    make_tree(tmp_path / "in" / "test", {"c": 2})
+    settings.source = str(tmp_path / "in")
+    with pytest.raises(UserError, match=r"without a folder in .*train: c"):
+        ImageFolder.list_source(settings, tmp_path)
+
+
+def test_other_files_and_empty_folders_are_named(settings, make_tree, tmp_path):
+    source = make_tree(tmp_path / "in", {"a": 3, "b": 3})
+    (source / "b" / "notes.txt").write_text("hello")
+    (source / "empty").mkdir()
+    settings.source = str(source)
+    listing = ImageFolder.list_source(settings, tmp_path)
+    assert listing.class_names == ("a", "b")
+    assert listing.left_out == ("b/notes.txt (not an image)", "empty/ (no images in it)")
+
+
+def test_linked_class_folders_and_deep_trees(settings, make_tree, tmp_path):
+    make_tree(tmp_path / "elsewhere", {"a": 3})
+    make_tree(tmp_path / "in" / "b", {"deep": 3})
+    (tmp_path / "in" / "a").symlink_to(tmp_path / "elsewhere" / "a")
+    settings.source = str(tmp_path / "in")
+    listing = ImageFolder.list_source(settings, tmp_path)
+    assert listing.class_names == ("a", "b")
+    assert "b/deep/0000.jpg" in {entry.file_name for entry in listing.entries}
+
+
+def test_no_class_folders_is_an_error(settings, tmp_path):
+    (tmp_path / "in").mkdir()
+    settings.source = str(tmp_path / "in")
+    with pytest.raises(UserError, match=r"no class folders.*Expected: one folder a class"):
+        ImageFolder.list_source(settings, tmp_path)
+
+
+def test_loads(settings, make_tree, tmp_path):
+    settings.dataset = "image_folder"
+    settings.source = str(make_tree(tmp_path / "in", {"a": 6, "b": 6}, suffix="png"))
+    splits = data.load(settings)
+    assert splits.class_names == ("a", "b")
+    assert (len(splits.train), len(splits.test)) == (10, 2)

@@ -1,0 +1,96 @@
+"""Splits as arrays: the right pixels, kept for the next time, and fair subsets."""
+
+import numpy as np
+import pytest
+
+from raeg_jax import data
+from raeg_jax.data import memory
+from raeg_jax.errors import UserError
+
+
+@pytest.fixture
+def split(settings, make_tree, tmp_path):
+    settings.dataset = "image_folder"
+    settings.source = str(make_tree(tmp_path / "in", {"a": 12, "b": 6, "c": 6}))
+    return data.load(settings).train
+
+
+def test_arrays_are_the_decoded_records(split, settings):
+    images, labels, names = data.arrays(split, 16, settings)
+    assert (images.dtype, images.shape) == (np.uint8, (20, 16, 16, 3))
+    assert labels.dtype == np.int32
+    for index, record in enumerate(split):
+        np.testing.assert_array_equal(images[index], data.decode.load(record["image"], 16))
+        assert (labels[index], names[index]) == (record["label"], record["file_name"])
+
+
+def test_second_call_maps_the_kept_file(split, settings, monkeypatch):
+    images, _, _ = data.arrays(split, 16, settings)
+    monkeypatch.setattr(memory, "_decode", lambda *args: pytest.fail("decoded again"))
+    np.testing.assert_array_equal(data.arrays(split, 16, settings)[0], images)
+    assert sorted(path.name for path in split.folder.glob("*.npy")) == ["train_16.npy"]
+    assert not list(split.folder.glob("*.tmp"))
+
+
+def test_an_interrupted_write_leaves_nothing(split, settings, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory.os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        data.arrays(split, 16, settings)
+    assert not list(split.folder.glob("*.tmp"))
+    assert not list(split.folder.glob("*.npy"))
+
+
+def test_large_splits_are_not_kept(split, settings):
+    settings.memory_mib = 0
+    assert data.arrays(split, 16, settings)[0].shape == (20, 16, 16, 3)
+    assert not list(split.folder.glob("*.npy"))
+
+
+def test_subset_is_part_of_the_whole(split, settings):
+    images, labels, names = data.arrays(split, 16, settings)
+    some, some_labels, some_names = data.arrays(split, 16, settings, max_images=7)
+    places = [names.index(name) for name in some_names]
+    assert len(set(places)) == 7
+    np.testing.assert_array_equal(some, images[places])
+    np.testing.assert_array_equal(some_labels, labels[places])
+    assert data.arrays(split, 16, settings, max_images=7)[2] == some_names
+    assert len(data.arrays(split, 16, settings, max_images=500)[2]) == 20
+
+
+def test_plain_lists_of_records_do_as_well(split, settings):
+    images, labels, names = data.arrays(list(split), 16, settings)
+    expected = data.arrays(split, 16, settings)
+    np.testing.assert_array_equal(images, expected[0])
+    np.testing.assert_array_equal(labels, expected[1])
+    assert names == expected[2]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "expected"),
+    [
+        ([10, 10, 10], 6, [2, 2, 2]),
+        ([10, 10, 10], 3, [1, 1, 1]),
+        ([10, 1, 10], 9, [4, 1, 4]),
+        ([10, 2, 1], 13, [10, 2, 1]),
+        ([1, 1, 1, 1], 2, [1, 0, 1, 0]),
+    ],
+)
+def test_spread_is_even(sizes, count, expected):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    chosen = memory.spread(labels, count)
+    assert np.bincount(labels[chosen], minlength=len(sizes)).tolist() == expected
+    assert len(np.unique(chosen)) == count
+    # The order of the images doesn't matter to the shares.
+    mixed = np.random.default_rng(0).permutation(labels)
+    again = mixed[memory.spread(mixed, count)]
+    assert np.bincount(again, minlength=len(sizes)).tolist() == expected
+
+
+def test_impossible_sizes_are_named(split, settings):
+    with pytest.raises(UserError, match="image_size=0"):
+        data.arrays(split, 0, settings)
+    with pytest.raises(UserError, match="max_images=-1"):
+        data.arrays(split, 16, settings, max_images=-1)

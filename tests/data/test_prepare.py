@@ -1,0 +1,74 @@
+"""Loading by name, and the cache."""
+
+import pathlib
+import time
+
+import pytest
+
+from raeg_jax import data
+from raeg_jax.data import prepare
+from raeg_jax.errors import UserError
+
+
+@pytest.fixture
+def settings(settings, make_tree, tmp_path):
+    settings.dataset = "image_folder"
+    settings.source = str(make_tree(tmp_path / "in", {"a": 6, "b": 6}))
+    return settings
+
+
+def test_unknown_data_sets_are_named(settings):
+    settings.dataset = "cifar"
+    with pytest.raises(UserError, match=r"'cifar' is unknown; there are photographs, celeba_100"):
+        data.load(settings)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in data.DATASETS if n not in ("photographs", "caltech101")]
+)
+def test_every_data_set_says_what_it_needs(settings, name):
+    settings.dataset = name
+    settings.source = ""
+    with pytest.raises(UserError, match=rf"{name}: set --config.data.source=FOLDER. Expected: "):
+        data.load(settings)
+
+
+@pytest.mark.parametrize("name", data.DATASETS)
+def test_registered_by_its_own_name(name):
+    kind = data.DATASETS[name]
+    assert kind.__doc__
+    assert pathlib.Path(prepare.__file__).with_name(f"{name}.py").is_file()
+
+
+def test_second_call_reuses(settings, monkeypatch):
+    first = data.load(settings)
+    monkeypatch.setattr(prepare, "_prepare", lambda *args: pytest.fail("prepared again"))
+    started = time.monotonic()
+    second = data.load(settings)
+    assert time.monotonic() - started < 2
+    assert second.fingerprint == first.fingerprint
+    assert second.train[0] == first.train[0]
+    assert first.train.folder == (
+        pathlib.Path(settings.cache_dir) / "image_folder" / first.fingerprint / "1.0.0"
+    )
+
+
+def test_a_changed_source_is_prepared_anew(settings, make_tree, tmp_path):
+    first = data.load(settings)
+    make_tree(tmp_path / "in", {"a": 1, "b": 1}, first=6)
+    second = data.load(settings)
+    assert second.fingerprint != first.fingerprint
+    assert len(second.train) + len(second.test) == 14
+    # Another share for testing is another split.
+    settings.test_fraction = 0.5
+    assert data.load(settings).fingerprint != second.fingerprint
+
+
+def test_cache_folder(settings, monkeypatch, tmp_path):
+    assert prepare.cache_folder(settings) == tmp_path / "cache"
+    settings.cache_dir = ""
+    monkeypatch.setenv("RAEG_DATA", str(tmp_path / "elsewhere"))
+    assert prepare.cache_folder(settings) == tmp_path / "elsewhere"
+    monkeypatch.delenv("RAEG_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert prepare.cache_folder(settings) == tmp_path / ".cache" / "raeg_jax"
