@@ -37,8 +37,8 @@ def get_config() -> ConfigDict:
     config.generator = ConfigDict()
     # additive | affine | irn | gin | glow | integer
     config.generator.coupling = "integer"
-    # dense | residual | plain
-    config.generator.conditioner = "residual"
+    # dense | residual | plain | unet
+    config.generator.conditioner = "unet"
     # none | permutation | conv1x1
     config.generator.mixing = "permutation"
     # haar | unshuffle; with integer couplings haar is its integer lifting.
@@ -105,7 +105,8 @@ def get_config() -> ConfigDict:
     config.loss.weight.fidelity = 10.0
     config.loss.weight.ssim = 0.0
     config.loss.weight.gan = 0.0
-    config.loss.weight.recovery = 0.0
+    # For float couplings; integer ones recover exactly and skip it.
+    config.loss.weight.recovery = 0.1
     # Recovery after the attack layer, toward the equally attacked original.
     config.loss.weight.robust_recovery = 0.0
     # Values of y outside 0..255, before clipping.

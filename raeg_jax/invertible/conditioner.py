@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_FINAL = dict(kernel_size=(3, 3), kernel_init=nn.initializers.zeros)
+_FINAL = {"kernel_size": (3, 3), "kernel_init": nn.initializers.zeros}
 
 
 class PlainConditioner(nn.Module):

@@ -1,0 +1,22 @@
+"""Caltech-101: 101 object classes, 30 training images each, the rest unseen.
+
+    python train.py --config=configs/caltech101.py --config.data.source=DIR --workdir=runs/caltech
+    python eval.py  --config=configs/caltech101.py --config.data.source=DIR --workdir=runs/caltech
+
+DIR holds `101_ObjectCategories/`; without it TFDS downloads the archive. `:cpu` after the file
+name fits two cores: 64 pixels, small classifiers, about an hour.
+
+Expected of `:cpu` (see README.md for the whole table): PLACEHOLDER
+"""
+
+from configs import scale
+from ml_collections import ConfigDict
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
+    # 50 epochs of 3,030 images in batches of 32.
+    config = scale.choose(variant, images=3030)
+    config.name = "caltech101"
+    config.data.dataset = "caltech101"
+    return config

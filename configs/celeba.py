@@ -1,0 +1,22 @@
+"""CelebA-100: the 100 identities of CelebA with most images, to be told apart.
+
+    python train.py --config=configs/celeba.py --config.data.source=DIR --workdir=runs/celeba
+    python eval.py  --config=configs/celeba.py --config.data.source=DIR --workdir=runs/celeba
+
+DIR holds `img_align_celeba/` and `identity_CelebA.txt`. `:cpu` after the file name fits two
+cores: 64 pixels, small classifiers, under an hour.
+
+Expected of `:cpu` (see README.md for the whole table): PLACEHOLDER
+"""
+
+from configs import scale
+from ml_collections import ConfigDict
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
+    # 50 epochs of about 2,400 training images (100 identities of 30) in batches of 32.
+    config = scale.choose(variant, images=2400)
+    config.name = "celeba"
+    config.data.dataset = "celeba_100"
+    return config

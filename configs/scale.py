@@ -1,0 +1,51 @@
+"""What the three benchmarks share: paper scale for accelerators, and `:cpu` for two cores."""
+
+from configs import base
+from ml_collections import ConfigDict
+
+EPOCHS, BATCH = 50, 32
+
+
+def choose(variant: str, images: int) -> ConfigDict:
+    """Returns the configuration of a variant.
+
+    Args:
+      variant: '' (paper scale) or 'cpu'.
+      images: training images, from which paper scale counts the steps of 50 epochs.
+
+    Raises:
+      ValueError: for another variant.
+    """
+    variants = {"": lambda: paper(images), "cpu": cpu}
+    if variant not in variants:
+        raise ValueError(f"unknown variant {variant!r}: leave it out, or write ':cpu'")
+    return variants[variant]()
+
+
+def paper(images: int) -> ConfigDict:
+    """Batch 32 and 50 epochs against three large classifiers, on accelerators (our weights)."""
+    config = base.get_config()
+    config.data.image_size = 128
+    config.data.workers = 8
+    config.generator.blocks = (2, 2, 2)
+    config.generator.widths = (64, 96, 128)
+    config.classifiers.targets = ("resnet50", "densenet121", "vgg19")
+    config.classifiers.held_out = ("resnet18", "vgg16")
+    config.classifiers.steps = 20_000
+    config.augment.crop_padding = 16
+    config.attack_layer.probability.update(
+        identity=2.0, jpeg=2.0, gaussian_blur=1.0, median_blur=1.0,
+        rescale=1.0, gaussian_noise=1.0, bit_depth=1.0, crop_resize=1.0,
+    )  # fmt: skip
+    config.loss.weight.update(robust=0.5, ssim=1.0, gan=0.01)
+    config.train.batch_size = BATCH
+    config.train.steps = EPOCHS * images // BATCH
+    config.train.checkpoint_every = 1000
+    config.train.eval_every = 1000
+    config.train.eval_images = 512
+    return config
+
+
+def cpu() -> ConfigDict:
+    """64 pixels, small classifiers, no attack layer: within an hour on two cores."""
+    return base.get_config()

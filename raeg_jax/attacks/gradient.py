@@ -1,0 +1,185 @@
+"""Gradient attacks in the L2 norm, and noise of the same norm: the controls of the evaluation.
+
+They show what an irreversible attack reaches with the same distance from the original. All
+distances are L2 norms over one image, in pixel units.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+# float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
+LogitsFn = Callable[[jax.Array], jax.Array]
+
+# Projections aim this much inside the ball, so that rounding errors never leave it.
+_INSIDE = 1 - 1e-5
+
+
+def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """How far the true class leads: z_true - max z_other, negative where misread.
+
+    The loss f6 of Carlini and Wagner (2016, arXiv 1608.04644), without its bound.
+
+    Args:
+      logits: `[B, K]`, K at least 2.
+      labels: int `[B]`.
+
+    Returns:
+      `[B]`, in logits.
+    """
+    true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+    z_true = jnp.sum(jnp.where(true, logits, 0), axis=-1)
+    return z_true - jnp.max(jnp.where(true, -jnp.inf, logits), axis=-1)
+
+
+def ensemble_margin(
+    logits_fns: Sequence[LogitsFn], images: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """The margin, mean over classifiers.
+
+    Args:
+      logits_fns: at least one classifier in evaluation mode.
+      images: float32 `[B, H, W, 3]` in pixel units.
+      labels: int `[B]`.
+
+    Returns:
+      float32 `[B]`, in logits.
+
+    Raises:
+      ValueError: no classifier.
+    """
+    if not logits_fns:
+        raise ValueError("an attack needs at least one classifier; logits_fns is empty")
+    margins = jnp.stack([margin(logits_fn(images), labels) for logits_fn in logits_fns])
+    return jnp.mean(margins, axis=0)
+
+
+def fgsm(
+    logits_fns: Sequence[LogitsFn],
+    images: jax.Array,
+    labels: jax.Array,
+    radius: jax.Array,
+    *,
+    targeted: bool = False,
+) -> jax.Array:
+    """The fast gradient sign method: one step, of the same size for every value.
+
+    Goodfellow et al. (2014, arXiv 1412.6572): y = clip(x + e sign(g)), with e such that the step
+    has the L2 norm `radius`.
+
+    Args:
+      logits_fns: the classifiers attacked together, in evaluation mode.
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      labels: int `[B]`, the true classes, or with `targeted` the classes to be read instead.
+      radius: L2 norm of each image's step, in pixel units; `[B]` or a scalar.
+      targeted: raise the margin of `labels` rather than lower it.
+
+    Returns:
+      float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
+    """
+    descent = _descent(logits_fns, labels, targeted)
+    return _move(images, images, jnp.sign(descent(images)), radius, radius)
+
+
+def pgd_l2(
+    logits_fns: Sequence[LogitsFn],
+    images: jax.Array,
+    labels: jax.Array,
+    radius: jax.Array,
+    steps: int,
+    *,
+    step_size: jax.Array | None = None,
+    targeted: bool = False,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """Projected gradient descent on the mean margin of several classifiers.
+
+    Madry et al. (2017, arXiv 1706.06083), L2 form: each step goes `step_size` along the normalised
+    gradient, then back into the ball of the radius around the original and into 0..255.
+
+    Args:
+      logits_fns: the classifiers attacked together, in evaluation mode.
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      labels: int `[B]`, the true classes, or with `targeted` the classes to be read instead.
+      radius: greatest L2 distance of each image, in pixel units; `[B]` or a scalar.
+      steps: number of steps, at least 1.
+      step_size: L2 norm of each step, as `radius`; by default 2.5 radius / steps.
+      targeted: raise the margin of `labels` rather than lower it.
+      key: starts from random noise inside the ball; by default from the original.
+
+    Returns:
+      float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
+
+    Raises:
+      ValueError: fewer than one step, or no classifier.
+    """
+    if steps < 1:
+        raise ValueError(f"PGD needs at least one step, not {steps}")
+    radius = jnp.asarray(radius, jnp.float32)
+    step_size = 2.5 * radius / steps if step_size is None else step_size
+    descent = _descent(logits_fns, labels, targeted)
+    start = images
+    if key is not None:
+        noise_key, length_key = jax.random.split(key)
+        share = jax.random.uniform(length_key, images.shape[:1])
+        start = gaussian_noise(noise_key, images, share * radius)
+
+    def step(_, adversarial):
+        return _move(images, adversarial, descent(adversarial), step_size, radius)
+
+    return jax.lax.fori_loop(0, steps, step, start)
+
+
+def gaussian_noise(key: jax.Array, images: jax.Array, radius: jax.Array) -> jax.Array:
+    """Adds white Gaussian noise scaled to a given norm, then clips to 0..255.
+
+    Args:
+      key: of the noise.
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      radius: L2 norm of each image's noise before clipping, in pixel units; `[B]` or a scalar.
+
+    Returns:
+      float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
+    """
+    return _move(images, images, jax.random.normal(key, images.shape), radius, radius)
+
+
+def _descent(logits_fns: Sequence[LogitsFn], labels: jax.Array, targeted: bool) -> LogitsFn:
+    """The direction, at each image, in which the attack's loss falls fastest."""
+    sign = 1 if targeted else -1
+
+    def gain(images):
+        # Each image's margin depends on that image only: the sum's gradient is every image's own.
+        return sign * jnp.sum(ensemble_margin(logits_fns, images, labels))
+
+    return jax.grad(gain)
+
+
+def _move(images, start, direction, length, radius) -> jax.Array:
+    """Goes `length` from `start` along `direction`, then into the ball around `images` and 0..255.
+
+    Clipping comes last: as the originals lie within 0..255, it brings no value further away.
+    """
+    moved = start - images + _per_image(length) * _unit(direction)
+    norm = _norm(moved)
+    shrink = _INSIDE * _per_image(radius) / jnp.where(norm > 0, norm, 1)
+    return jnp.clip(images + moved * jnp.minimum(shrink, 1), 0, 255)
+
+
+def _per_image(values) -> jax.Array:
+    """Shapes `[B]` or a scalar to broadcast over images."""
+    return jnp.reshape(jnp.asarray(values, jnp.float32), (-1, 1, 1, 1))
+
+
+def _norm(x: jax.Array) -> jax.Array:
+    """L2 norm of each image, `[B, 1, 1, 1]`."""
+    return jnp.sqrt(jnp.sum(x**2, axis=(1, 2, 3), keepdims=True))
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    """Scales each image to norm 1; zeros stay zeros, tiny gradients don't underflow."""
+    peak = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
+    x = x / jnp.where(peak > 0, peak, 1)
+    norm = _norm(x)
+    return x / jnp.where(norm > 0, norm, 1)

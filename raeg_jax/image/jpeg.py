@@ -1,0 +1,176 @@
+"""JPEG with 4:2:0 chroma as libjpeg writes and reads it, differentiable.
+
+The forward pass rounds wherever the codec does, so that its output is that of a saved and reopened
+file. On photographs 86 to 99 % of the samples equal Pillow's, and the PSNR between the two is 49 dB
+or more; constant grey images are equal. Backward, every rounding counts as the identity
+(straight-through), and all else is linear. Entropy coding loses nothing and is left out.
+
+Sources: ITU-T T.81 (tables of annex K, transform), and for what T.81 leaves open libjpeg's
+jcparam.c (quality), jcsample.c (chroma means) and jdsample.c ("fancy" upsampling).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from raeg_jax.image.quantise import clip_ste, quantise
+
+# fmt: off
+_LUMA_TABLE = np.array([
+    16, 11, 10, 16, 24, 40, 51, 61,
+    12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77,
+    24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103, 99,
+])
+_CHROMA_TABLE = np.array([
+    17, 18, 24, 47, 99, 99, 99, 99,
+    18, 21, 26, 66, 99, 99, 99, 99,
+    24, 26, 56, 99, 99, 99, 99, 99,
+    47, 66, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+])
+# fmt: on
+
+# JFIF 1.02: rows give Y, Cb, Cr from R, G, B; chroma is centred on 128.
+_TO_YCC = np.array(
+    [[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]],
+    np.float32,
+)
+
+
+def jpeg(x: jax.Array, quality: jax.Array | int) -> jax.Array:
+    """Compresses and decompresses images.
+
+    Args:
+      x: float32 [B, H, W, 3], RGB in pixel units; rounded and clipped first, as a file would be.
+        H and W need not be multiples of 16.
+      quality: libjpeg's 1 to 100, rounded and clipped to it; may be traced.
+
+    Returns:
+      float32 [B, H, W, 3]: integers in 0..255, with straight-through gradients.
+
+    Raises:
+      ValueError: if x doesn't have three channels.
+    """
+    if x.ndim != 4 or x.shape[-1] != 3:
+        raise ValueError(f"jpeg needs RGB images [B, H, W, 3], got {x.shape}")
+    B, H, W, _ = x.shape
+    luma, blue, red = _rgb_to_ycc(quantise(x))
+    luma = _code(luma, quantisation_table(_LUMA_TABLE, quality))
+    chroma = _halve(jnp.concatenate([blue, red]))
+    chroma = _code(chroma, quantisation_table(_CHROMA_TABLE, quality))
+    chroma = _double(chroma[:, :, : (W + 1) // 2])
+    blue, red = jnp.split(chroma[:, :H, :W], [B])
+    return _ycc_to_rgb(luma, blue - 128.0, red - 128.0)
+
+
+def quantisation_table(base: np.ndarray, quality: jax.Array | int) -> jax.Array:
+    """Scales a table of annex K as libjpeg does, in integers (jpeg_quality_scaling).
+
+    Args:
+      base: int [64], the table of quality 50.
+      quality: 1 to 100; may be traced.
+
+    Returns:
+      float32 [64], integers in 1..255.
+    """
+    quality = jnp.clip(jnp.round(quality), 1, 100).astype(jnp.int32)
+    percent = jnp.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    return jnp.clip((base * percent + 50) // 100, 1, 255).astype(jnp.float32)
+
+
+def _rgb_to_ycc(rgb):
+    ycc = jnp.einsum("bhwc,dc->dbhw", rgb, _TO_YCC, precision=jax.lax.Precision.HIGHEST)
+    centre = np.array([0.0, 128.0, 128.0], np.float32)[:, None, None, None]
+    # Pure blue and red reach 255.5.
+    return clip_ste(_round_up(ycc + centre))
+
+
+def _ycc_to_rgb(luma, blue, red):
+    # Each product is rounded on its own, as in jdcolor.c's tables.
+    return clip_ste(
+        jnp.stack(
+            [
+                luma + _round_up(1.402 * red),
+                luma + _round_up(-0.344136286 * blue - 0.714136286 * red),
+                luma + _round_up(1.772 * blue),
+            ],
+            axis=-1,
+        )
+    )
+
+
+def _code(plane, table):
+    """Transform, quantisation and their inverse on one plane [N, H, W]."""
+    N, H, W = plane.shape
+    padded = jnp.pad(plane, ((0, 0), (0, -H % 8), (0, -W % 8)), mode="edge")
+    rows, columns = padded.shape[1] // 8, padded.shape[2] // 8
+    blocks = padded.reshape(N, rows, 8, columns, 8).swapaxes(2, 3).reshape(-1, 64)
+    # libjpeg's integer transform keeps three binary digits; without them ties fall differently.
+    coefficients = _round_away(8 * _matmul(blocks - 128.0, _DCT.T)) / 8
+    coefficients = _round_away(coefficients / table) * table
+    blocks = clip_ste(_round_up(_matmul(coefficients, _DCT) + 128.0))
+    padded = blocks.reshape(N, rows, columns, 8, 8).swapaxes(2, 3)
+    return padded.reshape(N, rows * 8, columns * 8)[:, :H, :W]
+
+
+def _halve(plane):
+    """Means of 2 x 2 pixels, [N, H, W] to [N, ceil(H/2), ceil(W/2) up to a multiple of 8].
+
+    Columns are padded before taking means and rows (in `_code`) after, as libjpeg does. Its
+    rounding alternates between columns so that it is right on average.
+    """
+    N, H, W = plane.shape
+    padded = jnp.pad(plane, ((0, 0), (0, H % 2), (0, -W % 16)), mode="edge")
+    quads = padded.reshape(N, padded.shape[1] // 2, 2, padded.shape[2] // 2, 2)
+    mean = quads.mean((2, 4))
+    bias = np.resize(np.array([0.25, 0.5], np.float32), mean.shape[-1])
+    return _straight_through(jnp.floor(mean + bias), mean)
+
+
+def _double(plane):
+    """Twice the size by triangle weights, 3/4 of the nearer and 1/4 of the farther neighbour."""
+    N, H, W = plane.shape
+    above = jnp.concatenate([plane[:, :1], plane[:, :-1]], 1)
+    below = jnp.concatenate([plane[:, 1:], plane[:, -1:]], 1)
+    tall = jnp.stack([3 * plane + above, 3 * plane + below], 2).reshape(N, 2 * H, W)
+    left = jnp.concatenate([tall[:, :, :1], tall[:, :, :-1]], 2)
+    right = jnp.concatenate([tall[:, :, 1:], tall[:, :, -1:]], 2)
+    large = jnp.stack([3 * tall + left, 3 * tall + right], 3).reshape(N, 2 * H, 2 * W) / 16
+    # Ties go up in even columns and down in odd ones, again to be right on average.
+    bias = np.resize(np.array([8 / 16, 7 / 16], np.float32), 2 * W)
+    return _straight_through(jnp.floor(large + bias), large)
+
+
+def _round_up(x):
+    return _straight_through(jnp.floor(x + 0.5), x)
+
+
+def _round_away(x):
+    return _straight_through(jnp.sign(x) * jnp.floor(jnp.abs(x) + 0.5), x)
+
+
+def _straight_through(value, x):
+    value = jax.lax.stop_gradient(value)
+    return value + (x - jax.lax.stop_gradient(x))
+
+
+def _matmul(a, b):
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def _dct_matrix():
+    """Orthonormal DCT-II of 8 x 8 blocks, [64, 64]: coefficients from samples, row by row."""
+    u, i = np.mgrid[:8, :8]
+    line = np.cos((2 * i + 1) * u * np.pi / 16) * np.where(u == 0, np.sqrt(1 / 8), 0.5)
+    return np.kron(line, line).astype(np.float32)
+
+
+_DCT = _dct_matrix()

@@ -1,0 +1,82 @@
+"""Resampling with sizes that may be traced: one compilation serves every scale and crop.
+
+Shapes stay static. A smaller image lives at the top left of a canvas of full size, and the
+resampling matrix of each axis knows how much of the canvas counts. Weights are those of Pillow's
+BILINEAR: a triangle, widened when shrinking (antialiasing), normalised over the pixels that exist.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from raeg_jax.image.separable import apply_separable
+
+
+def resampling_matrix(
+    size: int, start: jax.Array | int, source: jax.Array | int, target: jax.Array | int
+) -> jax.Array:
+    """Resamples the pixels [start, start + source) of an axis to `target` pixels.
+
+    Args:
+      size: static length of the axis before and after; at least start + source, and target.
+      start: first pixel that counts; may be traced, like all that follow.
+      source: number of pixels that count.
+      target: number of pixels wanted; the rows of the matrix after these mean nothing.
+
+    Returns:
+      float32 [size, size]; each row that counts sums to one.
+    """
+    source = jnp.asarray(source, jnp.float32)
+    scale = source / target
+    pixel = jnp.arange(size, dtype=jnp.float32) + 0.5
+    centre = start + pixel * scale
+    weight = 1.0 - jnp.abs(pixel - centre[:, None]) / jnp.maximum(scale, 1.0)
+    exists = (pixel > start) & (pixel < start + source)
+    weight = jnp.where(exists, jnp.maximum(weight, 0.0), 0.0)
+    return weight / jnp.maximum(weight.sum(1, keepdims=True), 1e-6)
+
+
+def rescale(x: jax.Array, factor: jax.Array | float) -> jax.Array:
+    """Shrinks images and enlarges them again; nothing is rounded in between.
+
+    Args:
+      x: float32 [B, H, W, C].
+      factor: size in between as a share of each side, rounded to whole pixels and held between one
+        pixel and the full side; may be traced.
+
+    Returns:
+      float32 [B, H, W, C].
+    """
+    rows, columns = (_there_and_back(size, factor) for size in x.shape[1:3])
+    return apply_separable(x, rows, columns)
+
+
+def crop_resize(
+    x: jax.Array,
+    top: jax.Array | int,
+    left: jax.Array | int,
+    height: jax.Array | int,
+    width: jax.Array | int,
+) -> jax.Array:
+    """Cuts out a rectangle and enlarges it to the full size.
+
+    Args:
+      x: float32 [B, H, W, C].
+      top: first row of the rectangle, in whole pixels; may be traced, like all that follow.
+      left: its first column.
+      height: its number of rows, 1 to H - top.
+      width: its number of columns, 1 to W - left.
+
+    Returns:
+      float32 [B, H, W, C].
+    """
+    _, H, W, _ = x.shape
+    return apply_separable(
+        x, resampling_matrix(H, top, height, H), resampling_matrix(W, left, width, W)
+    )
+
+
+def _there_and_back(size, factor):
+    small = jnp.clip(jnp.round(size * jnp.asarray(factor, jnp.float32)), 1, size)
+    shrink = resampling_matrix(size, 0, size, small)
+    enlarge = resampling_matrix(size, 0, small, size)
+    return jnp.matmul(enlarge, shrink, precision=jax.lax.Precision.HIGHEST)

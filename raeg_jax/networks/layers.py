@@ -1,0 +1,113 @@
+"""The pieces that several classifiers share: input, batch norm, pooling and stems."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+# Mean and standard deviation of ImageNet, in pixel units: published weights expect them.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+# The deep networks halve the image five times.
+MIN_SIDE = 32
+
+# He initialisation by fan-out, as in torchvision's ResNet and VGG.
+conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+Conv = functools.partial(nn.Conv, kernel_init=conv_init)
+
+
+def standardise(images: jax.Array) -> jax.Array:
+    """Shifts and scales pixel values to about zero mean and unit deviation.
+
+    Args:
+      images: float32 `[B, H, W, 3]` in pixel units, RGB; H and W at least 32.
+
+    Returns:
+      float32 `[B, H, W, 3]`.
+
+    Raises:
+      ValueError: another rank, another number of channels, or an image that is too small.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"a classifier takes images [B, H, W, 3], not {list(images.shape)}")
+    if min(images.shape[1:3]) < MIN_SIDE:
+        raise ValueError(
+            f"a classifier takes images of at least {MIN_SIDE} x {MIN_SIDE} pixels, "
+            f"not {images.shape[1]} x {images.shape[2]}: raise config.data.image_size"
+        )
+    mean, std = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_STD)
+    return (jnp.asarray(images, jnp.float32) - mean) / std
+
+
+def batch_norm(train: bool, **kwargs) -> nn.BatchNorm:
+    """Batch norm whose running statistics settle within some tens of steps (momentum 0.9)."""
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, **kwargs)
+
+
+def halve(x: jax.Array, reduce=jnp.max) -> jax.Array:
+    """Reduces each 2x2 window to one value: max pooling, or average with `reduce=jnp.mean`.
+
+    A reshape and a reduction: XLA's gradient of a windowed maximum is several times slower on CPU.
+
+    Args:
+      x: `[B, H, W, C]`; an odd last row or column is dropped.
+      reduce: `jnp.max` or `jnp.mean`.
+
+    Returns:
+      `[B, H // 2, W // 2, C]`.
+    """
+    B, H, W, C = x.shape
+    x = x[:, : H // 2 * 2, : W // 2 * 2]
+    return reduce(x.reshape(B, H // 2, 2, W // 2, 2, C), axis=(2, 4))
+
+
+def adaptive_mean_pool(x: jax.Array, size: int) -> jax.Array:
+    """Averages over a size x size grid of windows that cover the map, however large it is.
+
+    Window i of n runs from floor(i H / n) to ceil((i + 1) H / n), as `AdaptiveAvgPool2d` in torch.
+
+    Args:
+      x: `[B, H, W, C]`, H and W at least 1.
+      size: side of the result.
+
+    Returns:
+      `[B, size, size, C]`.
+    """
+
+    def windows(length: int) -> np.ndarray:
+        weights = np.zeros((size, length), np.float32)
+        for i in range(size):
+            start, stop = i * length // size, -(-(i + 1) * length // size)
+            weights[i, start:stop] = 1 / (stop - start)
+        return weights
+
+    _, H, W, _ = x.shape
+    return jnp.einsum("ih,jw,bhwc->bijc", windows(H), windows(W), x)
+
+
+def imagenet_stem(x: jax.Array, features: int, train: bool) -> jax.Array:
+    """A 7x7 convolution and 3x3 max pooling, each of stride 2; call it in a compact method.
+
+    Args:
+      x: `[B, H, W, 3]`.
+      features: channels of the result.
+      train: whether batch norm uses and updates the statistics of this batch.
+
+    Returns:
+      `[B, ceil(H / 4), ceil(W / 4), features]`.
+    """
+    x = Conv(features, (7, 7), (2, 2), padding=3, use_bias=False)(x)
+    x = nn.relu(batch_norm(train)(x))
+    return nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+
+
+def small_stem(x: jax.Array, features: int, train: bool) -> jax.Array:
+    """A 3x3 convolution of stride 2 and 2x2 max pooling, for images of 32 to 96 pixels.
+
+    Args and result as `imagenet_stem`.
+    """
+    x = Conv(features, (3, 3), (2, 2), padding=1, use_bias=False)(x)
+    return halve(nn.relu(batch_norm(train)(x)))

@@ -1,0 +1,73 @@
+"""The terms of the training objective (our choice of form; the weights stand in the config).
+
+1. adversary        margin of the target classifiers on Q(y), bounded below by -kappa
+2. robust           the same on attack_layer(Q(y))
+3. fidelity         gate: free until the MSE exceeds that of the target PSNR
+4. ssim             1 - SSIM(y, x)
+5. gan              non-saturating: the discriminator should take y for an original
+6. recovery         |inverse(Q(y)) - x|, for float couplings
+7. robust_recovery  |inverse(attack(Q(y))) - attack(x)|
+8. range            how far y lies outside 0..255
+
+Every term is a mean over images, float32 scalar, so that the mean over devices is the mean over
+the global batch.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from raeg_jax.attacks.gradient import margin
+from raeg_jax.image.metrics import mse
+
+
+def class_permutation(num_classes: int) -> np.ndarray:
+    """The fixed permutation pi of the targeted adversary: one cycle through all classes.
+
+    Returns:
+      int32 [num_classes] without fixed points (for two or more classes), the same in every run.
+    """
+    order = np.random.RandomState(0).permutation(num_classes)
+    permutation = np.empty(num_classes, np.int32)
+    permutation[order] = np.roll(order, -1)
+    return permutation
+
+
+def untargeted(logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:
+    """max(z_true - max z_other, -kappa), [B]: content once misread by a margin of kappa."""
+    return jnp.maximum(margin(logits, labels), -kappa)
+
+
+def targeted(logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:
+    """max(max z_other - z_pi(true), -kappa), [B]: content once read as pi(true)."""
+    goal = jnp.asarray(class_permutation(logits.shape[-1]))[labels]
+    return jnp.maximum(-margin(logits, goal), -kappa)
+
+
+ADVERSARIES: dict[str, Callable[[jax.Array, jax.Array, float], jax.Array]] = {
+    "untargeted": untargeted,
+    "targeted": targeted,
+}
+
+
+def fidelity_gate(y: jax.Array, x: jax.Array, target_psnr: float) -> jax.Array:
+    """Mean of max(0, MSE(y, x) / MSE at `target_psnr` - 1) over images [B, H, W, C]."""
+    allowed = 255.0**2 / 10 ** (target_psnr / 10)
+    return jnp.mean(jnp.maximum(mse(y, x) / allowed - 1, 0))
+
+
+def out_of_range(y: jax.Array) -> jax.Array:
+    """Mean distance of the values from 0..255, in pixel units."""
+    return jnp.mean(jnp.maximum(-y, 0) + jnp.maximum(y - 255, 0))
+
+
+def generator_gan(fake_logits: jax.Array) -> jax.Array:
+    """Non-saturating generator loss (Goodfellow et al., arXiv 1406.2661)."""
+    return jnp.mean(jax.nn.softplus(-fake_logits))
+
+
+def discriminator_gan(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+    """Cross-entropy of the discriminator: originals are real, protected images fake."""
+    return jnp.mean(jax.nn.softplus(-real_logits)) + jnp.mean(jax.nn.softplus(fake_logits))

@@ -1,0 +1,138 @@
+"""What training carries from one step to the next, and the optimisers that change it."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from raeg_jax.errors import UserError
+
+# Initial weights come from a fold of the seed that no step number reaches.
+_INIT_FOLD = 2**32 - 1
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a training step reads and writes.
+
+    Attributes:
+      step: int32 scalar, the number of steps taken.
+      params: parameters of the generator.
+      ema: their exponential moving average, used for evaluation and protection.
+      opt_state: state of the generator's optimiser.
+      disc: variables of the discriminator (`params` and `batch_stats`); {} without the GAN term.
+      disc_opt_state: state of the discriminator's optimiser; () without the GAN term.
+    """
+
+    step: jax.Array
+    params: Any
+    ema: Any
+    opt_state: Any
+    disc: Any
+    disc_opt_state: Any
+
+
+def _adam(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
+    del weight_decay
+    return optax.adam(schedule)
+
+
+def _adamw(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
+    def matrices(params):  # biases and normalisation scales are not decayed
+        return jax.tree.map(lambda p: jnp.ndim(p) > 1, params)
+
+    return optax.adamw(schedule, weight_decay=weight_decay, mask=matrices)
+
+
+OPTIMIZERS = {"adam": _adam, "adamw": _adamw}
+
+
+def learning_rate_schedule(learning_rate: float, steps: int, warmup_steps: int) -> optax.Schedule:
+    """Linear warm-up to `learning_rate`, then a cosine to zero at step `steps`.
+
+    The warm-up takes at most half of the steps, so that short runs reach the full rate too.
+    """
+    warmup = min(warmup_steps, steps // 2)
+    return optax.warmup_cosine_decay_schedule(
+        init_value=learning_rate / max(warmup, 1),
+        peak_value=learning_rate,
+        warmup_steps=warmup,
+        decay_steps=max(steps, 1),
+    )
+
+
+def make_optimizer(
+    settings: ConfigDict, steps: int, learning_rate: float
+) -> optax.GradientTransformation:
+    """Adam or AdamW behind global-norm clipping, on a warm-up and cosine schedule.
+
+    Args:
+      settings: `name` (a key of OPTIMIZERS), `warmup_steps`, `weight_decay` (AdamW only) and
+        `clip_norm` (bound of the gradients' global L2 norm; 0 for none).
+      steps: length of the schedule.
+      learning_rate: its peak.
+
+    Raises:
+      UserError: unknown optimiser.
+    """
+    if settings.name not in OPTIMIZERS:
+        raise UserError(
+            f"config.optimizer.name={settings.name!r} is unknown; choose one of "
+            f"{', '.join(OPTIMIZERS)}"
+        )
+    schedule = learning_rate_schedule(learning_rate, steps, settings.warmup_steps)
+    optimizer = OPTIMIZERS[settings.name](schedule, settings.weight_decay)
+    if settings.clip_norm > 0:
+        optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
+    return optimizer
+
+
+def make_optimizers(
+    config: ConfigDict,
+) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+    """The optimisers of the generator and of the discriminator, as `config.optimizer` says."""
+    settings, steps = config.optimizer, config.train.steps
+    return (
+        make_optimizer(settings, steps, settings.learning_rate),
+        make_optimizer(settings, steps, settings.discriminator_learning_rate),
+    )
+
+
+def create_state(
+    config: ConfigDict, generator: nn.Module, discriminator: nn.Module | None, key: jax.Array
+) -> TrainState:
+    """A fresh state; the same for the same key.
+
+    Args:
+      config: the whole configuration.
+      generator: its `init(key, images)` gives {'params': ...}.
+      discriminator: its `init(key, images, train=False)` gives all its variables; not used, and
+        may be None, when `config.loss.weight.gan` is 0.
+      key: the run's key, `jax.random.key(config.seed)`.
+    """
+    size = config.data.image_size
+    images = jnp.zeros((1, size, size, 3), jnp.float32)
+    generator_optimizer, disc_optimizer = make_optimizers(config)
+    generator_key, disc_key = jax.random.split(jax.random.fold_in(key, _INIT_FOLD))
+
+    def create() -> TrainState:
+        params = generator.init(generator_key, images)["params"]
+        disc, disc_opt_state = {}, ()
+        if config.loss.weight.gan:
+            disc = discriminator.init(disc_key, images, train=False)
+            disc_opt_state = disc_optimizer.init(disc["params"])
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            # A copy, not the same buffers: the state is donated to each step.
+            ema=jax.tree.map(jnp.copy, params),
+            opt_state=generator_optimizer.init(params),
+            disc=disc,
+            disc_opt_state=disc_opt_state,
+        )
+
+    return jax.jit(create)()

@@ -1,0 +1,127 @@
+"""Every coupling, by being registered: inverse, log-determinant, identity at birth, gradients."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raeg_jax.invertible.conditioner import CONDITIONERS, PlainConditioner
+from raeg_jax.invertible.coupling import COUPLINGS, Coupling
+
+# Every element of an image this size depends on every other.
+SHAPE = (2, 3, 4, 4)
+
+
+def make(variant, conditioner=PlainConditioner):
+    return Coupling(variant, functools.partial(conditioner, width=8, depth=1))
+
+
+def random_variables(layer, x, seed=0, scale=0.3):
+    variables = layer.init(jax.random.key(seed), x, method="forward")
+    leaves, tree = jax.tree.flatten(variables)
+    random = np.random.RandomState(seed)
+    return tree.unflatten(
+        [leaf + scale * random.randn(*leaf.shape).astype(np.float32) for leaf in leaves]
+    )
+
+
+def integers(shape, seed=0):
+    return np.random.RandomState(seed).randint(0, 256, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("variant", COUPLINGS)
+def test_inverse_undoes_forward(variant, jit):
+    layer, x = make(variant), integers(SHAPE)
+    variables = random_variables(layer, x)
+    forward = functools.partial(layer.apply, variables, method="forward")
+    inverse = functools.partial(layer.apply, variables, method="inverse")
+    if jit:
+        forward, inverse = jax.jit(forward), jax.jit(inverse)
+    y, _ = forward(x)
+    assert np.abs(y - x).max() > 1  # not vacuous
+    error = np.abs(inverse(y) - x).max()
+    assert error == 0 if COUPLINGS[variant].exact else error < 1e-3
+
+
+@pytest.mark.parametrize("variant", [name for name in COUPLINGS if not COUPLINGS[name].exact])
+def test_log_determinant_is_that_of_the_jacobian(variant):
+    layer, x = make(variant), integers((1, 2, 2, 4))
+    variables = random_variables(layer, x)
+
+    def flat(v):
+        return layer.apply(variables, v.reshape(x.shape), method="forward")[0].ravel()
+
+    sign, expected = np.linalg.slogdet(np.asarray(jax.jacobian(flat)(x.ravel()), np.float64))
+    assert sign == 1
+    _, log_det = layer.apply(variables, x, method="forward")
+    np.testing.assert_allclose(log_det, [expected], atol=2e-3)
+
+
+@pytest.mark.parametrize("variant", ["additive", "gin", "integer"])
+def test_volume_preserving_variants_report_zero(variant):
+    layer, x = make(variant), integers(SHAPE)
+    _, log_det = layer.apply(random_variables(layer, x), x, method="forward")
+    np.testing.assert_allclose(log_det, np.zeros(2), atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["affine", "irn", "glow"])
+def test_scaling_variants_change_volume(variant):
+    layer, x = make(variant), integers(SHAPE)
+    _, log_det = layer.apply(random_variables(layer, x), x, method="forward")
+    assert np.abs(log_det).min() > 0.01
+
+
+@pytest.mark.parametrize("variant", COUPLINGS)
+def test_masked_coefficients_stay_as_they_are(variant):
+    layer, x = make(variant), integers(SHAPE)
+    mask = np.ones((1, *SHAPE[1:]), np.float32)
+    mask[:, -1, :, 2:] = 0
+    x = x * mask
+    variables = random_variables(layer, x)
+    y, _ = layer.apply(variables, x, mask, method="forward")
+    np.testing.assert_array_equal(y * (1 - mask), 0 * y)
+    x_rec = layer.apply(variables, y, mask, method="inverse")
+    np.testing.assert_allclose(x_rec, x, atol=0 if COUPLINGS[variant].exact else 1e-3)
+
+
+@pytest.mark.parametrize("conditioner", CONDITIONERS)
+@pytest.mark.parametrize("variant", COUPLINGS)
+def test_a_fresh_coupling_is_the_identity_and_learns(variant, conditioner):
+    layer, x = make(variant, CONDITIONERS[conditioner]), integers((1, 4, 4, 4))
+    variables = layer.init(jax.random.key(0), x, method="forward")
+    y, log_det = layer.apply(variables, x, method="forward")
+    np.testing.assert_array_equal(y, x)
+    np.testing.assert_array_equal(log_det, [0.0])
+
+    def loss(v):
+        return (layer.apply(v, x, method="forward")[0] * jnp.arange(4.0)).sum()
+
+    grads = jax.tree.leaves(jax.grad(loss)(variables))
+    assert all(np.isfinite(g).all() for g in grads)
+    assert max(np.abs(g).max() for g in grads) > 0
+
+
+def test_integer_coupling_maps_integers_to_integers():
+    layer, x = make("integer"), integers(SHAPE) - 100
+    y, _ = layer.apply(random_variables(layer, x), x, method="forward")
+    np.testing.assert_array_equal(y, np.round(y))
+
+
+def test_scale_never_leaves_the_clamp():
+    layer, x = make("affine"), integers(SHAPE)
+    layer = layer.clone(clamp=0.25)
+    _, log_det = layer.apply(random_variables(layer, x, scale=50.0), x, method="forward")
+    assert np.abs(log_det).max() <= 0.25 * np.prod(SHAPE[1:]) + 1e-3
+
+
+@pytest.mark.parametrize("conditioner", CONDITIONERS)
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8)])
+def test_conditioners_keep_the_resolution(conditioner, size):
+    net: nn.Module = CONDITIONERS[conditioner](features=6, width=8, depth=2)
+    x = np.ones((2, *size, 4), np.float32)
+    y, _ = net.init_with_output(jax.random.key(0), x)
+    assert y.shape == (2, *size, 6)
