@@ -44,8 +44,8 @@ def get_config() -> ConfigDict:
     # haar | unshuffle; with integer couplings haar is its integer lifting.
     config.generator.downsampling = "haar"
     # One entry a level, finest first.
-    config.generator.blocks = (1, 1, 2)
-    config.generator.widths = (32, 48, 64)
+    config.generator.blocks = (1, 1, 1)
+    config.generator.widths = (24, 32, 48)
     # Layers of each conditioner.
     config.generator.depth = 2
     # Bound on |log scale| of the multiplicative couplings.
@@ -55,9 +55,9 @@ def get_config() -> ConfigDict:
     config.classifiers.targets = ("resnet_small", "vgg_small")
     config.classifiers.held_out = ("densenet_small",)
     config.classifiers.batch_size = 64
-    config.classifiers.steps = 2000
-    config.classifiers.learning_rate = 1e-3
-    config.classifiers.weight_decay = 1e-4
+    config.classifiers.steps = 1500
+    config.classifiers.learning_rate = 2e-3
+    config.classifiers.weight_decay = 5e-3
     config.classifiers.warmup_steps = 100
     config.classifiers.label_smoothing = 0.1
 
@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
     config.augment = ConfigDict()
     config.augment.flip = True
     # Reflect-pad by so many pixels, then crop back at random (classifiers only).
-    config.augment.crop_padding = 4
+    config.augment.crop_padding = 6
 
     config.attack_layer = ConfigDict()
     # Relative probability of each distortion; one is drawn each step.
@@ -97,7 +97,7 @@ def get_config() -> ConfigDict:
     # The margin at which the adversary is content, in logits.
     config.loss.kappa = 4.0
     # The fidelity gate: no cost at or above this PSNR.
-    config.loss.target_psnr = 35.0
+    config.loss.target_psnr = 34.5
     config.loss.weight = ConfigDict()
     config.loss.weight.adversary = 1.0
     # The adversary again, on attack_layer(Q(y)).
@@ -110,7 +110,7 @@ def get_config() -> ConfigDict:
     # Recovery after the attack layer, toward the equally attacked original.
     config.loss.weight.robust_recovery = 0.0
     # Values of y outside 0..255, before clipping.
-    config.loss.weight.range = 1.0
+    config.loss.weight.range = 5.0
 
     config.discriminator = ConfigDict()
     config.discriminator.width = 32
@@ -129,7 +129,7 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.batch_size = 32
-    config.train.steps = 1500
+    config.train.steps = 2000
     config.train.log_every = 20
     config.train.eval_every = 500
     # Images used by the evaluation inside the training loop.

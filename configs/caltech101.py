@@ -9,8 +9,9 @@ name fits two cores: 64 pixels, small classifiers, about an hour.
 Expected of `:cpu` (see README.md for the whole table): PLACEHOLDER
 """
 
-from configs import scale
 from ml_collections import ConfigDict
+
+from configs import scale
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -9,8 +9,9 @@ cores: 64 pixels, small classifiers, under an hour.
 Expected of `:cpu` (see README.md for the whole table): PLACEHOLDER
 """
 
-from configs import scale
 from ml_collections import ConfigDict
+
+from configs import scale
 
 
 def get_config(variant: str = "") -> ConfigDict:

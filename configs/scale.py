@@ -1,7 +1,8 @@
 """What the three benchmarks share: paper scale for accelerators, and `:cpu` for two cores."""
 
-from configs import base
 from ml_collections import ConfigDict
+
+from configs import base
 
 EPOCHS, BATCH = 50, 32
 

@@ -11,12 +11,17 @@ import jax.numpy as jnp
 
 def round_ste(x: jax.Array) -> jax.Array:
     """Rounds to the nearest integer, ties to even; the gradient is that of the identity."""
-    return x + jax.lax.stop_gradient(jnp.round(x) - x)
+    return _straight_through(jnp.round(x), x)
+
+
+def floor_ste(x: jax.Array) -> jax.Array:
+    """Rounds down; the gradient is that of the identity."""
+    return _straight_through(jnp.floor(x), x)
 
 
 def clip_ste(x: jax.Array, low: float = 0.0, high: float = 255.0) -> jax.Array:
     """Clips to [low, high]; the gradient is that of the identity, outside the range too."""
-    return x + jax.lax.stop_gradient(jnp.clip(x, low, high) - x)
+    return _straight_through(jnp.clip(x, low, high), x)
 
 
 def quantise(x: jax.Array) -> jax.Array:
@@ -28,9 +33,14 @@ def quantise(x: jax.Array) -> jax.Array:
     Returns:
       Integers in 0..255 as float32, same shape; the gradient passes straight through.
     """
-    return x + jax.lax.stop_gradient(jnp.clip(jnp.round(x), 0.0, 255.0) - x)
+    return _straight_through(jnp.clip(jnp.round(x), 0.0, 255.0), x)
 
 
 def to_uint8(x: jax.Array) -> jax.Array:
     """Rounds, clips to 0..255 and casts: pixel units to the samples of a file."""
     return jnp.clip(jnp.round(x), 0.0, 255.0).astype(jnp.uint8)
+
+
+def _straight_through(value, x):
+    # In this order the value comes out exactly, whatever the size of x.
+    return jax.lax.stop_gradient(value) + (x - jax.lax.stop_gradient(x))

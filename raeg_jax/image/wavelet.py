@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from raeg_jax.image.quantise import floor_ste
+
 
 class Transform(Protocol):
     """A function of one image axis pair, see `Downsampling`."""
@@ -98,10 +100,11 @@ HAAR = Downsampling(
     gain=2.0,
 )
 
-# S-transform (Said & Pearlman 1996): integers to integers, exactly undone.
+# S-transform (Said & Pearlman 1996): integers to integers, exactly undone. Its rounding is
+# straight-through: without, three of four pixels would get no gradient from the low band.
 HAAR_INTEGER = Downsampling(
-    analyse=lambda a, b: (b + jnp.floor((a - b) / 2), a - b),
-    synthesise=lambda s, d: (s + d - jnp.floor(d / 2), s - jnp.floor(d / 2)),
+    analyse=lambda a, b: (b + floor_ste((a - b) / 2), a - b),
+    synthesise=lambda s, d: (s + d - floor_ste(d / 2), s - floor_ste(d / 2)),
     lonely=lambda a: a,
     gain=1.0,
 )

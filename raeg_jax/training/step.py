@@ -28,7 +28,7 @@ def make_train_step(
     """Builds the step from the whole configuration.
 
     Args:
-      config: terms of weight 0 are not computed.
+      config: terms of weight 0 are not computed, nor recovery where the generator is exact.
       generator: the invertible network.
       discriminator: may be None where the GAN term's weight is 0.
       targets: the attacked classifiers by name.
@@ -41,6 +41,9 @@ def make_train_step(
       with them, 'psnr' (decibels), 'attack_success', 'grad_norm'.
     """
     weight = {name: value for name, value in config.loss.weight.items() if value}
+    if generator.exact:
+        # Zero but for clipped values, of which the range term takes care.
+        weight.pop("recovery", None)
     adversary = losses.ADVERSARIES[config.loss.adversary]
     optimizer, disc_optimizer = make_optimizers(config)
 
@@ -114,7 +117,7 @@ def make_train_step(
         ema = optax.incremental_update(params, state.ema, 1 - config.optimizer.ema_decay)
         if "gan" in weight:
             state, logged["loss/discriminator"] = update_discriminator(state, x, y8)
-        logged = jax.lax.pmean(logged, "batch") | {"grad_norm": optax.global_norm(grads)}
+        logged = jax.lax.pmean(logged, "batch") | {"grad_norm": optax.tree.norm(grads)}
         state = state.replace(step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
         return state, logged
 

@@ -1,0 +1,40 @@
+"""A run of seconds that goes through every part; for tests, its numbers mean nothing.
+
+python train.py --config=configs/smoke.py --workdir=/tmp/smoke
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    """Returns the smallest useful configuration: photographs at 32 pixels, tiny networks."""
+    config = base.get_config()
+    config.name = "smoke"
+    config.data.image_size = 32
+
+    config.generator.blocks = (1, 1)
+    config.generator.widths = (8, 8)
+    config.generator.depth = 1
+
+    config.classifiers.targets = ("resnet_small",)
+    config.classifiers.held_out = ("vgg_small",)
+    config.classifiers.batch_size = 16
+    config.classifiers.steps = 20
+    config.classifiers.warmup_steps = 5
+
+    config.optimizer.warmup_steps = 2
+    # Twelve steps should show in the averaged parameters.
+    config.optimizer.ema_decay = 0.5
+    config.train.batch_size = 8
+    config.train.steps = 12
+    config.train.log_every = 2
+    config.train.eval_every = 6
+    config.train.eval_images = 16
+    config.train.checkpoint_every = 3
+
+    config.eval.batch_size = 16
+    config.eval.max_images = 16
+    config.eval.pgd_steps = 2
+    return config

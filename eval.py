@@ -1,0 +1,32 @@
+"""Measures a trained generator: how well it protects, and how well it recovers.
+
+python eval.py                                              # the quickstart's run
+python eval.py --config=configs/celeba.py --workdir=DIR --config.data.source=FOLDER
+python eval.py --config=configs/celeba.py --workdir=DIR --checkpoint=best
+
+Give the flags of the training run. Prints a table for training and for test images and writes
+results.json, results.md, images.csv and grid.png into the workdir. Two runs give equal numbers.
+"""
+
+import pathlib
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from raeg_jax import launch
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "latest", "'latest', 'best' (by config.train.best_metric) or a step's number."
+)
+
+
+def main(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Evaluates; trains nothing."""
+    # Not before the flags are parsed: mistakes there are told at once.
+    from raeg_jax.evaluation.workdir import evaluate_workdir
+
+    evaluate_workdir(config, workdir, _CHECKPOINT.value)
+
+
+if __name__ == "__main__":
+    launch.run(main, __file__)

@@ -1,0 +1,102 @@
+"""The configuration of a run as data: saved, read back and compared."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+FILE = "config.json"
+
+_PACKAGES = ("raeg-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+# Settings that change neither what is learned nor from what: a run may go on with others.
+_FREE = ("name", "parallel", "multi_host", "eval")
+_FREE_DATA = ("source", "cache_dir", "list_file", "memory_mib", "workers")
+_FREE_TRAIN = (
+    "log_every",
+    "eval_every",
+    "eval_images",
+    "checkpoint_every",
+    "keep_last",
+    "best_metric",
+    "best_mode",
+    "image_grids",
+)
+_IGNORED = frozenset(
+    (
+        *_FREE,
+        *(f"data.{name}" for name in _FREE_DATA),
+        *(f"train.{name}" for name in _FREE_TRAIN),
+    )
+)
+# Settings that may change when a run goes on, but make it another run than an unbroken one.
+_ADJUSTABLE = ("loss", "optimizer", "attack_layer", "augment", "train.steps")
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The configuration as JSON holds it: nested dicts, tuples as lists."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers may depend on."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def save(config: ConfigDict, path: str | os.PathLike) -> None:
+    """Writes the resolved configuration and the versions to a JSON file, whole at any time."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({"config": to_json(config), "versions": versions()}, indent=2)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(content + "\n")
+    temporary.replace(path)
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _is_in(name: str, names) -> bool:
+    return any(name == other or name.startswith(other + ".") for other in names)
+
+
+def differences(
+    saved: dict[str, Any], config: ConfigDict
+) -> tuple[dict[str, tuple[Any, Any]], dict[str, tuple[Any, Any]]]:
+    """Compares a saved configuration with the present one, leaving out what doesn't matter.
+
+    Args:
+      saved: what `to_json` gave when the run began.
+      config: the present configuration.
+
+    Returns:
+      Two dicts {name: (saved value, present value)}: settings that must stay the same for the run
+      to go on (the network, the data, the batch, the seed), and settings that may change, with
+      results that differ from those of an unbroken run (the loss, the optimiser, the length).
+      A setting that one side lacks has the value None there.
+    """
+    old, new = _flatten(saved), _flatten(to_json(config))
+    changed = {
+        name: (old.get(name), new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name) and not _is_in(name, _IGNORED)
+    }
+    adjustable = {name: pair for name, pair in changed.items() if _is_in(name, _ADJUSTABLE)}
+    return {name: pair for name, pair in changed.items() if name not in adjustable}, adjustable
+
+
+def describe(changes: dict[str, tuple[Any, Any]]) -> str:
+    """One phrase for the differences: 'config.seed was 0, is 1; ...'."""
+    return "; ".join(
+        f"config.{name} was {old!r}, is {new!r}" for name, (old, new) in changes.items()
+    )

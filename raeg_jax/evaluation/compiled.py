@@ -1,0 +1,113 @@
+"""The compiled functions of the evaluation: protect, recover, read, compare.
+
+They are jitted once for the module, so that both splits and every evaluation inside the training
+loop share one compilation. Generators are static (Flax modules are compared by their fields);
+classifiers are pytrees, so that their weights are arguments and not constants of the program.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from raeg_jax.image import metrics
+from raeg_jax.image.quantise import to_uint8
+
+# float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
+LogitsFn = Callable[[jax.Array], jax.Array]
+
+
+@flax.struct.dataclass
+class FrozenClassifier:
+    """A classifier in evaluation mode: its running statistics are read, never updated.
+
+    Attributes:
+      module: `module.apply(variables, images, train=False)` gives logits.
+      variables: its `params` and `batch_stats`.
+    """
+
+    module: nn.Module = flax.struct.field(pytree_node=False)
+    variables: Any
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Maps float32 images [B, H, W, 3] in pixel units to logits [B, K]."""
+        return self.module.apply(self.variables, images, train=False)
+
+
+def as_pytree(logits_fn: LogitsFn) -> LogitsFn:
+    """Makes any callable fit to be an argument of a jitted function."""
+    if isinstance(logits_fn, FrozenClassifier | jax.tree_util.Partial):
+        return logits_fn
+    return jax.tree_util.Partial(logits_fn)
+
+
+def on_one_device(tree: Any) -> Any:
+    """Takes one copy of arrays that training keeps on every device: evaluation uses one.
+
+    Args:
+      tree: a pytree of arrays, whole on each of their devices; others are left as they are.
+    """
+
+    def take(x):
+        spread = isinstance(x, jax.Array) and len(x.sharding.device_set) > 1
+        return x.addressable_data(0) if spread and x.is_fully_replicated else x
+
+    return jax.tree.map(take, tree)
+
+
+@functools.partial(jax.jit, static_argnames="generator")
+def protect(
+    generator: nn.Module, params: Any, images: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Runs the generator forward and makes the samples of a file.
+
+    Args:
+      generator: the invertible network.
+      params: its parameters.
+      images: uint8 [B, H, W, 3].
+
+    Returns:
+      The protected images, uint8 [B, H, W, 3]; and per image, float32 [B], the share of samples
+      that rounding alone would leave outside 0..255: clipping changes them for good.
+    """
+    y = generator.apply({"params": params}, images.astype(jnp.float32), method="forward")
+    rounded = jnp.round(y)
+    outside = (rounded < 0) | (rounded > 255)
+    return to_uint8(y), jnp.mean(outside, axis=(1, 2, 3), dtype=jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnames="generator")
+def recover(generator: nn.Module, params: Any, images: jax.Array) -> jax.Array:
+    """Runs the generator backward: protected to recovered images, uint8 [B, H, W, 3]."""
+    x = generator.apply({"params": params}, images.astype(jnp.float32), method="inverse")
+    return to_uint8(x)
+
+
+@jax.jit
+def read(logits_fns: Mapping[str, LogitsFn], images: jax.Array) -> dict[str, jax.Array]:
+    """Classifies images, uint8 [B, H, W, 3]: int32 [B] class numbers by classifier."""
+    images = images.astype(jnp.float32)
+    return {name: jnp.argmax(fn(images), axis=-1) for name, fn in logits_fns.items()}
+
+
+@jax.jit
+def compare(images: jax.Array, originals: jax.Array) -> dict[str, jax.Array]:
+    """Measures images against their originals, both uint8 [B, H, W, 3].
+
+    Returns:
+      float32 [B] each: `psnr` in decibels (infinite for equal images), `ssim`, `equal` (share of
+      equal samples) and `distance` (L2 norm of the difference, in pixel units); and bool [B]:
+      `exact`, whether all samples are equal.
+    """
+    difference = images.astype(jnp.float32) - originals.astype(jnp.float32)
+    return {
+        "psnr": metrics.psnr(images, originals),
+        "ssim": metrics.ssim(images, originals),
+        "equal": jnp.mean(difference == 0, axis=(1, 2, 3), dtype=jnp.float32),
+        "exact": jnp.all(difference == 0, axis=(1, 2, 3)),
+        "distance": jnp.sqrt(jnp.sum(difference**2, axis=(1, 2, 3))),
+    }

@@ -1,0 +1,176 @@
+"""How well a generator protects and recovers, image by image, on files read back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from raeg_jax.evaluation import compiled, controls
+from raeg_jax.evaluation.files import png_roundtrip
+from raeg_jax.evaluation.summary import summarise
+
+# An equal image has infinite PSNR; a log and a comparison need a number.
+PSNR_CAP = 100.0
+
+
+def evaluate_split(
+    generator: nn.Module,
+    params: Any,
+    classifiers: Mapping[str, compiled.LogitsFn],
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    *,
+    targets: Sequence[str],
+    held_out: Sequence[str],
+    pgd_steps: int,
+    seed: int,
+    description: str = "evaluating",
+) -> dict[str, Any]:
+    """Protects and recovers every image and says what classifiers make of it.
+
+    Every variant (protected, recovered, and the two controls) is written as PNG and read back
+    before anything is measured; recovery starts from the protected file. The controls have the
+    protected file's L2 distance from the original.
+
+    Args:
+      generator: its `forward` and `inverse` map float32 [B, H, W, 3] in pixel units.
+      params: its parameters.
+      classifiers: logits functions by name, in evaluation mode.
+      images: uint8 [N, H, W, 3], the originals.
+      labels: int [N].
+      batch_size: images at a time; a last batch that is not full is padded, not compiled anew.
+      targets: names of the classifiers attacked in training; PGD attacks them too, all at once.
+      held_out: names of the others.
+      pgd_steps: steps of the PGD control; 0 leaves it out.
+      seed: of the noise.
+      description: what the progress bar says.
+
+    Returns:
+      What `summary.summarise` returns, and `per_image`, the arrays [N] that it was made from.
+
+    Raises:
+      ValueError: no images, a batch size below one, or a classifier that is not given.
+    """
+    roles = dict.fromkeys(targets, "target") | dict.fromkeys(held_out, "held_out")
+    if missing := [name for name in roles if name not in classifiers]:
+        raise ValueError(f"no classifier named {missing[0]!r}; given are {sorted(classifiers)}")
+    params = compiled.on_one_device(params)
+    fns = {name: _argument(classifiers[name]) for name in roles}
+    attacked = tuple(fns[name] for name in targets)
+
+    def measure(index, originals, truth):
+        """One batch: arrays [batch] by name."""
+        out = {}
+
+        def save(variant, images):
+            """Writes and reads back; what is measured is what was read."""
+            images, out[f"bytes/{variant}"] = png_roundtrip(images)
+            out.update({f"read/{k}/{variant}": v for k, v in compiled.read(fns, images).items()})
+            if variant != "original":
+                measured = compiled.compare(images, originals)
+                out.update({f"{k}/{variant}": v for k, v in measured.items()})
+            return images
+
+        save("original", originals)
+        protected, out["outside"] = compiled.protect(generator, params, originals)
+        protected = save("protected", protected)
+        save("recovered", compiled.recover(generator, params, protected))
+        distance = out["distance/protected"]
+        save("noise", controls.noise_control(seed, index, originals, distance))
+        if pgd_steps > 0:
+            save("pgd", controls.pgd_control(attacked, originals, truth, distance, pgd_steps))
+        return out
+
+    rows = []
+    with _progress(len(labels), description) as bar:
+        for index, originals, truth, count in _batches(images, labels, batch_size):
+            out = measure(index, originals, truth)
+            rows.append({name: np.asarray(values)[:count] for name, values in out.items()})
+            bar.set_description(description)
+            bar.update(count)
+    per_image = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    return summarise(per_image, np.asarray(labels), roles) | {"per_image": per_image}
+
+
+def quick(
+    generator: nn.Module,
+    params: Any,
+    target_logits_fns: Mapping[str, compiled.LogitsFn],
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int = 64,
+) -> dict[str, float]:
+    """A cheap look inside the training loop: the targets only, no controls, no files.
+
+    Files are left out because PNG keeps every uint8 value; `evaluate_split` checks that.
+
+    Args:
+      generator: as `evaluate_split`.
+      params: its parameters.
+      target_logits_fns: the attacked classifiers by name.
+      images: uint8 [N, H, W, 3].
+      labels: int [N].
+      batch_size: images at a time.
+
+    Returns:
+      clean_accuracy, protected_accuracy: means over targets.
+      psnr, ssim: of the protected images, PSNR counted as at most 100 dB.
+      exact_images: share of images that come back equal.
+      outside_range: share of samples outside 0..255 before clipping.
+    """
+    params = compiled.on_one_device(params)
+    fns = {name: _argument(fn) for name, fn in target_logits_fns.items()}
+    rows = []
+    for _, originals, truth, count in _batches(images, labels, batch_size):
+        protected, outside = compiled.protect(generator, params, originals)
+        quality = compiled.compare(protected, originals)
+        recovered = compiled.compare(compiled.recover(generator, params, protected), originals)
+        before, after = compiled.read(fns, originals), compiled.read(fns, protected)
+        row = {
+            "clean_accuracy": np.mean([np.asarray(v) == truth for v in before.values()], axis=0),
+            "protected_accuracy": np.mean([np.asarray(v) == truth for v in after.values()], axis=0),
+            "psnr": np.minimum(quality["psnr"], PSNR_CAP),
+            "ssim": quality["ssim"],
+            "exact_images": recovered["exact"],
+            "outside_range": outside,
+        }
+        rows.append({name: np.asarray(values)[:count] for name, values in row.items()})
+    return {
+        name: float(np.mean(np.concatenate([row[name] for row in rows]), dtype=np.float64))
+        for name in rows[0]
+    }
+
+
+def _argument(logits_fn: compiled.LogitsFn) -> compiled.LogitsFn:
+    return compiled.on_one_device(compiled.as_pytree(logits_fn))
+
+
+def _batches(
+    images: np.ndarray, labels: np.ndarray, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    """Batches of one size: (index, images, labels, how many are real).
+
+    The last image is repeated where the last batch is not full.
+    """
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(f"need images and as many labels, got {len(images)} and {len(labels)}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    size = min(batch_size, len(images))
+    for start in range(0, len(images), size):
+        index = np.minimum(np.arange(start, start + size), len(images) - 1)
+        batch = np.asarray(images[index]), np.asarray(labels[index], np.int32)
+        yield index.astype(np.int32), *batch, min(size, len(images) - start)
+
+
+def _progress(total: int, description: str) -> tqdm:
+    return tqdm(
+        total=total,
+        desc=f"{description}: compiling (the first batch takes longest)",
+        unit="img",
+        disable=jax.process_index() != 0,
+    )

@@ -1,0 +1,74 @@
+"""From one value an image to the numbers of a split."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# In the order of the table's columns.
+VARIANTS = ("original", "protected", "recovered", "noise", "pgd")
+CHANGED = VARIANTS[1:]
+
+
+def summarise(
+    per_image: Mapping[str, np.ndarray], labels: np.ndarray, roles: Mapping[str, str]
+) -> dict[str, Any]:
+    """Averages over images.
+
+    Args:
+      per_image: arrays [N] named 'read/<classifier>/<variant>' (class numbers),
+        'psnr/<variant>' (decibels), 'ssim/<variant>', 'equal/<variant>' (share of equal samples),
+        'exact/<variant>' (bool), 'bytes/<variant>' and 'outside'. Variants that are missing are
+        left out.
+      labels: int [N], the true classes.
+      roles: 'target' or 'held_out' for each classifier.
+
+    Returns:
+      images: N.
+      classifiers: for each, its `role`; `accuracy` on each variant; and `attack_success` of each
+        changed variant: of the images read correctly before, the share misread after (None
+        where none was read correctly).
+      quality: for each changed variant `psnr`, the mean over the images that differ from their
+        originals (an equal image has none), None where all are equal; `ssim`; `exact_pixels`,
+        the share of equal uint8 samples; `exact_images`, the share of images equal throughout.
+      outside_range: share of samples that the generator moved out of 0..255, before clipping.
+      png_bytes: mean size of the files of the original and of the protected images.
+    """
+    variants = [name for name in VARIANTS if f"bytes/{name}" in per_image]
+    changed = [name for name in variants if name in CHANGED]
+    return {
+        "images": len(labels),
+        "classifiers": {
+            name: {"role": role, **_reading(per_image, labels, name, variants)}
+            for name, role in roles.items()
+        },
+        "quality": {name: _quality(per_image, name) for name in changed},
+        "outside_range": _mean(per_image["outside"]),
+        "png_bytes": {name: _mean(per_image[f"bytes/{name}"]) for name in variants[:2]},
+    }
+
+
+def _reading(per_image, labels, classifier: str, variants: Sequence[str]) -> dict[str, Any]:
+    right = {name: per_image[f"read/{classifier}/{name}"] == labels for name in variants}
+    before = right["original"]
+    return {
+        "accuracy": {name: _mean(right[name]) for name in variants},
+        "attack_success": {
+            name: _mean(~right[name][before]) for name in variants if name in CHANGED
+        },
+    }
+
+
+def _quality(per_image, variant: str) -> dict[str, float | None]:
+    psnr = per_image[f"psnr/{variant}"]
+    return {
+        "psnr": _mean(psnr[np.isfinite(psnr)]),
+        "ssim": _mean(per_image[f"ssim/{variant}"]),
+        "exact_pixels": _mean(per_image[f"equal/{variant}"]),
+        "exact_images": _mean(per_image[f"exact/{variant}"]),
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """The mean in float64; None of nothing, which JSON can hold and NaN it can't."""
+    return float(np.mean(values, dtype=np.float64)) if len(values) else None

@@ -1,0 +1,109 @@
+"""The result table, for the terminal and as Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import rich.box
+import rich.table
+
+# What the generator knows of each split.
+SPLITS = {"train": "fitted", "test": "unseen"}
+ROLES = {"target": "target", "held_out": "held out"}
+# Row title -> key of `quality`, format.
+QUALITY = {
+    "PSNR, dB": ("psnr", "{:.2f}"),
+    "SSIM": ("ssim", "{:.4f}"),
+    "exact pixels": ("exact_pixels", "{:.4f}"),
+    "exact images": ("exact_images", "{:.4f}"),
+}
+NOTE = (
+    "Measured on PNG files read back; PSNR: mean over the images that differ; exact pixels: share "
+    "of equal 8-bit samples. The controls have the protected image's L2 distance."
+)
+
+
+def columns(summary: Mapping[str, Any], pgd_steps: int) -> dict[str, str]:
+    """The variants of a split and their titles, in order."""
+    titles = {
+        "original": "original",
+        "protected": "protected",
+        "recovered": "recovered",
+        "noise": "noise",
+        "pgd": f"PGD-{pgd_steps}",
+    }
+    return {k: v for k, v in titles.items() if k == "original" or k in summary["quality"]}
+
+
+def rows(summary: Mapping[str, Any], pgd_steps: int) -> list[tuple[str, ...]]:
+    """The table of one split as text: a header, then one row a classifier and measure.
+
+    Args:
+      summary: of one split, from `summarise`.
+      pgd_steps: for the title of that column.
+    """
+    variants = columns(summary, pgd_steps)
+    table = [("accuracy of", *variants.values())]
+    for name, result in summary["classifiers"].items():
+        title = f"{name} ({ROLES[result['role']]})"
+        table.append((title, *(_text(result["accuracy"][k], "{:.3f}") for k in variants)))
+    for title, (key, form) in QUALITY.items():
+        values = [summary["quality"].get(k, {}).get(key) for k in variants]
+        # Where no image differs there is no PSNR to speak of.
+        missing = ["equal" if k in summary["quality"] else "" for k in variants]
+        cells = (_text(v, form, m) for v, m in zip(values, missing, strict=True))
+        table.append((title, *cells))
+    return table
+
+
+def caption(split: str, summary: Mapping[str, Any]) -> str:
+    """One line: which images, how many, and what a table has no column for."""
+    size = {name: f"{value / 1024:.1f}" for name, value in summary["png_bytes"].items()}
+    return (
+        f"{split} images ({SPLITS[split]}), {summary['images']}: "
+        f"outside 0..255 {summary['outside_range']:.3%}, "
+        f"PNG {size['original']} -> {size['protected']} KiB"
+    )
+
+
+def rich_tables(results: Mapping[str, Any]) -> list[rich.table.Table]:
+    """One table a split, for `rich.print`; numbers on the right."""
+    tables = []
+    for split, summary in results["splits"].items():
+        header, *body = rows(summary, results["pgd_steps"])
+        table = rich.table.Table(
+            title=caption(split, summary), title_justify="left", box=rich.box.SIMPLE_HEAD
+        )
+        table.add_column(header[0], min_width=25)
+        for title in header[1:]:
+            table.add_column(title, justify="right", no_wrap=True)
+        for number, row in enumerate(body, 1):
+            table.add_row(*row, end_section=number == len(summary["classifiers"]))
+        tables.append(table)
+    return tables
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The same tables as Markdown, with the command that made them."""
+    step = "" if results["step"] is None else f", step {results['step']}"
+    lines = [
+        f"# {results['config']}: protection and recovery",
+        "",
+        f"`{results['command']}`: {results['dataset']['name']}, {results['image_size']} px, "
+        f"{results['generator']['coupling']} coupling{step}, seed {results['seed']}.",
+        "",
+        NOTE,
+    ]
+    for split, summary in results["splits"].items():
+        header, *body = rows(summary, results["pgd_steps"])
+        lines += ["", f"## {caption(split, summary)}", ""]
+        lines += [_line(header), "|---|" + "---:|" * (len(header) - 1)]
+        lines += [_line(row) for row in body]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: tuple[str, ...]) -> str:
+    return "| " + " | ".join(row) + " |"
+
+
+def _text(value: float | None, form: str, missing: str = "") -> str:
+    return missing if value is None else form.format(value)

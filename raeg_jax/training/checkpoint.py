@@ -1,0 +1,242 @@
+"""Checkpoints: all that is needed to go on with a run, or to use its generator.
+
+A checkpoint, `workdir/checkpoints/<step>/`, holds the items
+
+    state      step, params, optimiser states, discriminator
+    ema        the moving average of the generator's parameters, which evaluation reads alone
+    iterator   position in the training data
+    meta       configuration and versions
+    metrics    scalars of the evaluation at that step, if there was one
+
+It is written under another name and renamed when complete, before `save` returns: a run killed
+at any moment leaves only whole checkpoints.
+"""
+
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.serialization
+import flax.traverse_util
+import jax
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+from orbax.checkpoint import checkpoint_managers
+
+from raeg_jax import config as config_lib
+from raeg_jax.errors import UserError
+from raeg_jax.training.parallel import replicated_sharding
+from raeg_jax.training.state import TrainState
+
+FOLDER = "checkpoints"
+
+
+class Checkpoints:
+    """The checkpoints of one workdir.
+
+    Kept are the last `keep_last` and, besides them, the one with the best `best_metric`.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, settings: ConfigDict, writable: bool = True):
+        """Opens the folder.
+
+        Args:
+          workdir: folder of the run.
+          settings: `config.train`: `keep_last`, `best_metric`, `best_mode` ('min' or 'max').
+          writable: make the folder if it is missing, and remove what a killed run left half
+            written; else only reading is meant.
+        """
+        self._folder = pathlib.Path(workdir).absolute() / FOLDER
+        worst = math.inf if settings.best_mode == "min" else -math.inf
+
+        def measure(metrics: Mapping[str, float]) -> float:
+            return metrics.get(settings.best_metric, worst)
+
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(settings.keep_last),
+                checkpoint_managers.BestN(
+                    get_metric_fn=measure,
+                    reverse=settings.best_mode == "min",
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "ema": ocp.StandardCheckpointHandler(),
+                "iterator": ocp.JsonCheckpointHandler(),
+                "meta": ocp.JsonCheckpointHandler(),
+            },
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                best_fn=measure,
+                best_mode=settings.best_mode,
+                # A kill must never find a step that the log calls saved and the disk doesn't.
+                enable_async_checkpointing=False,
+                create=writable,
+                cleanup_tmp_directories=writable,
+            ),
+        )
+
+    def steps(self) -> list[int]:
+        """Steps of the kept checkpoints, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def resolve(self, which: str | int) -> int:
+        """The step of 'latest', of 'best' or of a number.
+
+        'best' is the latest where no checkpoint has the metric, and the latest of equals.
+
+        Raises:
+          UserError: there is no such checkpoint.
+        """
+        steps = self.steps()
+        if not steps:
+            raise UserError(
+                f"no checkpoint in {self._folder}: train first, or choose the --workdir of a run"
+            )
+        if which == "latest":
+            return steps[-1]
+        if which == "best":
+            return self._manager.best_step()
+        if str(which).isdecimal() and int(which) in steps:
+            return int(which)
+        raise UserError(
+            f"no checkpoint {which!r} in {self._folder}; there are 'best', 'latest' and "
+            f"{', '.join(map(str, steps))}"
+        )
+
+    def metrics(self, step: int) -> dict[str, float] | None:
+        """Scalars of the evaluation at that step, if it may be the best."""
+        return self._manager.metrics(step) or None
+
+    def save(
+        self,
+        state: TrainState,
+        iterator: Mapping[str, Any],
+        config: ConfigDict,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Saves the state under its own step; does nothing if that step is there already.
+
+        Args:
+          state: of the run; as `parallel.replicate` or a step gave it.
+          iterator: position in the training data, as JSON holds it.
+          config: the whole configuration.
+          metrics: scalars among which is `best_metric`, for a checkpoint that may be the best.
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        tree = flax.serialization.to_state_dict(state)
+        ema = tree.pop("ema")
+        meta = {"config": config_lib.to_json(config), "versions": config_lib.versions()}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(tree),
+                ema=ocp.args.StandardSave(ema),
+                iterator=ocp.args.JsonSave(dict(iterator)),
+                meta=ocp.args.JsonSave(meta),
+            ),
+            # Orbax warns of a checkpoint without metrics: an empty one is as bad as can be.
+            metrics=dict(metrics or {}),
+            force=True,
+        )
+
+    def meta(self, which: str | int = "latest") -> dict[str, Any]:
+        """Configuration and versions that a checkpoint was saved with."""
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        return self._manager.restore(self.resolve(which), args=args)["meta"]
+
+    def restore(
+        self,
+        target: TrainState,
+        which: str | int = "latest",
+        devices: Sequence[jax.Device] | None = None,
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """Loads what `save` saved, onto any number of devices.
+
+        Args:
+          target: a state, or its shapes (`jax.eval_shape`), of the networks to be restored.
+          which: 'latest', 'best' or a step.
+          devices: where to; all devices by default.
+
+        Returns:
+          The state, on all of the devices, and the position in the training data.
+
+        Raises:
+          UserError: no such checkpoint, or it is of other networks.
+        """
+        step = self.resolve(which)
+        tree = flax.serialization.to_state_dict(target)
+        targets = {"ema": tree.pop("ema"), "state": tree}
+        restored = self._restore(step, targets, devices, iterator=ocp.args.JsonRestore())
+        tree = restored["state"] | {"ema": restored["ema"]}
+        return flax.serialization.from_state_dict(target, tree), restored["iterator"]
+
+    def restore_ema(
+        self, target: Any, which: str | int, devices: Sequence[jax.Device] | None = None
+    ) -> Any:
+        """Loads the averaged parameters of the generator alone.
+
+        Args:
+          target: the generator's parameters, or their shapes.
+          which: 'latest', 'best' or a step.
+          devices: where to; all devices by default.
+
+        Raises:
+          UserError: no such checkpoint, or it is of another generator.
+        """
+        tree = flax.serialization.to_state_dict(target)
+        restored = self._restore(self.resolve(which), {"ema": tree}, devices)
+        return flax.serialization.from_state_dict(target, restored["ema"])
+
+    def _restore(self, step: int, targets: dict[str, Any], devices, **args):
+        sharding = replicated_sharding(devices)
+        metadata = self._manager.item_metadata(step)
+        for item, target in targets.items():
+            if difference := _first_difference(metadata[item].tree, target):
+                raise UserError(
+                    f"checkpoint {self._folder / str(step)} is of another network than the config "
+                    f"describes: {difference}. Use the config it was trained with, saved in "
+                    f"{self._folder.parent / config_lib.FILE}, or another --workdir."
+                )
+            abstract = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), target
+            )
+            args[item] = ocp.args.StandardRestore(abstract)
+        return self._manager.restore(step, args=ocp.args.Composite(**args))
+
+    def close(self) -> None:
+        """Releases the folder."""
+        self._manager.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _first_difference(saved: Any, target: Any) -> str | None:
+    """Names the first array whose shape differs, or that only one side has; None if all agree."""
+    old, new = (
+        {name: list(x.shape) for name, x in flax.traverse_util.flatten_dict(tree, sep="/").items()}
+        for tree in (saved, target)
+    )
+    # Parameters before the optimiser's moments of them.
+    for name in sorted(old.keys() | new.keys(), key=lambda name: (name.startswith("opt"), name)):
+        if name not in old:
+            return f"{name} {new[name]} is not in the checkpoint"
+        if name not in new:
+            return f"{name} {old[name]} is only in the checkpoint"
+        if old[name] != new[name]:
+            return f"{name} has shape {old[name]} in the checkpoint and {new[name]} now"
+    return None

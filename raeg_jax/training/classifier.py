@@ -1,0 +1,272 @@
+"""Trains the classifiers that a run attacks or holds out, once for each workdir.
+
+Cross-entropy with label smoothing, AdamW on a warm-up and cosine schedule, flips and shifted
+crops. The result is kept in `workdir/classifiers/<name>` and used again as long as the data and
+the settings it comes from are the same.
+"""
+
+import json
+import pathlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from raeg_jax import config as config_lib
+from raeg_jax import data, networks
+from raeg_jax.errors import UserError
+from raeg_jax.training import parallel
+from raeg_jax.training.logs import MetricLog
+from raeg_jax.training.progress import Progress
+from raeg_jax.training.state import make_optimizer
+
+FOLDER = "classifiers"
+INFO = "info.json"
+_WEIGHTS = "variables"
+# Accuracy on the training images is measured on at most so many, spread over the classes.
+_MEASURED = 5000
+
+Classifiers = dict[str, tuple[nn.Module, Any]]
+
+
+def ensure_classifiers(
+    config: ConfigDict, splits: data.Splits, workdir: pathlib.Path
+) -> Classifiers:
+    """Loads the targets and held-out classifiers of a run; trains those that the workdir lacks.
+
+    Returns:
+      (module, variables) by name, targets first.
+    """
+    names = (*config.classifiers.targets, *config.classifiers.held_out)
+    return {
+        name: (
+            networks.classifier(name, splits.num_classes),
+            load_classifier(name, splits, config, workdir)
+            or fit_classifier(name, splits, config, workdir),
+        )
+        for name in names
+    }
+
+
+def load_classifiers(config: ConfigDict, splits: data.Splits, workdir: pathlib.Path) -> Classifiers:
+    """As `ensure_classifiers`, but never trains.
+
+    Raises:
+      UserError: the workdir lacks one, or has one of other data or settings.
+    """
+    classifiers = {}
+    for name in (*config.classifiers.targets, *config.classifiers.held_out):
+        variables = load_classifier(name, splits, config, workdir)
+        if variables is None:
+            raise UserError(
+                f"{pathlib.Path(workdir) / FOLDER} has no classifier {name!r} for these data and "
+                "settings: evaluate with the config of the training run, or run train.py first"
+            )
+        classifiers[name] = networks.classifier(name, splits.num_classes), variables
+    return classifiers
+
+
+def clean_accuracies(names: tuple[str, ...], workdir: pathlib.Path) -> dict[str, dict[str, float]]:
+    """Accuracies on clean images by name: {'train': share, 'test': share}, as when trained."""
+    infos = {name: _folder(workdir, name) / INFO for name in names}
+    return {name: json.loads(path.read_text())["accuracy"] for name, path in infos.items()}
+
+
+def load_classifier(
+    name: str, splits: data.Splits, config: ConfigDict, workdir: pathlib.Path
+) -> Any | None:
+    """Variables of a classifier that was trained before on the same data and settings, or None."""
+    folder = _folder(workdir, name)
+    if not (folder / INFO).is_file():
+        return None
+    if json.loads((folder / INFO).read_text())["origin"] != _origin(name, splits, config):
+        return None
+    module = networks.classifier(name, splits.num_classes)
+    size = config.data.image_size
+    shapes = jax.eval_shape(
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, size, size, 3)), train=False)
+    )
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        variables = checkpointer.restore(folder / _WEIGHTS, args=ocp.args.StandardRestore(target))
+    return _local(variables)
+
+
+def fit_classifier(
+    name: str, splits: data.Splits, config: ConfigDict, workdir: pathlib.Path
+) -> Any:
+    """Trains a classifier, measures it on clean images, and saves it.
+
+    Args:
+      name: key of `networks.CLASSIFIERS`.
+      splits: the data set.
+      config: the whole configuration.
+      workdir: folder of the run.
+
+    Returns:
+      Its variables, `params` and `batch_stats`, on this process's first device.
+
+    Raises:
+      UserError: the loss is not finite.
+    """
+    settings = config.classifiers
+    module = networks.classifier(name, splits.num_classes)
+    optimizer = make_optimizer(
+        ConfigDict(
+            {
+                "name": "adamw",
+                "warmup_steps": settings.warmup_steps,
+                "weight_decay": settings.weight_decay,
+                "clip_norm": 1.0,
+            }
+        ),
+        settings.steps,
+        settings.learning_rate,
+    )
+    # Another order of images and other weights for each classifier.
+    seed = zlib.crc32(f"{config.seed} {name}".encode())
+    size = config.data.image_size
+
+    def create() -> dict[str, Any]:
+        images = jnp.zeros((1, size, size, 3), jnp.float32)
+        variables = module.init(jax.random.key(seed), images, train=False)
+        return {**variables, "opt_state": optimizer.init(variables["params"])}
+
+    state = parallel.replicate(jax.jit(create)())
+    step = parallel.parallelise(
+        _make_step(module, optimizer, settings.label_smoothing), config.parallel
+    )
+    batches = data.train_iterator(
+        splits.train,
+        config.data,
+        batch_size=settings.batch_size // jax.process_count(),
+        seed=seed,
+        augment=config.augment,
+        shard_index=jax.process_index(),
+        shard_count=jax.process_count(),
+        crop=True,
+    )
+    folder = _folder(workdir, name)
+    progress = Progress(f"training classifier {name}", settings.steps, 0, settings.batch_size)
+    with MetricLog(folder) as log, progress:
+        for number in range(1, settings.steps + 1):
+            state, metrics = step(state, {}, next(batches))
+            shown = None
+            if number % config.train.log_every == 0 or number == settings.steps:
+                shown = _finite(name, number, jax.device_get(metrics))
+                log.scalars(number, shown)
+            progress.advance(shown)
+    batches.close()
+    state.pop("opt_state")
+    variables = _local(state)
+    accuracy = _clean_accuracy(module, variables, splits, config)
+    _save(folder, state, {"origin": _origin(name, splits, config), "accuracy": accuracy})
+    if parallel.is_main_process():
+        print(
+            f"{name}: accuracy on clean images {accuracy['train']:.3f} (training), "
+            f"{accuracy['test']:.3f} (test)"
+        )
+    return variables
+
+
+def _make_step(
+    module: nn.Module, optimizer: optax.GradientTransformation, label_smoothing: float
+) -> parallel.StepFn:
+    """One step on one device's share: batch statistics are its own, then averaged."""
+
+    def step(state, frozen, batch):
+        del frozen
+        images = batch["image"].astype(jnp.float32)
+
+        def objective(params):
+            variables = {**state, "params": params}
+            variables.pop("opt_state")
+            logits, updated = module.apply(variables, images, train=True, mutable=["batch_stats"])
+            truth = jax.nn.one_hot(batch["label"], logits.shape[-1])
+            smoothed = optax.smooth_labels(truth, label_smoothing)
+            loss = optax.softmax_cross_entropy(logits, smoothed).mean()
+            return loss, (updated, (logits.argmax(-1) == batch["label"]).mean())
+
+        (loss, (updated, accuracy)), grads = jax.value_and_grad(objective, has_aux=True)(
+            state["params"]
+        )
+        grads, updated, metrics = jax.lax.pmean(
+            (grads, updated, {"loss": loss, "accuracy": accuracy}), parallel.AXIS
+        )
+        changes, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
+        params = optax.apply_updates(state["params"], changes)
+        return {**state, **updated, "params": params, "opt_state": opt_state}, metrics
+
+    return step
+
+
+def _finite(name: str, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
+    values = {key: float(value) for key, value in metrics.items()}
+    if not np.isfinite(values["loss"]):
+        raise UserError(
+            f"training classifier {name}: the loss is {values['loss']} at step {step}; lower "
+            "config.classifiers.learning_rate"
+        )
+    return values
+
+
+def _clean_accuracy(module, variables, splits: data.Splits, config: ConfigDict) -> dict:
+    apply = jax.jit(lambda v, x: module.apply(v, x.astype(jnp.float32), train=False).argmax(-1))
+    accuracy = {}
+    for split, most in (("train", _MEASURED), ("test", 0)):
+        images, labels, _ = data.arrays(
+            getattr(splits, split), config.data.image_size, config.data, most
+        )
+        size, right = config.classifiers.batch_size, 0
+        for start in range(0, len(labels), size):
+            # The last batch is filled up with its first images: one shape, one compilation.
+            batch = images[start : start + size]
+            read = apply(variables, np.resize(batch, (size, *batch.shape[1:])))
+            right += int(np.sum(np.asarray(read)[: len(batch)] == labels[start : start + size]))
+        accuracy[split] = right / len(labels)
+    return accuracy
+
+
+def _save(folder: pathlib.Path, variables: Any, info: Mapping[str, Any]) -> None:
+    """The info last: it says that the weights beside it are whole, and what they come from."""
+    if parallel.is_main_process():
+        (folder / INFO).unlink(missing_ok=True)
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        checkpointer.save(folder / _WEIGHTS, args=ocp.args.StandardSave(variables), force=True)
+    if parallel.is_main_process():
+        temporary = folder / (INFO + ".tmp")
+        temporary.write_text(json.dumps(info, indent=2) + "\n")
+        temporary.replace(folder / INFO)
+
+
+def _origin(name: str, splits: data.Splits, config: ConfigDict) -> dict[str, Any]:
+    """All that a trained classifier depends on."""
+    settings = config_lib.to_json(config)
+    for role in ("targets", "held_out"):
+        del settings["classifiers"][role]
+    return {
+        "name": name,
+        "data": splits.fingerprint,
+        "classes": list(splits.class_names),
+        "image_size": config.data.image_size,
+        "seed": config.seed,
+        "classifiers": settings["classifiers"],
+        "augment": settings["augment"],
+    }
+
+
+def _folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
+    return pathlib.Path(workdir).absolute() / FOLDER / name
+
+
+def _local(variables: Any) -> Any:
+    """On this process's first device alone, and not bound to it."""
+    return jax.tree.map(jnp.asarray, jax.device_get(variables))

@@ -1,0 +1,230 @@
+"""The main job from the first to the last line: data, classifiers, generator, evaluation."""
+
+import math
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from raeg_jax import config as config_lib
+from raeg_jax import data, evaluation
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.networks.discriminator import Discriminator
+from raeg_jax.training import parallel
+from raeg_jax.training.checkpoint import Checkpoints
+from raeg_jax.training.classifier import Classifiers, clean_accuracies, ensure_classifiers
+from raeg_jax.training.logs import MetricLog
+from raeg_jax.training.monitor import Monitor
+from raeg_jax.training.preemption import Preemption
+from raeg_jax.training.progress import Progress
+from raeg_jax.training.state import TrainState, create_state
+from raeg_jax.training.step import make_train_step
+from raeg_jax.validation import validate
+
+# Between two looks at the losses at most so many steps are on their way.
+_LOOK_EVERY = 50
+_SHOWN = ("loss/total", "loss/adversary", "psnr", "attack_success")
+
+
+def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Fits a generator and evaluates it; goes on where a run in the same workdir stopped.
+
+    Args:
+      config: the whole configuration.
+      workdir: folder of the run; everything is written there.
+
+    Returns:
+      What `evaluation.run` returns for the generator after the last step; None if a signal
+      (SIGTERM or Ctrl-C) stopped the run before, with a checkpoint saved.
+
+    Raises:
+      UserError: an impossible setting, missing data, a workdir of another run, a loss that is not
+        finite.
+    """
+    if config.multi_host:
+        parallel.start_multi_host()
+    validate(config)
+    workdir = pathlib.Path(workdir).absolute()
+    generator = generator_from_config(config.generator)
+    discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
+    with Checkpoints(workdir, config.train) as checkpoints:
+        check_resumable(config, checkpoints)
+        splits = data.load(config.data)
+        if parallel.is_main_process():
+            config_lib.save(config, workdir / config_lib.FILE)
+        classifiers = ensure_classifiers(config, splits, workdir)
+        batches = _batches(config, splits)
+        key = jax.random.key(config.seed)
+        if checkpoints.steps():
+            shapes = jax.eval_shape(
+                lambda k: create_state(config, generator, discriminator, k), key
+            )
+            state, position = checkpoints.restore(shapes)
+            _continue(batches, position, splits, int(state.step))
+        else:
+            state = parallel.replicate(create_state(config, generator, discriminator, key))
+        state, signal = _fit(
+            config, workdir, splits, classifiers, generator, discriminator, state, batches,
+            checkpoints,
+        )  # fmt: skip
+    batches.close()
+    if signal:
+        _say(
+            f"stopped by {signal} after step {int(state.step)} of {config.train.steps}; all is "
+            f"saved in {workdir}: the same command goes on from there"
+        )
+        return None
+    return evaluation.run(
+        config, workdir, splits, generator, state.ema, classifiers, step=int(state.step)
+    )
+
+
+def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
+    """Stops if the workdir's run had settings that must not change; tells of others that did.
+
+    Raises:
+      UserError: naming each setting, its old and its new value.
+    """
+    if not checkpoints.steps():
+        return
+    saved = checkpoints.meta()
+    fixed, adjustable = config_lib.differences(saved["config"], config)
+    if fixed:
+        raise UserError(
+            f"the workdir holds another run: {config_lib.describe(fixed)}. Use the same settings "
+            "to go on with it, or another --workdir."
+        )
+    if adjustable:
+        _say(f"note: going on with other settings: {config_lib.describe(adjustable)}")
+    changed = {
+        name: (saved["versions"].get(name), version)
+        for name, version in config_lib.versions().items()
+        if saved["versions"].get(name) != version
+    }
+    if changed:
+        rows = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changed.items())
+        _say(f"note: other versions than before, so bits may differ: {rows}")
+
+
+def _batches(config: ConfigDict, splits: data.Splits) -> data.TrainIterator:
+    return data.train_iterator(
+        splits.train,
+        config.data,
+        batch_size=config.train.batch_size // jax.process_count(),
+        seed=config.seed,
+        augment=config.augment,
+        shard_index=jax.process_index(),
+        shard_count=jax.process_count(),
+        crop=False,
+    )
+
+
+def _continue(batches, position: Mapping[str, Any], splits: data.Splits, step: int) -> None:
+    if position["data"] != splits.fingerprint:
+        raise UserError(
+            f"the {splits.name} images are not those that the workdir's run was trained on "
+            f"(fingerprint {position['data']} then, {splits.fingerprint} now): restore them, or "
+            "use another --workdir"
+        )
+    batches.set_state(position)
+    _say(f"going on after step {step}")
+
+
+def _fit(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    splits: data.Splits,
+    classifiers: Classifiers,
+    generator: nn.Module,
+    discriminator: nn.Module | None,
+    state: TrainState,
+    batches: data.TrainIterator,
+    checkpoints: Checkpoints,
+) -> tuple[TrainState, str | None]:
+    """The loop; returns the last state, and the signal that ended it early if one did."""
+    settings, start = config.train, int(state.step)
+    if start >= settings.steps:
+        return state, None
+    targets = {name: classifiers[name] for name in config.classifiers.targets}
+    step_fn = parallel.parallelise(
+        make_train_step(
+            config, generator, discriminator, {name: net for name, (net, _) in targets.items()}
+        ),
+        config.parallel,
+    )
+    frozen = parallel.replicate({name: variables for name, (_, variables) in targets.items()})
+    monitor = Monitor(config, splits, generator, targets)
+    progress = Progress("training the generator", settings.steps, start, settings.batch_size)
+    pending: list[tuple[int, Mapping[str, jax.Array]]] = []
+    signal = None
+    with MetricLog(workdir, start) as log, Preemption() as preemption, progress:
+        if not start:
+            log.scalars(0, _flat(clean_accuracies(tuple(classifiers), workdir)))
+        for step in range(start + 1, settings.steps + 1):
+            state, metrics = step_fn(state, frozen, next(batches))
+            pending.append((step, metrics))
+            signal = preemption.requested(step)
+            last = step == settings.steps or signal is not None
+            to_log = last or step % settings.log_every == 0
+            to_evaluate = step % settings.eval_every == 0 or step == settings.steps
+            to_save = last or to_evaluate or step % settings.checkpoint_every == 0
+            values = None
+            if to_log or to_save or len(pending) >= _LOOK_EVERY:
+                values = check_finite(jax.device_get(pending), checkpoints)
+                pending.clear()
+            progress.advance({name: values[name] for name in _SHOWN} if values else None)
+            if to_log:
+                log.scalars(step, values | {"images_per_second": progress.images_per_second()})
+            candidate = None
+            if to_evaluate:
+                with progress.pause("evaluating the generator…"):
+                    candidate = monitor.look(step, state.ema, log)
+            if to_save:
+                with progress.pause("saving a checkpoint…"):
+                    position = batches.get_state() | {"data": splits.fingerprint}
+                    checkpoints.save(state, position, config, candidate)
+            if signal:
+                break
+    return state, signal if int(state.step) < settings.steps else None
+
+
+def check_finite(
+    pending: list[tuple[int, Mapping[str, np.ndarray]]], checkpoints: Checkpoints
+) -> dict[str, float]:
+    """Returns the last step's metrics as floats, if those of all steps are finite.
+
+    Raises:
+      UserError: naming the first step, its terms that are not finite, and what is left.
+    """
+    for step, metrics in pending:
+        values = {name: float(value) for name, value in metrics.items()}
+        # The total is infinite because of a term, and the gradient because of the total.
+        order = sorted(values, key=lambda name: (not name.startswith("loss/"), "total" in name))
+        if bad := [name for name in order if not math.isfinite(values[name])]:
+            steps = checkpoints.steps()
+            kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "none was saved yet"
+            raise UserError(
+                f"{bad[0]} is {values[bad[0]]} at step {step}, so the run stops; {kept}. Lower "
+                "config.optimizer.learning_rate or config.optimizer.clip_norm, or the weight of "
+                f"that term; not finite are: {', '.join(bad)}"
+            )
+    return values
+
+
+def _flat(accuracies: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {
+        f"classifier/{name}/{split}_accuracy": accuracy
+        for name, splits in accuracies.items()
+        for split, accuracy in splits.items()
+    }
+
+
+def _say(message: str) -> None:
+    if parallel.is_main_process():
+        print(message, file=sys.stderr)

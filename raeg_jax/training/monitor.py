@@ -1,0 +1,81 @@
+"""A look at the generator while it trains: how well it does on test images, and how they look."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from raeg_jax import data, evaluation
+from raeg_jax.evaluation import compiled
+from raeg_jax.evaluation.grid import grid
+from raeg_jax.training.logs import MetricLog
+
+# The PSNR in dB that a checkpoint may miss the target by and still be called the best.
+_SLACK = 1.0
+_GRID_ROWS = 4
+
+
+class Monitor:
+    """Evaluates averaged parameters on `config.train.eval_images` test images."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        splits: data.Splits,
+        generator: nn.Module,
+        targets: Mapping[str, tuple[nn.Module, Any]],
+    ):
+        """Loads the images.
+
+        Args:
+          config: the whole configuration.
+          splits: the data set.
+          generator: the invertible network.
+          targets: (module, variables) of the attacked classifiers by name.
+        """
+        self._config = config
+        self._generator = generator
+        self._class_names = splits.class_names
+        self._targets = {name: compiled.FrozenClassifier(*pair) for name, pair in targets.items()}
+        self._images, self._labels, _ = data.arrays(
+            splits.test, config.data.image_size, config.data, config.train.eval_images
+        )
+
+    def look(self, step: int, params: Any, log: MetricLog) -> dict[str, float] | None:
+        """Evaluates and logs scalars 'eval/...' and a picture.
+
+        Args:
+          step: of the parameters.
+          params: of the generator, on any number of devices.
+          log: where to.
+
+        Returns:
+          The scalars, if the checkpoint of this step may be the best one. Early in training images
+          are far from the target PSNR and attacks easy: such a checkpoint may not, and gives None.
+        """
+        params = jax.tree.map(jnp.asarray, jax.device_get(params))
+        values = evaluation.quick(
+            self._generator,
+            params,
+            self._targets,
+            self._images,
+            self._labels,
+            batch_size=min(self._config.eval.batch_size, len(self._labels)),
+        )
+        log.scalars(step, {f"eval/{name}": value for name, value in values.items()})
+        if self._config.train.image_grids:
+            log.images(step, "eval/original_protected_difference_recovered", self._picture(params))
+        near = values["psnr"] >= self._config.loss.target_psnr - _SLACK
+        return values if near else None
+
+    def _picture(self, params: Any) -> np.ndarray:
+        chosen = np.linspace(0, len(self._labels) - 1, _GRID_ROWS).astype(int)
+        originals = np.asarray(self._images[chosen])
+        protected = np.asarray(compiled.protect(self._generator, params, originals)[0])
+        recovered = np.asarray(compiled.recover(self._generator, params, protected))
+        captions = [[self._class_names[self._labels[i]]] for i in chosen]
+        return grid(originals, protected, recovered, captions)

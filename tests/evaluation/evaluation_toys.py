@@ -1,0 +1,48 @@
+"""A generator and classifiers small enough to work out by hand."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+
+class Shift(nn.Module):
+    """Adds `amount` to the left half of an image; the inverse takes it away again."""
+
+    amount: float = 8.0
+    exact = True
+
+    def setup(self):
+        self.strength = self.param("strength", nn.initializers.constant(self.amount), ())
+
+    def __call__(self, x):
+        return self.forward(x)
+
+    def forward(self, x):
+        return x + self.strength * _left(x)
+
+    def inverse(self, y):
+        return y - self.strength * _left(y)
+
+
+def _left(x):
+    return (jnp.arange(x.shape[2]) < x.shape[2] // 2).astype(jnp.float32)[:, None]
+
+
+class Brightness(nn.Module):
+    """Three classes by mean brightness: nearest of 60, 120, 180 plus a learned offset."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        offset = self.param("offset", nn.initializers.zeros, ())
+        count = self.variable("batch_stats", "count", jnp.zeros, ())
+        if train:
+            count.value += 1
+        centres = jnp.array([60.0, 120.0, 180.0]) + offset
+        return -((jnp.mean(images, axis=(1, 2, 3))[:, None] - centres) ** 2) / 100
+
+
+def flat_images(levels, size=16, spread=4, seed=0):
+    """Noisy images uint8 [N, size, size, 3] around given grey levels."""
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(-spread, spread + 1, (len(levels), size, size, 3))
+    return (np.asarray(levels)[:, None, None, None] + noise).astype(np.uint8)

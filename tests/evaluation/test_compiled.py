@@ -1,0 +1,90 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import skimage.metrics
+from evaluation_toys import Brightness, Shift, flat_images
+
+from raeg_jax.evaluation import compiled
+
+
+def test_protect_rounds_and_clips_as_a_file_does():
+    images = np.full((1, 12, 12, 3), 250, np.uint8)
+    protected, outside = compiled.protect(Shift(), {"strength": jnp.float32(7.6)}, images)
+    assert protected.dtype == jnp.uint8
+    assert set(np.unique(protected)) == {250, 255}
+    np.testing.assert_allclose(outside, [0.5])
+
+
+def test_values_that_rounding_brings_back_do_not_count_as_outside():
+    images = np.full((1, 12, 12, 3), 255, np.uint8)
+    _, outside = compiled.protect(Shift(), {"strength": jnp.float32(0.4)}, images)
+    np.testing.assert_allclose(outside, [0.0])
+
+
+def test_recover_undoes_protect():
+    images = flat_images([60, 120])
+    params = {"strength": jnp.float32(8)}
+    protected, _ = compiled.protect(Shift(), params, images)
+    assert np.any(np.asarray(protected) != images)
+    np.testing.assert_array_equal(compiled.recover(Shift(), params, protected), images)
+
+
+def test_compare_agrees_with_scikit_image():
+    rng = np.random.default_rng(1)
+    originals = rng.integers(0, 256, (2, 20, 24, 3), dtype=np.uint8)
+    images = originals.copy()
+    images[0, :, :10] ^= 3
+    measured = compiled.compare(images, originals)
+    expected = skimage.metrics.peak_signal_noise_ratio(originals[0], images[0], data_range=255)
+    np.testing.assert_allclose(measured["psnr"], [expected, np.inf], rtol=1e-5)
+    np.testing.assert_allclose(measured["equal"], [14 / 24, 1], rtol=1e-6)
+    np.testing.assert_array_equal(measured["exact"], [False, True])
+    norm = np.linalg.norm(images[0].astype(float) - originals[0].astype(float))
+    np.testing.assert_allclose(measured["distance"], [norm, 0], rtol=1e-5)
+    assert measured["ssim"][0] < measured["ssim"][1]
+
+
+def test_one_wrong_sample_among_many_is_not_exact():
+    originals = np.zeros((1, 600, 600, 3), np.uint8)
+    images = originals.copy()
+    images[0, 599, 599, 2] = 1
+    assert not compiled.compare(images, originals)["exact"][0]
+
+
+def test_a_frozen_classifier_reads_its_statistics_only():
+    module = Brightness()
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 12, 12, 3)), train=False)
+    before = jax.tree.map(np.array, variables)
+    fns = {"frozen": compiled.FrozenClassifier(module, variables)}
+    classes = compiled.read(fns, flat_images([60, 180, 120]))
+    np.testing.assert_array_equal(classes["frozen"], [0, 2, 1])
+    jax.tree.map(np.testing.assert_array_equal, before, variables)
+
+
+def test_plain_functions_serve_as_classifiers_too():
+    fn = compiled.as_pytree(lambda x: jnp.stack([x.mean((1, 2, 3)), jnp.full(len(x), 90.0)], -1))
+    np.testing.assert_array_equal(compiled.read({"f": fn}, flat_images([60, 120]))["f"], [1, 0])
+    assert compiled.as_pytree(fn) is fn
+
+
+def test_other_weights_need_no_other_compilation():
+    module, images = Brightness(), flat_images([60])
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 12, 12, 3)), train=False)
+    compiled.read({"a": compiled.FrozenClassifier(module, variables)}, images)
+    compilations = compiled.read._cache_size()
+    moved = {**variables, "params": {"offset": jnp.float32(-60)}}
+    classes = compiled.read({"a": compiled.FrozenClassifier(Brightness(), moved)}, images)
+    assert int(classes["a"][0]) == 1
+    assert compiled.read._cache_size() == compilations
+
+
+def test_copies_on_every_device_become_one():
+    mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    tree = jax.device_put({"a": jnp.arange(8.0), "b": jnp.ones(3)}, everywhere) | {"c": np.ones(2)}
+    one = compiled.on_one_device(tree)
+    assert [len(one[name].devices()) for name in "ab"] == [1, 1]
+    jax.tree.map(np.testing.assert_array_equal, one, tree)
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    sharded = jax.device_put(jnp.arange(8.0), split)
+    np.testing.assert_array_equal(compiled.on_one_device(sharded), np.arange(8))

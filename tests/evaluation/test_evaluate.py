@@ -1,0 +1,120 @@
+import csv
+import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from evaluation_toys import Brightness, Shift, flat_images
+
+from configs import base
+from raeg_jax import evaluation
+from raeg_jax.evaluation import report
+from raeg_jax.evaluation.files import decode_png, encode_png
+
+SIZE = 16
+LEVELS, LABELS = [60, 86, 120, 146, 180], [0, 0, 1, 1, 2]
+
+
+def records(seed):
+    images = flat_images(LEVELS, SIZE, seed=seed)
+    return [
+        {"image": encode_png(image), "label": label, "file_name": f"{seed}_{number}.png"}
+        for number, (image, label) in enumerate(zip(images, LABELS, strict=True))
+    ]
+
+
+SPLITS = types.SimpleNamespace(
+    train=records(1) + records(2),
+    test=records(3),
+    class_names=("dark", "middle", "bright"),
+    num_classes=3,
+    name="toy",
+    fingerprint="0123456789abcdef",
+)
+
+
+@pytest.fixture
+def config():
+    config = base.get_config()
+    config.data.image_size = SIZE
+    config.classifiers.targets = ("near",)
+    config.classifiers.held_out = ("far",)
+    config.eval.batch_size = 4
+    config.eval.pgd_steps = 2
+    return config
+
+
+def run(config, workdir, **changes):
+    near, far = Brightness(), Brightness()
+    variables = near.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)), train=False)
+    moved = {**variables, "params": {"offset": jnp.float32(-2)}}
+    return evaluation.run(
+        config,
+        workdir,
+        SPLITS,
+        Shift(),
+        {"strength": jnp.float32(20)},
+        {"near": (near, variables), "far": (far, moved)},
+        **({"step": 7, "command": "python eval.py"} | changes),
+    )
+
+
+def test_both_splits_are_measured_and_written(config, tmp_path):
+    results = run(config, tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert [results["splits"][k]["images"] for k in ("train", "test")] == [10, 5]
+    for split in ("train", "test"):
+        accuracy = results["splits"][split]["classifiers"]["near"]["accuracy"]
+        np.testing.assert_allclose(accuracy["original"], 1)
+        np.testing.assert_allclose(accuracy["protected"], 0.6)
+        assert results["splits"][split]["quality"]["recovered"]["exact_images"] == 1
+    assert results["step"] == 7
+    assert results["dataset"] == {"name": "toy", "classes": 3, "fingerprint": "0123456789abcdef"}
+    assert results["versions"]["jax"] == jax.__version__
+
+
+def test_two_runs_write_the_same_bytes(config, tmp_path):
+    run(config, tmp_path / "a")
+    run(config, tmp_path / "b")
+    for name in (report.RESULTS, report.TABLE, report.IMAGES, report.GRID):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_images_are_listed_one_by_one(config, tmp_path):
+    run(config, tmp_path)
+    with open(tmp_path / "images.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows if row["split"] == "test"] == [
+        f"3_{number}.png" for number in range(5)
+    ]
+    assert [row["near/protected"] for row in rows if row["split"] == "test"] == [
+        "dark",
+        "middle",
+        "middle",
+        "bright",
+        "bright",
+    ]
+
+
+def test_the_table_is_printed_and_the_picture_drawn(config, tmp_path, capsys):
+    run(config, tmp_path)
+    out = capsys.readouterr().out
+    for words in ("test images (unseen), 5", "train images (fitted), 10", "0.600", "PGD-2"):
+        assert words in out
+    assert "results.json" in out
+    picture = decode_png((tmp_path / "grid.png").read_bytes())
+    assert picture.shape[0] > 4 * 128
+    assert picture.shape[1] > 4 * 128
+
+
+def test_max_images_limits_each_split(config, tmp_path):
+    config.eval.max_images = 3
+    results = run(config, tmp_path)
+    assert [results["splits"][k]["images"] for k in ("train", "test")] == [3, 3]
+
+
+def test_the_command_line_is_the_default_command(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["eval.py", "--workdir=my runs"])
+    assert run(config, tmp_path, command=None)["command"] == "python eval.py '--workdir=my runs'"

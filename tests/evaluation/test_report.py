@@ -1,0 +1,65 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from test_table import RESULTS
+
+from raeg_jax.evaluation import report
+from raeg_jax.evaluation.files import decode_png
+
+ROWS = [{"split": "train", "file": "a,b.jpg", "class": "cat"}]
+GRID = np.full((4, 5, 3), 7, np.uint8)
+
+
+def write(folder, results=RESULTS):
+    report.write(folder, results, ROWS, GRID, {"protect_images_per_s": 1.5})
+
+
+def test_all_files_can_be_read_back(tmp_path):
+    write(tmp_path / "new")
+    folder = tmp_path / "new"
+    assert json.loads((folder / "results.json").read_text()) == RESULTS
+    assert (folder / "results.md").read_text().startswith("# quickstart")
+    with open(folder / "images.csv", newline="") as file:
+        assert list(csv.DictReader(file)) == ROWS
+    np.testing.assert_array_equal(decode_png((folder / "grid.png").read_bytes()), GRID)
+    assert json.loads((folder / "timings.json").read_text())["protect_images_per_s"] == 1.5
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_results_that_json_cannot_hold_leave_the_old_ones(tmp_path):
+    write(tmp_path)
+    before = (tmp_path / "results.json").read_bytes()
+    with pytest.raises(ValueError, match="JSON"):
+        write(tmp_path, {**RESULTS, "seed": float("nan")})
+    assert (tmp_path / "results.json").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_row_an_image_says_what_was_read():
+    per_image = {
+        "psnr/protected": np.array([35.0, np.inf]),
+        "ssim/protected": np.array([0.9, 1.0]),
+        "psnr/recovered": np.array([np.inf, np.inf]),
+        "outside": np.array([0.25, 0.0]),
+        "exact/recovered": np.array([True, False]),
+        "read/net/original": np.array([1, 0]),
+        "read/net/protected": np.array([0, 0]),
+        "bytes/original": np.array([10, 20]),
+    }
+    labels, classes = np.array([1, 0]), ("cat", "dog")
+    first, second = report.image_rows("test", per_image, labels, ["x.png", "y.png"], classes)
+    assert first == {
+        "split": "test",
+        "file": "x.png",
+        "class": "dog",
+        "psnr_protected": "35.000",
+        "ssim_protected": "0.90000",
+        "psnr_recovered": "inf",
+        "outside_range": "0.250000",
+        "exact": 1,
+        "net/original": "dog",
+        "net/protected": "cat",
+    }
+    assert (second["file"], second["class"], second["exact"]) == ("y.png", "cat", 0)

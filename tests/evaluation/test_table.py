@@ -1,0 +1,95 @@
+import io
+
+import pytest
+import rich.console
+
+from raeg_jax.evaluation import table
+
+SUMMARY = {
+    "images": 320,
+    "classifiers": {
+        "resnet_small": {
+            "role": "target",
+            "accuracy": {"original": 0.9812, "protected": 0.25, "recovered": 0.98, "noise": 0.9},
+        },
+        "densenet_small": {
+            "role": "held_out",
+            "accuracy": {"original": 1.0, "protected": 0.5, "recovered": 1.0, "noise": 0.75},
+        },
+    },
+    "quality": {
+        "protected": {"psnr": 35.126, "ssim": 0.95, "exact_pixels": 0.1, "exact_images": 0.0},
+        "recovered": {"psnr": None, "ssim": 1.0, "exact_pixels": 1.0, "exact_images": 1.0},
+        "noise": {"psnr": 35.2, "ssim": 0.9, "exact_pixels": 0.09, "exact_images": 0.0},
+    },
+    "outside_range": 0.00125,
+    "png_bytes": {"original": 8192.0, "protected": 10240.0},
+}
+RESULTS = {
+    "config": "quickstart",
+    "seed": 0,
+    "step": 1500,
+    "command": "python eval.py --workdir=runs/quickstart",
+    "dataset": {"name": "photographs"},
+    "image_size": 64,
+    "generator": {"coupling": "integer"},
+    "pgd_steps": 20,
+    "splits": {"train": SUMMARY, "test": SUMMARY},
+}
+
+
+def test_rows_hold_every_number_under_its_column():
+    header, *body = table.rows(SUMMARY, 20)
+    assert header == ("accuracy of", "original", "protected", "recovered", "noise")
+    assert body[0] == ("resnet_small (target)", "0.981", "0.250", "0.980", "0.900")
+    assert body[1][0] == "densenet_small (held out)"
+    assert body[2] == ("PSNR, dB", "", "35.13", "equal", "35.20")
+    assert body[5] == ("exact images", "", "0.0000", "1.0000", "0.0000")
+
+
+def test_pgd_has_its_steps_in_the_title():
+    with_pgd = {**SUMMARY, "quality": {**SUMMARY["quality"], "pgd": SUMMARY["quality"]["noise"]}}
+    assert table.columns(with_pgd, 7)["pgd"] == "PGD-7"
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_caption_says_which_images(split):
+    assert table.caption(split, SUMMARY) == (
+        f"{split} images ({table.SPLITS[split]}), 320: outside 0..255 0.125%, PNG 8.0 -> 10.0 KiB"
+    )
+
+
+def test_markdown_is_a_table_a_split():
+    text = table.markdown(RESULTS)
+    assert "`python eval.py --workdir=runs/quickstart`" in text
+    assert "integer coupling, step 1500, seed 0" in text
+    assert text.count("| resnet_small (target) | 0.981 | 0.250 | 0.980 | 0.900 |") == 2
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert widths == {6}
+
+
+def test_terminal_table_fits_eighty_columns():
+    summary = {
+        **SUMMARY,
+        "quality": {**SUMMARY["quality"], "pgd": SUMMARY["quality"]["noise"]},
+        "classifiers": {
+            name: {**result, "accuracy": {**result["accuracy"], "pgd": 0.125}}
+            for name, result in SUMMARY["classifiers"].items()
+        },
+    }
+    output = io.StringIO()
+    console = rich.console.Console(file=output, width=80)
+    for one in table.rich_tables({**RESULTS, "splits": {"test": summary}}):
+        console.print(one)
+    text = output.getvalue()
+    for word in (
+        "densenet_small (held out) ",
+        "test images (unseen), 320",
+        "PGD-20",
+        "0.981",
+        "0.125",
+        "35.13",
+        "equal",
+    ):
+        assert word in text
+    assert "…" not in text

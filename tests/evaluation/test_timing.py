@@ -1,0 +1,28 @@
+import jax.numpy as jnp
+from evaluation_toys import Shift, flat_images
+
+from raeg_jax.evaluation import timing
+
+
+def test_throughput_says_how_fast_and_on_what():
+    images = flat_images([100] * 4)
+    result = timing.throughput(Shift(), {"strength": jnp.float32(2)}, images, repeats=2)
+    assert result["protect_images_per_s"] > 0
+    assert result["recover_images_per_s"] > 0
+    assert result["batch_size"] == 4
+    assert result["image_size"] == [16, 16]
+    assert "cpu" in result["device"]
+
+
+def test_the_first_call_compiles_and_does_not_count(monkeypatch):
+    clock = iter([0.0, 2.0, 10.0, 13.0, 20.0, 30.0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    calls = []
+    assert timing._median_time(lambda: calls.append(1), repeats=3, seconds=100) == 3.0
+    assert len(calls) == 4
+
+
+def test_slow_calls_are_not_repeated(monkeypatch):
+    clock = iter([0.0, 60.0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    assert timing._median_time(lambda: None, repeats=5, seconds=3.0) == 60.0

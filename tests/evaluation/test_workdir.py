@@ -1,0 +1,176 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from configs import smoke
+from raeg_jax import data, networks
+from raeg_jax.errors import UserError
+from raeg_jax.evaluation.workdir import evaluate_workdir
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.training import classifier
+from raeg_jax.training.checkpoint import Checkpoints
+from raeg_jax.training.state import create_state
+
+SEED = jax.random.key(0)
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def settings(folder):
+    config = smoke.get_config()
+    config.data.cache_dir = str(folder / "cache")
+    config.classifiers.steps = 1
+    config.classifiers.batch_size = 8
+    config.classifiers.held_out = ()
+    config.eval.batch_size = 8
+    config.eval.max_images = 12
+    config.eval.pgd_steps = 1
+    return config
+
+
+def save_classifier(name, config, workdir):
+    """As `fit_classifier` leaves it, but for the training, which takes most of a minute here."""
+    splits = data.load(config.data)
+    module = networks.classifier(name, splits.num_classes)
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    variables = jax.jit(lambda key: module.init(key, images, train=False))(jax.random.key(2))
+    info = {"origin": classifier._origin(name, splits, config), "accuracy": {}}
+    classifier._save(classifier._folder(workdir, name), variables, info)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run of no training: the third of four generators is the identity, the second the best."""
+    folder = tmp_path_factory.mktemp("run")
+    config, workdir = settings(folder), folder / "workdir"
+    save_classifier("resnet_small", config, workdir)
+    generator = generator_from_config(config.generator)
+    shapes = jax.eval_shape(lambda key: create_state(config, generator, None, key), SEED)
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    rng = np.random.default_rng(0)
+    with Checkpoints(workdir, config.train) as checkpoints:
+        for step, strength, accuracy in ((1, 0, 0.9), (2, 0.05, 0.1), (3, 0, 0.9), (4, 0.1, 0.9)):
+            ema = jax.tree.map(
+                lambda p, s=strength: s * rng.standard_normal(p.shape, np.float32), shapes.ema
+            )
+            state = state.replace(step=np.int32(step), ema=ema)
+            scalars = {config.train.best_metric: accuracy}
+            checkpoints.save(state, {}, config, metrics=scalars)
+    return folder
+
+
+def results_of(folder):
+    return (folder / "workdir" / "results.json").read_bytes()
+
+
+def test_the_latest_checkpoint_is_evaluated_and_two_runs_agree(folder):
+    config = settings(folder)
+    results = evaluate_workdir(config, folder / "workdir")
+    assert results["step"] == 4
+    assert results["splits"]["test"]["quality"]["protected"]["exact_images"] < 0.5
+    assert results["splits"]["test"]["quality"]["protected"]["psnr"] > 10
+    first = results_of(folder)
+    assert json.loads(first) == results
+    evaluate_workdir(config, folder / "workdir")
+    assert results_of(folder) == first
+
+
+@pytest.mark.parametrize(("name", "step"), [("best", 2), ("latest", 4), ("3", 3)])
+def test_a_checkpoint_can_be_chosen(folder, name, step):
+    results = evaluate_workdir(settings(folder), folder / "workdir", name)
+    assert results["step"] == step
+    # The identity changes no image; a generator of the wrong checkpoint would.
+    exact = results["splits"]["test"]["quality"]["protected"]["exact_images"]
+    assert (exact == 1) == (step == 3)
+
+
+def test_classifiers_and_checkpoints_are_only_read(folder):
+    def content(name):
+        files = (folder / "workdir" / name).rglob("*")
+        return {file: file.read_bytes() for file in files if file.is_file()}
+
+    before = content("classifiers"), content("checkpoints")
+    assert all(before)
+    evaluate_workdir(settings(folder), folder / "workdir")
+    assert (content("classifiers"), content("checkpoints")) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "checkpoint", "message"),
+    [
+        ({}, "7", "no checkpoint '7'"),
+        ({"generator.widths": (16, 8)}, "latest", "another network"),
+        ({"classifiers.held_out": ("vgg_small",)}, "latest", "no classifier 'vgg_small'"),
+        ({"seed": 1}, "latest", "no classifier 'resnet_small' for these data and settings"),
+        ({"eval.batch_size": 0}, "latest", "config.eval.batch_size=0"),
+    ],
+    ids=["step", "network", "classifier", "seed", "setting"],
+)
+def test_what_does_not_belong_to_the_run_is_named(folder, changes, checkpoint, message):
+    config = settings(folder)
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=message):
+        evaluate_workdir(config, folder / "workdir", checkpoint)
+
+
+def test_a_folder_without_a_run_is_named_and_stays_as_it_is(folder, tmp_path):
+    with pytest.raises(UserError, match="no run to evaluate"):
+        evaluate_workdir(settings(folder), tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_any_number_of_devices_can_evaluate(folder):
+    # A batch of 4 can't be split over the 8 devices of the tests; training would refuse it.
+    config = settings(folder)
+    config.train.batch_size = 4
+    assert evaluate_workdir(config, folder / "workdir", "3")["step"] == 3
+
+
+def script(*flags):
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    return subprocess.run(
+        [sys.executable, ROOT / "eval.py", f"--config={ROOT}/configs/smoke.py", *flags],
+        capture_output=True,
+        text=True,
+        cwd=ROOT.parent,
+        env=environment,
+    )
+
+
+def test_the_script_evaluates_with_the_flags_of_the_training_run(folder):
+    config = settings(folder)
+    evaluate_workdir(config, folder / "workdir", "best")
+    expected = json.loads(results_of(folder))["splits"]
+    result = script(
+        f"--workdir={folder}/workdir",
+        f"--config.data.cache_dir={folder}/cache",
+        "--config.classifiers.steps=1",
+        "--config.classifiers.batch_size=8",
+        "--config.classifiers.held_out=()",
+        "--config.eval.batch_size=8",
+        "--config.eval.max_images=12",
+        "--config.eval.pgd_steps=1",
+        "--checkpoint=2",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "test images (unseen), 12" in result.stdout
+    measured = json.loads(results_of(folder))
+    assert "--checkpoint=2" in measured["command"]
+    for split, summary in expected.items():
+        now = measured["splits"][split]
+        assert now["images"] == summary["images"]
+        for variant, quality in summary["quality"].items():
+            for name, value in quality.items():
+                np.testing.assert_allclose(now["quality"][variant][name], value, rtol=1e-3)
+
+
+def test_the_script_tells_mistakes_in_one_line(tmp_path):
+    result = script(f"--workdir={tmp_path}/nothing")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: no run to evaluate")

@@ -1,0 +1,111 @@
+"""Blurs and bit-depth reduction against SciPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+import skimage.data
+
+from raeg_jax.image import filters
+
+gaussian_blur = jax.jit(filters.gaussian_blur, static_argnums=2)
+median_blur = jax.jit(filters.median_blur, static_argnums=1)
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    return skimage.data.astronaut()[None, 100:131, 200:248].astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.8, 1.5, 3.0])
+def test_gaussian_blur_agrees_with_scipy(photograph, sigma):
+    radius = filters.blur_radius(sigma)
+    expected = scipy.ndimage.gaussian_filter(
+        photograph.astype(np.float64), sigma, axes=(1, 2), radius=radius
+    )
+    np.testing.assert_allclose(gaussian_blur(photograph, sigma, radius), expected, atol=1e-3)
+
+
+def test_blur_radius_is_large_enough(photograph):
+    for sigma in (0.5, 1.5, 4.0):
+        short = gaussian_blur(photograph, sigma, filters.blur_radius(sigma))
+        long = gaussian_blur(photograph, sigma, 40)
+        np.testing.assert_allclose(short, long, atol=0.05)
+
+
+def test_gaussian_blur_without_width_is_the_identity(photograph):
+    np.testing.assert_allclose(gaussian_blur(photograph, 0.0), photograph, atol=1e-4)
+
+
+def test_one_compilation_serves_every_sigma(photograph):
+    traces = []
+    blur = jax.jit(lambda x, sigma: traces.append(sigma) or filters.gaussian_blur(x, sigma))
+    for sigma in (0.5, 2.0):
+        np.testing.assert_allclose(
+            blur(photograph, sigma), filters.gaussian_blur(photograph, sigma), atol=1e-3
+        )
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_median_blur_agrees_with_scipy(photograph, size):
+    expected = scipy.ndimage.median_filter(photograph, (1, size, size, 1))
+    np.testing.assert_array_equal(median_blur(photograph, size), expected)
+
+
+def test_median_gradient_goes_to_the_median():
+    x = jnp.float32(np.random.default_rng(0).permutation(49).reshape(1, 7, 7, 1))
+    gradient = jax.grad(lambda x: median_blur(x, 3)[0, 3, 3, 0])(x)
+    expected = np.zeros(x.shape, np.float32)
+    window = np.asarray(x[0, 2:5, 2:5, 0])
+    expected[0, 2:5, 2:5, 0] = window == np.median(window)
+    np.testing.assert_array_equal(gradient, expected)
+
+
+def test_median_gradient_is_shared_by_equals():
+    flat = jnp.full((1, 7, 7, 1), 9.0)
+    gradient = jax.grad(lambda x: median_blur(x, 3)[0, 3, 3, 0])(flat)
+    np.testing.assert_allclose(gradient[0, 2:5, 2:5, 0], 1 / 9, rtol=1e-6)
+    # Reflection gives all of the gradient back to the image, at borders too.
+    whole = jax.grad(lambda x: median_blur(x, 3).sum())(flat)
+    np.testing.assert_allclose(whole.sum(), 49, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, 2, -3])
+def test_median_blur_needs_an_odd_size(photograph, size):
+    with pytest.raises(ValueError, match=f"odd positive size, got {size}"):
+        filters.median_blur(photograph, size)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_bit_depth(photograph, bits):
+    y = np.asarray(jax.jit(filters.bit_depth)(photograph, bits))
+    levels = np.linspace(0, 255, 2**bits)
+    nearest = np.abs(photograph[..., None] - levels).min(-1)
+    np.testing.assert_allclose(np.abs(y - photograph), nearest, atol=1e-3)
+    np.testing.assert_allclose(np.abs(y[..., None] - levels).min(-1), 0, atol=1e-3)
+
+
+def test_bit_depth_keeps_black_white_and_eight_bits(photograph):
+    ends = jnp.array([0.0, 255.0])
+    for bits in range(1, 9):
+        np.testing.assert_allclose(filters.bit_depth(ends, bits), ends, rtol=1e-6)
+    np.testing.assert_array_equal(filters.bit_depth(photograph, 8), photograph)
+
+
+def test_bit_depth_gradient_passes_straight_through(photograph):
+    weights = jnp.arange(photograph.size, dtype=jnp.float32).reshape(photograph.shape)
+    gradient = jax.grad(lambda x: (weights * filters.bit_depth(x, 3)).sum())(photograph)
+    np.testing.assert_allclose(gradient, weights, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "blur", [lambda x: gaussian_blur(x, 1.5), median_blur], ids=["gauss", "median"]
+)
+def test_images_smaller_than_the_window(blur):
+    x = jnp.float32(np.random.default_rng(0).integers(0, 256, (2, 2, 1, 3)))
+    y = blur(x)
+    assert y.shape == x.shape
+    assert (y >= x.min()).all()
+    assert (y <= x.max() + 1e-3).all()

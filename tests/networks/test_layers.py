@@ -1,0 +1,52 @@
+"""Pooling and input scaling against Flax, a plain loop and ImageNet's own numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from raeg_jax.networks.layers import adaptive_mean_pool, halve, standardise
+
+
+def maps_of(shape):
+    return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 8, 3), (1, 7, 5, 4)])
+@pytest.mark.parametrize(("reduce", "oracle"), [(jnp.max, nn.max_pool), (jnp.mean, nn.avg_pool)])
+def test_halve_is_flax_pooling(shape, reduce, oracle):
+    x = maps_of(shape)
+    np.testing.assert_allclose(halve(x, reduce), oracle(x, (2, 2), (2, 2)), rtol=1e-6, atol=1e-6)
+
+    def gradient(pool):
+        return jax.grad(lambda x: jnp.sum(jnp.sin(pool(x))))(x)
+
+    np.testing.assert_allclose(
+        gradient(lambda x: halve(x, reduce)),
+        gradient(lambda x: oracle(x, (2, 2), (2, 2))),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("side", [(1, 1), (3, 7), (7, 7), (10, 16), (14, 21)])
+@pytest.mark.parametrize("size", [1, 7])
+def test_adaptive_mean_pool(side, size):
+    x = maps_of((2, *side, 3))
+    expected = np.zeros((2, size, size, 3), np.float32)
+    for i, j in np.ndindex(size, size):
+        window = [
+            slice(int(np.floor(k * n / size)), int(np.ceil((k + 1) * n / size)))
+            for k, n in zip((i, j), side, strict=True)
+        ]
+        expected[:, i, j] = np.asarray(x)[:, window[0], window[1]].mean(axis=(1, 2))
+    np.testing.assert_allclose(adaptive_mean_pool(x, size), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_standardise_is_imagenets():
+    images = jnp.stack([jnp.zeros((32, 32, 3)), jnp.full((32, 32, 3), 255.0)])
+    black, white = standardise(images)[:, 0, 0]
+    # torchvision: (x / 255 - mean) / std with mean .485 .456 .406 and std .229 .224 .225.
+    np.testing.assert_allclose(black, [-2.11790, -2.03571, -1.80444], atol=1e-4)
+    np.testing.assert_allclose(white, [2.24891, 2.42857, 2.64000], atol=1e-4)
