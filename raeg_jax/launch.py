@@ -30,7 +30,10 @@ def run(main: Callable[[ConfigDict, pathlib.Path], None], script: str) -> None:
       main: the program; further flags it defines itself with `absl.flags` before.
       script: the script's `__file__`. The default config is `configs/quickstart.py` beside it.
     """
-    default = pathlib.Path(script).resolve().parent / "configs" / "quickstart.py"
+    root = pathlib.Path(script).resolve().parent
+    default = root / "configs" / "quickstart.py"
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))  # configs import each other as configs.<name>
 
     def parse(argv: list[str]) -> list[str]:
         try:

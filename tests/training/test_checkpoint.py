@@ -93,7 +93,7 @@ def test_config_and_versions_are_kept(open_checkpoints, config):
     open_checkpoints().save(make_state(1), POSITION, config)
     meta = open_checkpoints().meta()
     assert meta["config"]["loss"]["kappa"] == 1.25
-    assert meta["config"]["generator"]["blocks"] == [1, 1, 2]
+    assert meta["config"]["generator"]["blocks"] == list(config.generator.blocks)
     assert meta["versions"]["jax"] == jax.__version__
 
 
@@ -208,9 +208,9 @@ def test_what_a_kill_left_half_written_is_not_trusted(open_checkpoints, config, 
     (half / "_CHECKPOINT_METADATA").unlink(missing_ok=True)
     checkpoints = open_checkpoints()
     assert checkpoints.steps() == [1, 2]
+    checkpoints.save(make_state(4), POSITION, config)
+    assert checkpoints.steps() == [2, 4]
     assert not half.exists()
-    checkpoints.save(make_state(3), POSITION, config)
-    assert checkpoints.resolve("latest") == 3
 
 
 def test_files_are_there_when_save_returns(open_checkpoints, config, tmp_path):

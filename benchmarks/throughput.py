@@ -1,0 +1,99 @@
+"""How fast a configuration trains, protects and recovers on this machine.
+
+    python benchmarks/throughput.py --config=configs/caltech101.py
+    python benchmarks/throughput.py --config=configs/caltech101.py:cpu --peak_tflops=0.4
+
+Random images and untrained classifiers: speed does not depend on them. Prints images per second
+of the training step (all devices) and of the generator both ways (one device), the arithmetic
+that XLA counts for them, and with `--peak_tflops`, the peak of one device, the share of it.
+"""
+
+import pathlib
+import statistics
+import time
+
+import jax
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from raeg_jax import launch
+
+_PEAK = flags.DEFINE_float("peak_tflops", 0.0, "Peak of one device in TFLOP/s, if known.")
+_CLASSES = flags.DEFINE_integer("classes", 101, "Number of classes of the classifiers.")
+_REPEATS = flags.DEFINE_integer("repeats", 10, "Timed calls, of which the median counts.")
+
+
+def report(name: str, call, images: int, flops: float, devices: int) -> None:
+    """Times `call` after one warm-up and prints a line."""
+    jax.block_until_ready(call())
+    times = []
+    for _ in range(_REPEATS.value):
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - start)
+    seconds = statistics.median(times)
+    rate = flops / seconds / 1e12
+    share = f", {rate / (_PEAK.value * devices):.1%} of peak" if _PEAK.value else ""
+    print(f"{name:10} {images / seconds:10.1f} images/s {rate:8.3f} TFLOP/s{share}", flush=True)
+
+
+def main(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Builds everything as training does, and times it."""
+    del workdir
+    from raeg_jax import networks
+    from raeg_jax.evaluation import compiled
+    from raeg_jax.invertible.generator import generator_from_config
+    from raeg_jax.networks.discriminator import Discriminator
+    from raeg_jax.training import parallel
+    from raeg_jax.training.state import create_state
+    from raeg_jax.training.step import make_train_step
+    from raeg_jax.validation import validate
+
+    validate(config)
+    size, batch_size = config.data.image_size, config.train.batch_size
+    random = np.random.RandomState(0)
+    images = random.randint(0, 256, (batch_size, size, size, 3)).astype(np.uint8)
+    batch = {"image": images, "label": random.randint(0, _CLASSES.value, batch_size, np.int32)}
+    key = jax.random.key(config.seed)
+
+    generator = generator_from_config(config.generator)
+    discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
+    targets = {
+        name: networks.classifier(name, _CLASSES.value) for name in config.classifiers.targets
+    }
+    blank = np.zeros((1, size, size, 3), np.float32)
+    frozen = {
+        name: jax.jit(lambda k, net=net: net.init(k, blank, train=False))(key)
+        for name, net in targets.items()
+    }
+    state = create_state(config, generator, discriminator, key)
+    step_fn = make_train_step(config, generator, discriminator, targets)
+    # XLA's own count, of one device's part of the step.
+    alone = jax.jit(jax.vmap(step_fn, axis_name="batch", in_axes=(None, None, 0)))
+    whole = {name: value[None] for name, value in batch.items()}
+    step_flops = alone.lower(state, frozen, whole).cost_analysis()["flops"]
+    way = jax.jit(lambda p, x: generator.apply({"params": p}, x))
+    way_flops = way.lower(state.params, images.astype(np.float32)).cost_analysis()["flops"]
+
+    device = jax.devices()[0]
+    print(f"{config.name}, {size} px, batch {batch_size}, {jax.device_count()} x {device}")
+    protected = np.asarray(compiled.protect(generator, state.params, images)[0])
+    for name, function, given in (
+        ("protect", compiled.protect, images),
+        ("recover", compiled.recover, protected),
+    ):
+        params = state.params
+        report(name, lambda f=function, x=given: f(generator, params, x), batch_size, way_flops, 1)
+    step = parallel.parallelise(step_fn, config.parallel, jax.devices())
+    holder = {"state": parallel.replicate(state), "frozen": parallel.replicate(frozen)}
+
+    def train():
+        holder["state"], metrics = step(holder["state"], holder["frozen"], batch)
+        return metrics
+
+    report("train", train, batch_size, step_flops, jax.device_count())
+
+
+if __name__ == "__main__":
+    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")

@@ -1,0 +1,19 @@
+"""Your own images: any tree of class folders.
+
+    python train.py --config=configs/folder.py:cpu --config.data.source=PHOTOS --workdir=runs/photos
+    python eval.py  --config=configs/folder.py:cpu --config.data.source=PHOTOS --workdir=runs/photos
+
+Without `:cpu` it is the paper-scale configuration, for accelerators; its 50 epochs are counted
+for 3,000 training images, so set `--config.train.steps` for many more or fewer.
+"""
+
+from configs import scale
+from ml_collections import ConfigDict
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
+    config = scale.choose(variant, images=3000)
+    config.name = "folder"
+    config.data.dataset = "image_folder"
+    return config

@@ -1,0 +1,228 @@
+import dataclasses
+import io
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from PIL import Image
+
+from configs import base
+from raeg_jax import data, networks
+from raeg_jax.errors import UserError
+from raeg_jax.training import classifier as classifier_lib
+from raeg_jax.training import parallel
+from raeg_jax.training.logs import read_rows
+
+COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
+
+
+class ToyNet(nn.Module):
+    """Batch normalisation and two small layers, so that it compiles at once."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, train):
+        x = nn.Conv(8, (4, 4), strides=4)(images / 255)
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.8)(x))
+        return nn.Dense(self.num_classes)(x.mean((1, 2)))
+
+
+def records(count, seed):
+    """Images of three colours under noise; the class is the colour."""
+    random, rows = np.random.RandomState(seed), []
+    for i in range(count):
+        noise = random.randint(-40, 40, (32, 32, 3))
+        pixels = (COLOURS[i % 3] + noise).clip(0, 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        rows.append({"image": buffer.getvalue(), "label": i % 3, "file_name": f"{i}.png"})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return data.Splits(
+        train=records(48, seed=0),
+        test=records(25, seed=1),
+        class_names=("red", "green", "blue"),
+        skipped=(),
+        name="colours",
+        fingerprint="0123456789abcdef",
+    )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def toys():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("toy_a", "toy_b"):
+            patch.setitem(networks.CLASSIFIERS, name, ToyNet)
+        yield
+
+
+def make_config():
+    config = base.get_config()
+    config.data.image_size = 32
+    config.classifiers.update(
+        targets=("toy_a",),
+        held_out=("toy_b",),
+        batch_size=16,
+        steps=40,
+        warmup_steps=4,
+        learning_rate=0.05,
+    )
+    config.train.log_every = 15
+    return config
+
+
+@pytest.fixture
+def config():
+    return make_config()
+
+
+@pytest.fixture(scope="module")
+def fitted(splits, tmp_path_factory):
+    """A workdir with toy_a, and its variables."""
+    workdir = tmp_path_factory.mktemp("fitted")
+    return workdir, classifier_lib.fit_classifier("toy_a", splits, make_config(), workdir)
+
+
+@pytest.fixture
+def workdir(fitted, tmp_path):
+    """A copy that a test may change."""
+    shutil.copytree(fitted[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def assert_equal_trees(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_a_fitted_classifier_reads_unseen_images(config, splits, tmp_path, capsys):
+    variables = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
+    images, labels, _ = data.arrays(splits.test, 32, config.data)
+    logits = ToyNet(3).apply(variables, jnp.asarray(images, jnp.float32), train=False)
+    share = float(np.mean(np.argmax(logits, -1) == labels))
+    assert share > 0.9
+    accuracy = classifier_lib.clean_accuracies(("toy_a",), tmp_path)["toy_a"]
+    np.testing.assert_allclose(accuracy["test"], share)
+    assert accuracy["train"] > 0.9
+    assert f"toy_a: accuracy on clean images {accuracy['train']:.3f}" in capsys.readouterr().out
+    rows = read_rows(tmp_path / "classifiers" / "toy_a" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [15, 30, 40]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_all_are_trained_once_and_then_loaded(config, splits, tmp_path, monkeypatch):
+    fitted, fit = [], classifier_lib.fit_classifier
+
+    def counted(name, *args):
+        fitted.append(name)
+        return fit(name, *args)
+
+    monkeypatch.setattr(classifier_lib, "fit_classifier", counted)
+    first = classifier_lib.ensure_classifiers(config, splits, tmp_path)
+    assert fitted == ["toy_a", "toy_b"]
+    assert list(first) == fitted
+    second = classifier_lib.ensure_classifiers(config, splits, tmp_path)
+    third = classifier_lib.load_classifiers(config, splits, tmp_path)
+    assert fitted == ["toy_a", "toy_b"]
+    for name in first:
+        assert_equal_trees(first[name][1], second[name][1])
+        assert_equal_trees(first[name][1], third[name][1])
+        assert third[name][0] == ToyNet(3)
+    kernels = [first[name][1]["params"]["Dense_0"]["kernel"] for name in first]
+    assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
+
+
+def test_the_seed_decides(config, splits, fitted, tmp_path):
+    again = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path / "again")
+    assert_equal_trees(again, fitted[1])
+    config.seed = 1
+    other = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path / "other")
+    difference = other["params"]["Dense_0"]["kernel"] - again["params"]["Dense_0"]["kernel"]
+    assert np.abs(difference).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classifiers.steps": 39},
+        {"classifiers.learning_rate": 0.04},
+        {"augment.flip": False},
+        {"seed": 5},
+    ],
+)
+def test_other_settings_are_not_taken_for_the_same(config, splits, workdir, change):
+    assert classifier_lib.load_classifier("toy_a", splits, config, workdir) is not None
+    config.update_from_flattened_dict(change)
+    assert classifier_lib.load_classifier("toy_a", splits, config, workdir) is None
+
+
+def test_other_data_are_not_taken_for_the_same(config, splits, workdir):
+    other = dataclasses.replace(splits, fingerprint="f" * 16)
+    assert classifier_lib.load_classifier("toy_a", other, config, workdir) is None
+
+
+def test_roles_and_the_generator_do_not_matter(config, splits, workdir):
+    config.classifiers.update(targets=("toy_b",), held_out=("toy_a",))
+    config.loss.kappa = 1.0
+    config.train.steps = 3
+    assert classifier_lib.load_classifier("toy_a", splits, config, workdir) is not None
+
+
+def test_interrupted_saving_is_not_trusted(config, splits, workdir):
+    (workdir / "classifiers" / "toy_a" / classifier_lib.INFO).unlink()
+    assert classifier_lib.load_classifier("toy_a", splits, config, workdir) is None
+
+
+def test_evaluation_never_trains(config, splits, workdir):
+    with pytest.raises(UserError, match=r"has no classifier 'toy_b' .*run train\.py first"):
+        classifier_lib.load_classifiers(config, splits, workdir)
+
+
+def test_a_loss_that_is_not_finite_stops(config, splits, tmp_path):
+    config.classifiers.learning_rate = 1e38
+    with pytest.raises(UserError, match=r"classifier toy_a: the loss is nan at step 15; lower"):
+        classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
+    assert not (tmp_path / "classifiers" / "toy_a" / classifier_lib.INFO).exists()
+
+
+def test_shard_map_agrees_with_pmap(config, splits, fitted, tmp_path):
+    config.parallel = "shard_map"
+    mapped = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), mapped, fitted[1])
+
+
+def test_step_moves_parameters_and_statistics():
+    net = ToyNet(3)
+    step = classifier_lib._make_step(net, optax.sgd(0.1), label_smoothing=0.1)
+    images = np.random.RandomState(0).randint(0, 256, (8, 32, 32, 3)).astype(np.uint8)
+    variables = net.init(jax.random.key(0), images * 1.0, train=False)
+    state = {**variables, "opt_state": optax.sgd(0.1).init(variables["params"])}
+    batch = {"image": images, "label": np.arange(8, dtype=np.int32) % 3}
+    after, metrics = parallel.parallelise(step, "pmap", jax.devices()[:1])(
+        parallel.replicate(state, jax.devices()[:1]), {}, batch
+    )
+    for part in ("params", "batch_stats"):
+        changes = jax.tree.map(lambda a, b: np.abs(a - b).max(), after[part], variables[part])
+        assert max(jax.tree.leaves(changes)) > 0
+    logits = net.apply(variables, images * 1.0, train=True, mutable=["batch_stats"])[0]
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    smoothed = np.eye(3)[batch["label"]] * 0.9 + 0.1 / 3
+    np.testing.assert_allclose(metrics["loss"], -(smoothed * log_p).sum(-1).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(-1) == batch["label"]).mean())
+
+
+def test_info_says_what_it_comes_from(splits, workdir):
+    info = json.loads((workdir / "classifiers" / "toy_a" / classifier_lib.INFO).read_text())
+    assert info["origin"]["data"] == splits.fingerprint
+    assert info["origin"]["classes"] == ["red", "green", "blue"]
+    assert info["origin"]["image_size"] == 32
+    assert "targets" not in info["origin"]["classifiers"]
