@@ -9,10 +9,14 @@ classifiers, metrics.jsonl, TensorBoard files, and the results: a table, JSON, a
 """
 
 import pathlib
+import sys
 
 from ml_collections import ConfigDict
 
 from raeg_jax import launch
+
+# EX_TEMPFAIL of sysexits.h: a signal stopped the run, the same command goes on with it.
+STOPPED = 75
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -20,7 +24,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     # Not before the flags are parsed: mistakes there are told at once.
     from raeg_jax.training.loop import train
 
-    train(config, workdir)
+    if train(config, workdir) is None:
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ of the training step (all devices) and of the generator both ways (one device), 
 that XLA counts for them, and with `--peak_tflops`, the peak of one device, the share of it.
 """
 
+import functools
 import pathlib
 import statistics
 import time
@@ -54,7 +55,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     size, batch_size = config.data.image_size, config.train.batch_size
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (batch_size, size, size, 3)).astype(np.uint8)
-    batch = {"image": images, "label": random.randint(0, _CLASSES.value, batch_size, np.int32)}
+    labels = random.randint(0, _CLASSES.value, batch_size).astype(np.int32)
+    batch = {"image": images, "label": labels}
     key = jax.random.key(config.seed)
 
     generator = generator_from_config(config.generator)
@@ -83,8 +85,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         ("protect", compiled.protect, images),
         ("recover", compiled.recover, protected),
     ):
-        params = state.params
-        report(name, lambda f=function, x=given: f(generator, params, x), batch_size, way_flops, 1)
+        call = functools.partial(function, generator, state.params, given)
+        report(name, call, batch_size, way_flops, 1)
     step = parallel.parallelise(step_fn, config.parallel, jax.devices())
     holder = {"state": parallel.replicate(state), "frozen": parallel.replicate(frozen)}
 

@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
     config.seed = 0
     # 'pmap' or 'shard_map': how the step is mapped over devices (equal results).
     config.parallel = "pmap"
-    # Call jax.distributed.initialize() first: one process a host.
+    # Call jax.distributed.initialize() first: one process a host, one workdir shared by all.
     config.multi_host = False
 
     config.data = ConfigDict()
@@ -147,4 +147,5 @@ def get_config() -> ConfigDict:
     # At most so many images of each split; 0 is all of them.
     config.eval.max_images = 0
     config.eval.pgd_steps = 20
-    return config
+    # A misspelt name in another config stops there, with the nearest name that exists.
+    return config.lock()

@@ -17,7 +17,6 @@ from configs import scale
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
     # 50 epochs of 3,030 images in batches of 32.
-    config = scale.choose(variant, images=3030)
-    config.name = "caltech101"
+    config = scale.choose("caltech101", variant, images=3030)
     config.data.dataset = "caltech101"
     return config

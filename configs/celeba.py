@@ -17,7 +17,6 @@ from configs import scale
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
     # 50 epochs of about 2,400 training images (100 identities of 30) in batches of 32.
-    config = scale.choose(variant, images=2400)
-    config.name = "celeba"
+    config = scale.choose("celeba", variant, images=2400)
     config.data.dataset = "celeba_100"
     return config

@@ -7,13 +7,13 @@ Without `:cpu` it is the paper-scale configuration, for accelerators; its 50 epo
 for 3,000 training images, so set `--config.train.steps` for many more or fewer.
 """
 
-from configs import scale
 from ml_collections import ConfigDict
+
+from configs import scale
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
-    config = scale.choose(variant, images=3000)
-    config.name = "folder"
+    config = scale.choose("folder", variant, images=3000)
     config.data.dataset = "image_folder"
     return config

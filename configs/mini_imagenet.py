@@ -17,8 +17,7 @@ from configs import scale
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
     # 50 epochs of 48,000 training images (100 classes of 600, a fifth unseen) in batches of 32.
-    config = scale.choose(variant, images=48_000)
-    config.name = "mini_imagenet"
+    config = scale.choose("mini_imagenet", variant, images=48_000)
     config.data.dataset = "mini_imagenet"
     if not variant:
         config.data.image_size = 84

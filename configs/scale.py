@@ -7,10 +7,11 @@ from configs import base
 EPOCHS, BATCH = 50, 32
 
 
-def choose(variant: str, images: int) -> ConfigDict:
+def choose(name: str, variant: str, images: int) -> ConfigDict:
     """Returns the configuration of a variant.
 
     Args:
+      name: of the configuration.
       variant: '' (paper scale) or 'cpu'.
       images: training images, from which paper scale counts the steps of 50 epochs.
 
@@ -20,7 +21,10 @@ def choose(variant: str, images: int) -> ConfigDict:
     variants = {"": lambda: paper(images), "cpu": cpu}
     if variant not in variants:
         raise ValueError(f"unknown variant {variant!r}: leave it out, or write ':cpu'")
-    return variants[variant]()
+    config = variants[variant]()
+    # The default workdir is runs/<name>: the variants must not share one.
+    config.name = f"{name}_{variant}" if variant else name
+    return config
 
 
 def paper(images: int) -> ConfigDict:
@@ -44,9 +48,12 @@ def paper(images: int) -> ConfigDict:
     config.train.checkpoint_every = 1000
     config.train.eval_every = 1000
     config.train.eval_images = 512
+    config.eval.max_images = 2000
     return config
 
 
 def cpu() -> ConfigDict:
     """64 pixels, small classifiers, no attack layer: within an hour on two cores."""
-    return base.get_config()
+    config = base.get_config()
+    config.eval.max_images = 500
+    return config

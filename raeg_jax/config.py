@@ -8,6 +8,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from raeg_jax.files import write_whole
+
 FILE = "config.json"
 
 _PACKAGES = ("raeg-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -33,7 +35,7 @@ _IGNORED = frozenset(
     )
 )
 # Settings that may change when a run goes on, but make it another run than an unbroken one.
-_ADJUSTABLE = ("loss", "optimizer", "attack_layer", "augment", "train.steps")
+_ADJUSTABLE = ("loss", "optimizer", "attack_layer", "train.steps")
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
@@ -51,9 +53,7 @@ def save(config: ConfigDict, path: str | os.PathLike) -> None:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"config": to_json(config), "versions": versions()}, indent=2)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(content + "\n")
-    temporary.replace(path)
+    write_whole(path, (content + "\n").encode())
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -102,7 +102,7 @@ _WEIGHT = Number(0)
 _RATE = Number(0, strict=True)
 
 RULES: dict[str, Number | OneOf | Each] = {
-    "seed": _NATURAL,
+    "seed": Number(0, 2**31 - 1, whole=True),
     "parallel": OneOf(MODES),
     "data.dataset": OneOf(DATASETS),
     "data.test_fraction": Number(0, 1, strict=True),
@@ -210,6 +210,12 @@ def _check_together(config: ConfigDict) -> None:
         raise UserError(
             f"config.optimizer.weight_decay={optimizer.weight_decay} does nothing with "
             "config.optimizer.name='adam': use 'adamw', or 0"
+        )
+    patch = 3 * 2**config.discriminator.layers
+    if config.loss.weight.gan and data.image_size < patch:
+        raise UserError(
+            f"config.discriminator.layers={config.discriminator.layers} needs images of at least "
+            f"{patch} pixels, config.data.image_size is {data.image_size}: use fewer layers"
         )
     if config.augment.crop_padding >= data.image_size:
         raise UserError(

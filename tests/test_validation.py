@@ -80,7 +80,7 @@ def test_impossible_values_are_named_with_what_is_allowed(config, name, value, a
     [
         (
             {"generator.blocks": (1, 1)},
-            r"blocks \(1, 1\) and generator.widths .* one entry a level",
+            r"blocks \(1, 1\) and .*widths .* one entry a level",
         ),
         ({"generator.mixing": "conv1x1", "generator.coupling": "integer"}, "'conv1x1' makes"),
         ({"classifiers.held_out": ("vgg_small",)}, "'vgg_small' stands twice"),
@@ -110,7 +110,8 @@ def test_nothing_to_train_for(config):
 
 
 def test_a_config_not_made_from_the_base_is_told_so(config):
-    del config.train.keep_last
+    with config.train.unlocked():
+        del config.train.keep_last
     with pytest.raises(UserError, match=r"config\.train\.keep_last is missing"):
         validate(config)
 

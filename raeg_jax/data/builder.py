@@ -20,6 +20,13 @@ SKIPPED_FILE = "skipped.json"
 _SHARD_BYTES = 2**27
 # Files read and checked together by a pool of threads (decoding releases the GIL).
 _CHUNK = 64
+# What is wrong with one file and will be wrong with it the next time.
+_SKIPPED_FOR = (
+    decode.UnreadableImageError,
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+)
 
 
 class ListingBuilder(ShardBasedBuilder, skip_registration=True):
@@ -71,7 +78,13 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
         raise NotImplementedError
 
     def read(self, entry: Entry) -> bytes:
-        """Returns the bytes to store; UnreadableImageError or OSError leaves the image out."""
+        """Returns the bytes to store.
+
+        Raises:
+          UnreadableImageError, FileNotFoundError, PermissionError, IsADirectoryError: the image
+            is left out, by name.
+          OSError: of any other kind stops the preparation.
+        """
         return decode.storable(entry.path.read_bytes())
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -126,8 +139,14 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
     def _try_read(self, entry: Entry) -> bytes | Exception:
         try:
             return self.read(entry)
-        except (OSError, decode.UnreadableImageError) as error:
+        except _SKIPPED_FOR as error:
             return error
+        except OSError as error:
+            # A disk or network that fails for a moment must not leave images out for good.
+            raise UserError(
+                f"{self.name}: {entry.path} can't be read ({error}). Nothing was prepared; run "
+                "again when it can be, or without the file"
+            ) from error
 
     def _download_and_prepare(self, *args, **kwargs):
         super()._download_and_prepare(*args, **kwargs)

@@ -3,19 +3,17 @@
 import os
 import pathlib
 import shutil
-import socket
 import tarfile
-import tempfile
-import urllib.parse
-import urllib.request
 import zipfile
 
 import numpy as np
+import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import checksums, util
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from raeg_jax.data.builder import ListingBuilder
+from raeg_jax.data.cache import writing_to
 from raeg_jax.data.image_folder import class_images, make_listing
 from raeg_jax.data.listing import Listing, folders_in, source_folder
 from raeg_jax.data.lock import locked
@@ -96,23 +94,23 @@ def download(folder: pathlib.Path) -> pathlib.Path:
       The folder that holds `101_ObjectCategories`.
 
     Raises:
-      UserError: no network, or the archive isn't what TFDS knows.
+      UserError: no network, the archive isn't what TFDS knows, or `folder` can't be written.
     """
     unpacked = folder / "caltech101"
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / "caltech101.lock"):
-        if not unpacked.is_dir():
-            _unpack(_fetch(folder), unpacked)
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / "caltech101.lock"):
+            if not unpacked.is_dir():
+                _unpack(_fetch(folder), unpacked)
     return unpacked
 
 
 def _fetch(folder: pathlib.Path) -> pathlib.Path:
-    host = urllib.parse.urlsplit(URL)
     try:
-        if not urllib.request.getproxies():
-            # The download manager retries for minutes before it gives up.
-            port = host.port or (443 if host.scheme == "https" else 80)
-            socket.create_connection((host.hostname, port), timeout=10).close()
+        # The download manager would retry for minutes before it gave up. It uses the same
+        # library, so this request goes the same way, through a proxy where there is one.
+        with requests.get(URL, stream=True, timeout=10) as answer:
+            answer.raise_for_status()
         infos = {URL: checksums.UrlInfo(SIZE, CHECKSUM, "caltech-101.zip")}
         manager = tfds.download.DownloadManager(download_dir=folder, url_infos=infos)
         return pathlib.Path(manager.download(URL))
@@ -128,17 +126,16 @@ def _unpack(archive: pathlib.Path, target: pathlib.Path) -> None:
 
     (TFDS's own extraction needs TensorFlow.)
     """
-    unfinished = pathlib.Path(tempfile.mkdtemp(prefix=".caltech101-", dir=target.parent))
-    try:
-        with (
-            zipfile.ZipFile(archive) as outer,
-            outer.open(f"caltech-101/{TREE}.tar.gz") as inner,
-            tarfile.open(fileobj=inner, mode="r|gz") as tar,
-        ):
-            tar.extractall(unfinished, filter="data")
-        os.replace(unfinished, target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    # The lock is held: what is there was left by a killed run.
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with (
+        zipfile.ZipFile(archive) as outer,
+        outer.open(f"caltech-101/{TREE}.tar.gz") as inner,
+        tarfile.open(fileobj=inner, mode="r|gz") as tar,
+    ):
+        tar.extractall(unfinished, filter="data")
+    os.replace(unfinished, target)
 
 
 def _tree(source: pathlib.Path) -> pathlib.Path:

@@ -83,9 +83,18 @@ def storable(data: bytes) -> bytes:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Encodes uint8 [H, W, 3] as the bytes of a PNG file."""
+    """Encodes an image as the bytes of an RGB PNG file.
+
+    Args:
+      image: uint8 [H, W, 3].
+
+    Raises:
+      ValueError: another type or shape; floats would be truncated, not rounded.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise ValueError(f"a PNG takes uint8 [H, W, 3], not {image.dtype} {list(image.shape)}")
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=3)
+    Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -111,6 +120,8 @@ def _open(data: bytes, at_least: int, reduce: bool = False) -> tuple[Image.Image
             image = image.resize(
                 tuple(max(1, round(side * scale)) for side in image.size), Image.Resampling.LANCZOS
             )
+    except MemoryError:  # This machine's fault, not the file's.
+        raise
     except Exception as error:
         # Pillow's parsers raise almost anything on damaged files, SyntaxError included.
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
@@ -127,6 +138,8 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
     try:
         turned = ImageOps.exif_transpose(image)
         return turned, image.getexif().get(0x0112, 1) != 1
+    except MemoryError:
+        raise
     except Exception:
         return image, False
 

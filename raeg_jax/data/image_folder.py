@@ -16,17 +16,19 @@ from raeg_jax.data.listing import (
 )
 from raeg_jax.errors import UserError
 
+# What people call the images they test with; the first that is there is taken.
+TEST_PARTS = ("test", "val", "validation", "valid", "dev")
 LAYOUT = (
-    "Expected: one folder a class, FOLDER/<class>/**/<image>, or "
-    "FOLDER/train/<class>/... beside FOLDER/test/<class>/... (or val) to keep a split of your own."
+    "Expected: one folder a class, FOLDER/<class>/**/<image>, or FOLDER/train/<class>/... beside "
+    f"FOLDER/test/<class>/... (or {', '.join(TEST_PARTS[1:])}) to keep a split of your own."
 )
 
 
 class ImageFolder(ListingBuilder, skip_registration=True):
     """Images in one folder a class.
 
-    Where `train/` and `test/` (or `val/`) hold the class folders, that split is kept; else a share
-    `test_fraction` of each class is drawn for testing, by file name.
+    Where `train/` and a test part (`TEST_PARTS`) hold the class folders, that split is kept; else a
+    share `test_fraction` of each class is drawn for testing, by file name.
     """
 
     @classmethod
@@ -34,10 +36,9 @@ class ImageFolder(ListingBuilder, skip_registration=True):
         """Lists every class folder of `settings.source`."""
         del cache_dir
         source = source_folder("image_folder", settings.source, LAYOUT)
-        test = next((name for name in ("test", "val") if folders_in(source / name)), None)
-        if test and folders_in(source / "train"):
-            return _presplit(source, test)
         names = folders_in(source)
+        if folders_in(source / "train"):
+            return _presplit(source, [name for name in names if name != "train"])
         if not names:
             raise UserError(f"image_folder: no class folders in {source}. {LAYOUT}")
         fraction = check_fraction(settings.test_fraction)
@@ -110,8 +111,18 @@ def make_listing(
     )
 
 
-def _presplit(source: pathlib.Path, test: str) -> Listing:
-    """Keeps the split of `train/` and `test/` folders with the same classes."""
+def _presplit(source: pathlib.Path, siblings: list[str]) -> Listing:
+    """Keeps the split of `train/` and of one of the folders beside it, with the same classes."""
+    test = next((part for part in TEST_PARTS if folders_in(source / part)), None)
+    if not test:
+        raise UserError(
+            f"image_folder: {source / 'train'} holds class folders, and none beside it is a test "
+            f"part with class folders (found: {', '.join(siblings) or 'nothing'}). Rename one to "
+            f"test, or set --config.data.source={source / 'train'} to have test images drawn from "
+            f"train; if train is a class, rename it. {LAYOUT}"
+        )
+    unused = ", ".join(name for name in siblings if name != test)
+    notes = (f"image_folder: {test} is the test part; left out: {unused}",) if unused else ()
     trees = {
         part: class_images(source / part, folders_in(source / part)) for part in ("train", test)
     }
@@ -129,4 +140,4 @@ def _presplit(source: pathlib.Path, test: str) -> Listing:
             pairs += [(f"{part}/{image}", path) for image, path in images]
             rest += [f"{part}/{other}" for other in others]
             testing |= {f"{part}/{image}" for image, _ in images} if part == test else set()
-    return make_listing("image_folder", dict(sorted(found.items())), testing)
+    return make_listing("image_folder", dict(sorted(found.items())), testing, notes=notes)

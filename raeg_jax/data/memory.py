@@ -1,8 +1,6 @@
 """Whole splits as arrays: decoded and resized once, then mapped from disk."""
 
 import os
-import pathlib
-import tempfile
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
@@ -11,8 +9,10 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from raeg_jax.data import decode
+from raeg_jax.data.cache import writing_to
 from raeg_jax.data.records import Records
 from raeg_jax.errors import UserError
+from raeg_jax.files import whole_file
 
 _CHUNK = 64
 
@@ -22,7 +22,7 @@ def arrays(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Decodes and resizes the images of a split.
 
-    Where a whole split takes less than `settings.memory_mib`, the result is kept beside the
+    Where a whole split takes less than `settings.memory_mib`, all of it is kept beside the
     prepared data and mapped from there the next time.
 
     Args:
@@ -36,7 +36,7 @@ def arrays(
       Images uint8 [N, S, S, 3] (maybe read-only), labels int32 [N], file names.
 
     Raises:
-      UserError: `image_size` or `max_images` is impossible.
+      UserError: `image_size` or `max_images` is impossible, or the cache can't be written.
     """
     if image_size < 1:
         raise UserError(f"data.image_size={image_size} must be at least 1")
@@ -46,20 +46,40 @@ def arrays(
     if 0 < max_images < len(split):
         chosen = spread(labels, max_images)
         names = [names[i] for i in chosen]
-        return _decode(split, chosen, image_size), labels[chosen], names
+        return images_of(split, image_size, settings, chosen), labels[chosen], names
     return images_of(split, image_size, settings), labels, names
 
 
-def images_of(split: Sequence[dict], image_size: int, settings: ConfigDict) -> np.ndarray:
-    """All images of a split, uint8 [N, S, S, 3], from the cache where there is one."""
+def images_of(
+    split: Sequence[dict],
+    image_size: int,
+    settings: ConfigDict,
+    chosen: np.ndarray | slice = slice(None),
+) -> np.ndarray:
+    """The images of a split, from the cache where it is kept.
+
+    Args:
+      split: as for `arrays`.
+      image_size: side of the images in pixels.
+      settings: `config.data`.
+      chosen: indices of the images that are wanted; all by default.
+
+    Returns:
+      uint8 [N, S, S, 3].
+
+    Raises:
+      UserError: the cache can't be written.
+    """
     everything = np.arange(len(split))
     if not isinstance(split, Records) or not fits(split, image_size, settings):
-        return _decode(split, everything, image_size)
+        return _decode(split, everything[chosen], image_size)
     path = split.folder / f"{split.split}_{image_size}.npy"
     if not path.is_file():
-        _write(path, _decode(split, everything, image_size))
+        images = _decode(split, everything, image_size)
+        with writing_to(split.folder), whole_file(path) as file:
+            np.save(file, images)
     # A view of the mapped file: memory is shared by all who read it.
-    return np.asarray(np.load(path, mmap_mode="r"))
+    return np.asarray(np.load(path, mmap_mode="r"))[chosen]
 
 
 def fits(split: Sequence[dict], image_size: int, settings: ConfigDict) -> bool:
@@ -123,15 +143,3 @@ def _decode(split: Sequence[dict], chosen: np.ndarray, image_size: int) -> np.nd
             pool.map(fill, places)
             progress.update(len(places))
     return images
-
-
-def _write(path: pathlib.Path, array: np.ndarray) -> None:
-    """Saves an array; a file of that name is always complete."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
-            np.save(file, array)
-            file.close()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise

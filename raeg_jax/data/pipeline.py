@@ -21,11 +21,14 @@ class TrainIterator(Iterator):
     is to remember: `set_state(get_state())` of an equal iterator goes on with identical
     batches, whatever the numbers of threads and worker processes. With another number of hosts,
     but the same global batch, it goes on at the same place of the epoch.
+
+    Attributes:
+      workers: processes that make the batches; 0 where threads of this one do.
     """
 
-    def __init__(self, batches: grain.MapDataset, settings: ConfigDict, identity: dict):
+    def __init__(self, batches: grain.MapDataset, workers: int, identity: dict):
+        self.workers = workers
         self._batches = batches
-        self._workers = settings.workers
         self._identity = identity
         self._taken = 0
         self._stream = None
@@ -66,11 +69,11 @@ class TrainIterator(Iterator):
         threads = min(os.cpu_count() or 1, 8)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(4, threads))
         stream = self._batches[position:].to_iter_dataset(options)
-        if self._workers:
+        if self.workers:
             if not flags.FLAGS.is_parsed():
                 # Grain reads flags of its own, which only absl.app parses.
                 flags.FLAGS.mark_as_parsed()
-            stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers))
+            stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=self.workers))
         return iter(stream)
 
 
@@ -89,8 +92,8 @@ def train_iterator(
 
     Every epoch is shuffled anew over the whole split, then dealt out to the hosts. Batches run on
     across epochs, so no image is left out. Images come from memory where the split takes less
-    than `settings.memory_mib`, else they are decoded as they are needed. `settings.workers`
-    processes do the work (0: threads).
+    than `settings.memory_mib`; else they are decoded as they are needed, by `settings.workers`
+    processes (0: by threads).
 
     Args:
       split: records `{"image": bytes, "label": int, "file_name": str}`.
@@ -116,7 +119,8 @@ def train_iterator(
         .random_map(make, seed=(seed + 7919 * (shard_index + 1)) % 2**32)
     )
     identity = {"seed": seed, "examples": len(split), "global_batch": batch_size * shard_count}
-    return TrainIterator(batches, settings, identity)
+    # Images in memory need no more than threads; each process would hold them once more.
+    return TrainIterator(batches, 0 if make.in_memory else settings.workers, identity)
 
 
 class _Batch:
@@ -132,8 +136,13 @@ class _Batch:
         if fits(split, self._size, settings):
             self._images = images_of(split, self._size, settings)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images are decoded already."""
+        return self._images is not None
+
     def __call__(self, indices: np.ndarray, generator: np.random.Generator) -> dict:
-        if self._images is not None:
+        if self.in_memory:
             images = self._images[indices]
         else:
             images = np.stack([self._load(int(index)) for index in indices])

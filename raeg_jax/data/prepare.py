@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import sys
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from raeg_jax.data.builder import INDEX_FILE, SKIPPED_FILE, ListingBuilder
+from raeg_jax.data.cache import cache_folder, writing_to
 from raeg_jax.data.caltech101 import Caltech101
 from raeg_jax.data.celeba_100 import Celeba100
 from raeg_jax.data.image_folder import ImageFolder
@@ -70,7 +70,8 @@ def load(settings: ConfigDict) -> Splits:
       settings: `config.data`.
 
     Raises:
-      UserError: unknown data set, or its files are missing; the message says what to put where.
+      UserError: unknown data set, its files are missing (the message says what to put where) or
+        can't be read, or the cache can't be written.
     """
     if settings.dataset not in DATASETS:
         raise UserError(
@@ -81,11 +82,12 @@ def load(settings: ConfigDict) -> Splits:
     listing = kind.list_source(settings, cache)
     parent = cache / listing.dataset / listing.fingerprint
     folder = parent / str(kind.VERSION)
-    if not folder.is_dir():
-        parent.mkdir(parents=True, exist_ok=True)
-        with locked(parent / "lock"):
-            if not folder.is_dir():
-                _prepare(kind, listing, cache)
+    with writing_to(cache):
+        if not folder.is_dir():
+            parent.mkdir(parents=True, exist_ok=True)
+            with locked(parent / "lock"):
+                if not folder.is_dir():
+                    _prepare(kind, listing, cache)
     skipped = tuple(json.loads((folder / SKIPPED_FILE).read_text()))
     for note in listing.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -99,12 +101,6 @@ def load(settings: ConfigDict) -> Splits:
         name=listing.dataset,
         fingerprint=listing.fingerprint,
     )
-
-
-def cache_folder(settings: ConfigDict) -> pathlib.Path:
-    """`settings.cache_dir`, else $RAEG_DATA, else ~/.cache/raeg_jax."""
-    chosen = settings.cache_dir or os.environ.get("RAEG_DATA") or "~/.cache/raeg_jax"
-    return pathlib.Path(chosen).expanduser().absolute()
 
 
 def _prepare(kind: type[ListingBuilder], listing, cache: pathlib.Path) -> None:

@@ -6,7 +6,7 @@ classifiers are pytrees, so that their weights are arguments and not constants o
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -14,11 +14,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from raeg_jax.attacks.gradient import LogitsFn
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import to_uint8
-
-# float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
-LogitsFn = Callable[[jax.Array], jax.Array]
 
 
 @flax.struct.dataclass
@@ -46,15 +44,14 @@ def as_pytree(logits_fn: LogitsFn) -> LogitsFn:
 
 
 def on_one_device(tree: Any) -> Any:
-    """Takes one copy of arrays that training keeps on every device: evaluation uses one.
+    """Copies a pytree of arrays to this process's first device: evaluation uses one.
 
-    Args:
-      tree: a pytree of arrays, whole on each of their devices; others are left as they are.
+    Bound to the devices of training, or to any, they would have every function compiled anew.
     """
 
     def take(x):
-        spread = isinstance(x, jax.Array) and len(x.sharding.device_set) > 1
-        return x.addressable_data(0) if spread and x.is_fully_replicated else x
+        is_free = isinstance(x, jax.Array) and not x.committed
+        return x if is_free else jax.device_put(jax.device_get(x))
 
     return jax.tree.map(take, tree)
 
@@ -100,14 +97,15 @@ def compare(images: jax.Array, originals: jax.Array) -> dict[str, jax.Array]:
 
     Returns:
       float32 [B] each: `psnr` in decibels (infinite for equal images), `ssim`, `equal` (share of
-      equal samples) and `distance` (L2 norm of the difference, in pixel units); and bool [B]:
-      `exact`, whether all samples are equal.
+      pixels of which all three samples are equal) and `distance` (L2 norm of the difference, in
+      pixel units); and bool [B]: `exact`, whether all pixels are equal.
     """
     difference = images.astype(jnp.float32) - originals.astype(jnp.float32)
+    equal = jnp.all(difference == 0, axis=-1)
     return {
         "psnr": metrics.psnr(images, originals),
         "ssim": metrics.ssim(images, originals),
-        "equal": jnp.mean(difference == 0, axis=(1, 2, 3), dtype=jnp.float32),
-        "exact": jnp.all(difference == 0, axis=(1, 2, 3)),
+        "equal": jnp.mean(equal, axis=(1, 2), dtype=jnp.float32),
+        "exact": jnp.all(equal, axis=(1, 2)),
         "distance": jnp.sqrt(jnp.sum(difference**2, axis=(1, 2, 3))),
     }

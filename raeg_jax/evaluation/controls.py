@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.attacks.gradient import gaussian_noise, pgd_l2
-from raeg_jax.evaluation.compiled import LogitsFn
+from raeg_jax.attacks.gradient import LogitsFn, gaussian_noise, pgd_l2
 from raeg_jax.image.quantise import to_uint8
 
 # Corrections of the noise's length; each leaves a small part of the error before it.

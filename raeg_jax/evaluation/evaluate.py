@@ -17,7 +17,8 @@ from raeg_jax import data
 from raeg_jax.data.memory import spread
 from raeg_jax.evaluation import compiled, report, table
 from raeg_jax.evaluation.grid import grid
-from raeg_jax.evaluation.protection import evaluate_split
+from raeg_jax.evaluation.images import open_split
+from raeg_jax.evaluation.protection import evaluate_split, examples
 from raeg_jax.evaluation.timing import throughput
 
 _GRID_ROWS = 6
@@ -31,13 +32,15 @@ def run(
     params: Any,
     classifiers: Mapping[str, tuple[nn.Module, Any]],
     *,
+    checkpoint: str = "latest",
     step: int | None = None,
     command: str | None = None,
 ) -> dict[str, Any]:
     """Evaluates a generator on training and test images, prints the table, writes the files.
 
     Files in the workdir: `results.json`, `results.md`, `images.csv`, `grid.png`, and
-    `timings.json`, the only one that changes from run to run.
+    `timings.json`, the only one that changes from run to run. Those of another checkpoint than
+    the latest have its name in theirs: `results-best.json`, `results-300.json`.
 
     Args:
       config: the whole configuration; `config.eval` says how many images, and how.
@@ -46,7 +49,8 @@ def run(
       generator: the invertible network.
       params: its parameters, as a rule their moving average.
       classifiers: (module, variables) of every target and held-out classifier by name.
-      step: the training step that the parameters come from.
+      checkpoint: which one the parameters are of: 'latest', 'best' or the step as text.
+      step: the training step that they come from.
       command: what to type for the same result; by default this process's command line.
 
     Returns:
@@ -60,6 +64,7 @@ def run(
     results: dict[str, Any] = {
         "config": config.name,
         "seed": config.seed,
+        "checkpoint": checkpoint,
         "step": step,
         "command": command or shlex.join(["python", *sys.argv]),
         "versions": config_lib.versions(),
@@ -71,20 +76,25 @@ def run(
         "image_size": config.data.image_size,
         "generator": {"coupling": config.generator.coupling, "exact": generator.exact},
         "pgd_steps": config.eval.pgd_steps,
+        "settings": config_lib.to_json(config),
         "splits": {},
     }
     rows = []
-    for split in table.SPLITS:
-        images, labels, names = data.arrays(
-            getattr(splits, split), config.data.image_size, config.data, config.eval.max_images
-        )
+    opened = {
+        split: open_split(getattr(splits, split), config.data, config.eval.max_images)
+        for split in table.SPLITS
+    }
+    # One size for both splits, so that the second needs no compilation.
+    most = max(len(labels) for _, labels, _ in opened.values())
+    batch_size = min(config.eval.batch_size, most)
+    for split, (images, labels, names) in opened.items():
         summary = evaluate_split(
             generator,
             params,
             frozen,
             images,
             labels,
-            config.eval.batch_size,
+            batch_size,
             targets=tuple(config.classifiers.targets),
             held_out=tuple(config.classifiers.held_out),
             pgd_steps=config.eval.pgd_steps,
@@ -94,39 +104,35 @@ def run(
         per_image = summary.pop("per_image")
         rows += report.image_rows(split, per_image, labels, names, splits.class_names)
         results["splits"][split] = summary
-    # The last split: unseen images. One batch of the size that is compiled already.
-    size = min(config.eval.batch_size, len(images))
-    target = config.classifiers.targets[0]
-    picture = _picture(generator, params, frozen, target, images, labels, splits.class_names, size)
-    timings = throughput(generator, params, np.asarray(images[:size]))
+    _say("drawing a picture and timing the generator…")
+    # The last split: unseen images.
+    chosen = spread(labels, min(_GRID_ROWS, len(labels), batch_size))
+    batches = examples(generator, params, images, chosen, batch_size)
+    classes = [splits.class_names[labels[i]] for i in chosen]
+    picture = _picture(batches, classes, frozen, config.classifiers.targets[0], splits.class_names)
+    timings = throughput(generator, params, batches[0])
     if jax.process_index() == 0:
         report.write(pathlib.Path(workdir), results, rows, picture, timings)
         _print(results, timings, pathlib.Path(workdir))
     return results
 
 
-def _picture(
-    generator, params, classifiers, target, images, labels, class_names, size
-) -> np.ndarray:
-    """The grid of some images spread over the classes, and how one target reads them."""
-    count = min(_GRID_ROWS, size)
-    chosen = spread(np.asarray(labels), count)
-    originals = np.asarray(images[np.resize(chosen, size)])
-    protected = np.asarray(compiled.protect(generator, params, originals)[0])
-    recovered = np.asarray(compiled.recover(generator, params, protected))
-    variants = {"original": originals, "protected": protected, "recovered": recovered}
+def _picture(batches, classes, classifiers, target, class_names) -> np.ndarray:
+    """The grid of the first images of the batches, and how one target reads them."""
     read = {
         name: np.asarray(compiled.read(classifiers, batch)[target])
-        for name, batch in variants.items()
+        for name, batch in zip(("original", "protected", "recovered"), batches, strict=True)
     }
     captions = [
-        [
-            f"{class_names[labels[chosen[i]]]}; {target} reads",
-            *(f"{name}: {class_names[classes[i]]}" for name, classes in read.items()),
-        ]
-        for i in range(count)
+        [f"{true}; {target} reads", *(f"{k}: {class_names[v[i]]}" for k, v in read.items())]
+        for i, true in enumerate(classes)
     ]
-    return grid(originals[:count], protected[:count], recovered[:count], captions)
+    return grid(*(batch[: len(classes)] for batch in batches), captions)
+
+
+def _say(message: str) -> None:
+    if jax.process_index() == 0:
+        print(message, file=sys.stderr)
 
 
 def _print(results, timings, workdir: pathlib.Path) -> None:
@@ -139,8 +145,10 @@ def _print(results, timings, workdir: pathlib.Path) -> None:
         f"{timings['recover_images_per_s']:.0f} recovered, on {timings['device']}.",
         highlight=False,
     )
+    files = (report.RESULTS, report.TABLE, report.IMAGES, report.GRID)
+    names = (report.file_name(name, results["checkpoint"]) for name in files)
     console.print(
-        f"Written to {workdir}: {report.RESULTS}, {report.TABLE}, {report.IMAGES}, {report.GRID}",
+        f"Written to {workdir}: {', '.join(names)}",
         highlight=False,
         soft_wrap=True,
     )

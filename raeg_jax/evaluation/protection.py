@@ -9,7 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from raeg_jax.evaluation import compiled, controls
-from raeg_jax.evaluation.files import png_roundtrip
+from raeg_jax.evaluation.images import DecodedOnDemand
+from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.evaluation.summary import summarise
 
 # An equal image has infinite PSNR; a log and a comparison need a number.
@@ -20,7 +21,7 @@ def evaluate_split(
     generator: nn.Module,
     params: Any,
     classifiers: Mapping[str, compiled.LogitsFn],
-    images: np.ndarray,
+    images: np.ndarray | DecodedOnDemand,
     labels: np.ndarray,
     batch_size: int,
     *,
@@ -40,9 +41,9 @@ def evaluate_split(
       generator: its `forward` and `inverse` map float32 [B, H, W, 3] in pixel units.
       params: its parameters.
       classifiers: logits functions by name, in evaluation mode.
-      images: uint8 [N, H, W, 3], the originals.
+      images: uint8 [N, H, W, 3], the originals; looked at batch by batch.
       labels: int [N].
-      batch_size: images at a time; a last batch that is not full is padded, not compiled anew.
+      batch_size: images at a time; a batch that is not full is padded, not compiled anew.
       targets: names of the classifiers attacked in training; PGD attacks them too, all at once.
       held_out: names of the others.
       pgd_steps: steps of the PGD control; 0 leaves it out.
@@ -120,7 +121,7 @@ def quick(
       clean_accuracy, protected_accuracy: means over targets.
       psnr, ssim: of the protected images, PSNR counted as at most 100 dB.
       exact_images: share of images that come back equal.
-      outside_range: share of samples outside 0..255 before clipping.
+      outside_range: share of samples outside 0..255 after rounding, before clipping.
     """
     params = compiled.on_one_device(params)
     fns = {name: _argument(fn) for name, fn in target_logits_fns.items()}
@@ -145,12 +146,33 @@ def quick(
     }
 
 
+def examples(
+    generator: nn.Module, params: Any, images: np.ndarray, chosen: np.ndarray, batch_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Some images for a picture, in a batch of the size that is compiled already.
+
+    Args:
+      generator: as `evaluate_split`.
+      params: its parameters.
+      images: uint8 [N, H, W, 3], or what gives them for indices.
+      chosen: int [K], K at most `batch_size`.
+      batch_size: size of the batch; the chosen images are repeated to fill it.
+
+    Returns:
+      Originals, protected and recovered images, uint8 [batch_size, H, W, 3], the chosen ones first.
+    """
+    params = compiled.on_one_device(params)
+    originals = np.asarray(images[np.resize(chosen, batch_size)])
+    protected = np.asarray(compiled.protect(generator, params, originals)[0])
+    return originals, protected, np.asarray(compiled.recover(generator, params, protected))
+
+
 def _argument(logits_fn: compiled.LogitsFn) -> compiled.LogitsFn:
     return compiled.on_one_device(compiled.as_pytree(logits_fn))
 
 
 def _batches(
-    images: np.ndarray, labels: np.ndarray, batch_size: int
+    images: np.ndarray | DecodedOnDemand, labels: np.ndarray, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
     """Batches of one size: (index, images, labels, how many are real).
 
@@ -160,11 +182,10 @@ def _batches(
         raise ValueError(f"need images and as many labels, got {len(images)} and {len(labels)}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    size = min(batch_size, len(images))
-    for start in range(0, len(images), size):
-        index = np.minimum(np.arange(start, start + size), len(images) - 1)
+    for start in range(0, len(images), batch_size):
+        index = np.minimum(np.arange(start, start + batch_size), len(images) - 1)
         batch = np.asarray(images[index]), np.asarray(labels[index], np.int32)
-        yield index.astype(np.int32), *batch, min(size, len(images) - start)
+        yield index.astype(np.int32), *batch, min(batch_size, len(images) - start)
 
 
 def _progress(total: int, description: str) -> tqdm:

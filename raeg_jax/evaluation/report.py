@@ -1,20 +1,22 @@
 """The files of a result: JSON, Markdown, one CSV row an image, the grid, the timings.
 
-All but the timings are the same, byte for byte, for the same run on the same machine.
+All but the timings are the same, byte for byte, for the same run on the same machine. Those of
+the latest checkpoint have the plain names; another checkpoint's say which: `results-best.json`,
+`grid-300.png`. So neither takes the other's place.
 """
 
 import csv
 import io
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from raeg_jax.data.decode import encode_png
 from raeg_jax.evaluation import table
-from raeg_jax.evaluation.files import encode_png
+from raeg_jax.files import write_whole
 
 RESULTS, TABLE, IMAGES, GRID, TIMINGS = (
     "results.json",
@@ -36,18 +38,28 @@ def write(
 
     Args:
       workdir: made if it isn't there.
-      results: what JSON can hold, no NaN and no infinity.
+      results: what JSON can hold, no NaN and no infinity. `checkpoint` decides on the names.
       images: one row an image, all with the same keys.
       grid: uint8 [H, W, 3].
       timings: what JSON can hold.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    _replace(workdir / IMAGES, _csv(images))
-    _replace(workdir / GRID, encode_png(grid))
-    _replace(workdir / TIMINGS, _json(timings))
-    _replace(workdir / TABLE, table.markdown(results).encode())
-    # Last: who sees new results finds the other files new too.
-    _replace(workdir / RESULTS, _json(results))
+    contents = {
+        IMAGES: _csv(images),
+        GRID: encode_png(grid),
+        TIMINGS: _json(timings),
+        TABLE: table.markdown(results).encode(),
+        # Last: who sees new results finds the other files new too.
+        RESULTS: _json(results),
+    }
+    for name, content in contents.items():
+        write_whole(workdir / file_name(name, results["checkpoint"]), content)
+
+
+def file_name(name: str, checkpoint: str) -> str:
+    """The name of a file of the result of 'latest', 'best' or a step, such as '300'."""
+    stem, suffix = name.split(".")
+    return name if checkpoint == "latest" else f"{stem}-{checkpoint}.{suffix}"
 
 
 def image_rows(
@@ -85,12 +97,3 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue().encode()
-
-
-def _replace(path: pathlib.Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

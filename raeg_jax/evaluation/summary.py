@@ -17,9 +17,9 @@ def summarise(
 
     Args:
       per_image: arrays [N] named 'read/<classifier>/<variant>' (class numbers),
-        'psnr/<variant>' (decibels), 'ssim/<variant>', 'equal/<variant>' (share of equal samples),
-        'exact/<variant>' (bool), 'bytes/<variant>' and 'outside'. Variants that are missing are
-        left out.
+        'psnr/<variant>' (decibels), 'ssim/<variant>', 'equal/<variant>' (share of equal
+        pixels), 'exact/<variant>' (bool), 'bytes/<variant>' and 'outside'. Variants that are
+        missing are left out.
       labels: int [N], the true classes.
       roles: 'target' or 'held_out' for each classifier.
 
@@ -30,8 +30,9 @@ def summarise(
         where none was read correctly).
       quality: for each changed variant `psnr`, the mean over the images that differ from their
         originals (an equal image has none), None where all are equal; `ssim`; `exact_pixels`,
-        the share of equal uint8 samples; `exact_images`, the share of images equal throughout.
-      outside_range: share of samples that the generator moved out of 0..255, before clipping.
+        the share of pixels with all three samples equal; `exact_images`, the share of images
+        equal throughout.
+      outside_range: share of samples that are outside 0..255 after rounding, before clipping.
       png_bytes: mean size of the files of the original and of the protected images.
     """
     variants = [name for name in VARIANTS if f"bytes/{name}" in per_image]

@@ -17,8 +17,8 @@ QUALITY = {
     "exact images": ("exact_images", "{:.4f}"),
 }
 NOTE = (
-    "Measured on PNG files read back; PSNR: mean over the images that differ; exact pixels: share "
-    "of equal 8-bit samples. The controls have the protected image's L2 distance."
+    "Measured on PNG files read back. PSNR: mean over the images that differ. Exact pixels: all "
+    "three samples equal. Noise and PGD have the protected image's L2 distance, up to rounding."
 )
 
 
@@ -60,18 +60,21 @@ def caption(split: str, summary: Mapping[str, Any]) -> str:
     size = {name: f"{value / 1024:.1f}" for name, value in summary["png_bytes"].items()}
     return (
         f"{split} images ({SPLITS[split]}), {summary['images']}: "
-        f"outside 0..255 {summary['outside_range']:.3%}, "
+        f"samples outside 0..255 {summary['outside_range']:.3%}, "
         f"PNG {size['original']} -> {size['protected']} KiB"
     )
 
 
 def rich_tables(results: Mapping[str, Any]) -> list[rich.table.Table]:
-    """One table a split, for `rich.print`; numbers on the right."""
+    """One table a split of at most 80 columns, for `rich.print`; numbers on the right."""
     tables = []
     for split, summary in results["splits"].items():
         header, *body = rows(summary, results["pgd_steps"])
         table = rich.table.Table(
-            title=caption(split, summary), title_justify="left", box=rich.box.SIMPLE_HEAD
+            title=caption(split, summary),
+            title_justify="left",
+            box=rich.box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
         )
         table.add_column(header[0], min_width=25)
         for title in header[1:]:
@@ -84,12 +87,13 @@ def rich_tables(results: Mapping[str, Any]) -> list[rich.table.Table]:
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The same tables as Markdown, with the command that made them."""
-    step = "" if results["step"] is None else f", step {results['step']}"
+    step = "" if results["step"] is None else f" (step {results['step']})"
     lines = [
         f"# {results['config']}: protection and recovery",
         "",
         f"`{results['command']}`: {results['dataset']['name']}, {results['image_size']} px, "
-        f"{results['generator']['coupling']} coupling{step}, seed {results['seed']}.",
+        f"{results['generator']['coupling']} coupling, checkpoint {results['checkpoint']}{step}, "
+        f"seed {results['seed']}.",
         "",
         NOTE,
     ]

@@ -7,19 +7,27 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from raeg_jax import config as config_lib
 from raeg_jax import data
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.evaluate import run
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.training import checkpoint as checkpoint_lib
+from raeg_jax.training import parallel
 from raeg_jax.training.classifier import load_classifiers
 from raeg_jax.validation import validate
+
+# What the numbers depend on, beside the checkpoint itself.
+_MEASURED = ("seed", "data", "generator", "classifiers")
 
 
 def evaluate_workdir(
     config: ConfigDict, workdir: str | pathlib.Path, checkpoint: str = "latest"
 ) -> dict[str, Any]:
     """Loads generator and classifiers of a run, measures them, prints and writes the results.
+
+    The results of the latest checkpoint are in `results.json` and its companions, those of another
+    in `results-best.json` or `results-<step>.json`: none takes the place of another's.
 
     Args:
       config: the configuration of the training run; `config.eval` may differ.
@@ -32,6 +40,8 @@ def evaluate_workdir(
     Raises:
       UserError: the workdir, its checkpoint or a classifier is missing or of another config.
     """
+    if config.multi_host:
+        parallel.start_multi_host()
     workdir = pathlib.Path(workdir)
     _validate(config)
     if not (workdir / checkpoint_lib.FOLDER).is_dir():
@@ -42,11 +52,13 @@ def evaluate_workdir(
     with checkpoint_lib.Checkpoints(workdir, config.train, writable=False) as checkpoints:
         # Before the data are loaded: a wrong name or network is told at once.
         step = checkpoints.resolve(checkpoint)
+        _check_same_run(config, checkpoints.meta(step)["config"], workdir)
         generator = generator_from_config(config.generator)
         params = checkpoints.restore_ema(_shapes(generator, config), step)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
-    return run(config, workdir, splits, generator, params, classifiers, step=step)
+    which = checkpoint if checkpoint in ("latest", "best") else str(step)
+    return run(config, workdir, splits, generator, params, classifiers, checkpoint=which, step=step)
 
 
 def _validate(config: ConfigDict) -> None:
@@ -55,6 +67,25 @@ def _validate(config: ConfigDict) -> None:
     for part in (config.train, config.classifiers):
         part.batch_size = jax.device_count()
     validate(config)
+
+
+def _check_same_run(config: ConfigDict, saved: dict[str, Any], workdir: pathlib.Path) -> None:
+    """Stops if a setting is not what the checkpoint was trained with, and numbers depend on it.
+
+    Parameters of other networks may well have the same shapes. Classifiers may be left out or
+    added among those held out: what the workdir lacks is named when they are loaded.
+    """
+    changes, _ = config_lib.differences(saved, config)
+    changes = {
+        name: pair
+        for name, pair in changes.items()
+        if name.split(".")[0] in _MEASURED and name != "classifiers.held_out"
+    }
+    if changes:
+        raise UserError(
+            f"the checkpoint was trained with other settings: {config_lib.describe(changes)}. "
+            f"Evaluate it with those, saved in {workdir / config_lib.FILE}."
+        )
 
 
 def _shapes(generator, config: ConfigDict) -> Any:

@@ -11,17 +11,17 @@ import jax.numpy as jnp
 
 def round_ste(x: jax.Array) -> jax.Array:
     """Rounds to the nearest integer, ties to even; the gradient is that of the identity."""
-    return _straight_through(jnp.round(x), x)
+    return straight_through(jnp.round(x), x)
 
 
 def floor_ste(x: jax.Array) -> jax.Array:
     """Rounds down; the gradient is that of the identity."""
-    return _straight_through(jnp.floor(x), x)
+    return straight_through(jnp.floor(x), x)
 
 
 def clip_ste(x: jax.Array, low: float = 0.0, high: float = 255.0) -> jax.Array:
     """Clips to [low, high]; the gradient is that of the identity, outside the range too."""
-    return _straight_through(jnp.clip(x, low, high), x)
+    return straight_through(jnp.clip(x, low, high), x)
 
 
 def quantise(x: jax.Array) -> jax.Array:
@@ -33,7 +33,7 @@ def quantise(x: jax.Array) -> jax.Array:
     Returns:
       Integers in 0..255 as float32, same shape; the gradient passes straight through.
     """
-    return _straight_through(jnp.clip(jnp.round(x), 0.0, 255.0), x)
+    return straight_through(jnp.clip(jnp.round(x), 0.0, 255.0), x)
 
 
 def to_uint8(x: jax.Array) -> jax.Array:
@@ -41,6 +41,7 @@ def to_uint8(x: jax.Array) -> jax.Array:
     return jnp.clip(jnp.round(x), 0.0, 255.0).astype(jnp.uint8)
 
 
-def _straight_through(value, x):
+def straight_through(value: jax.Array, x: jax.Array) -> jax.Array:
+    """Forward exactly `value`, backward as if it were x."""
     # In this order the value comes out exactly, whatever the size of x.
     return jax.lax.stop_gradient(value) + (x - jax.lax.stop_gradient(x))

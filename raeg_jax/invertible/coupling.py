@@ -94,7 +94,10 @@ class ScaleShift(Update):
 
 
 class JointScaleShift(ScaleShift):
-    """h' = h exp(s) + t, with (s, t) from one network (Glow, arXiv 1807.03039)."""
+    """h' = h exp(s) + t, with (s, t) from one network (Glow, arXiv 1807.03039).
+
+    The same clamp bounds s on both sides of the coupling; t is not bounded.
+    """
 
     def setup(self):
         self.scale_and_shift = _Sized(self.conditioner)
@@ -112,7 +115,8 @@ class VolumePreserving(JointScaleShift):
         s, t = super()._st(like, by, mask)
         ones = jnp.broadcast_to(mask, s.shape)
         mean = s.sum((1, 2, 3), keepdims=True) / ones.sum((1, 2, 3), keepdims=True).clip(1)
-        return (s - mean) * ones, t
+        # Half: the difference of two values within the clamp may be twice as large.
+        return (s - mean) / 2 * ones, t
 
 
 class _Sized(nn.Module):

@@ -19,6 +19,8 @@ DOWNSAMPLINGS = {
     "unshuffle": (wavelet.UNSHUFFLE, wavelet.UNSHUFFLE),
 }
 
+_CHANNELS = 3
+
 
 class Block(nn.Module):
     """One coupling in the basis of one mixing: M^-1 K M."""
@@ -112,31 +114,26 @@ class Generator(nn.Module):
 
     def setup(self):
         transform = DOWNSAMPLINGS[self.downsampling][COUPLINGS[self.coupling].exact]
-        channels, below = 12, None
+        level = None
         for depth in reversed(range(len(self.blocks))):
-            ways = []
-            for way in range(1 if below is None else 2):
-                ways.append(
-                    tuple(
-                        Block(
-                            MIXINGS[self.mixing](channels, index=1000 * depth + 2 * i + way),
-                            Coupling(
-                                self.coupling,
-                                functools.partial(
-                                    CONDITIONERS[self.conditioner],
-                                    width=self.widths[depth],
-                                    depth=self.depth,
-                                ),
-                                self.clamp,
-                                transform.gain ** (depth + 1),
-                            ),
-                        )
-                        for i in range(self.blocks[depth])
-                    )
-                )
-            down, up = (*ways, ())[:2]
-            below = Level(transform, down, up, below)
-        self.pyramid = below
+            gain = transform.gain ** (depth + 1)
+            down = self._make_blocks(depth, 0, gain)
+            # The deepest level has no way up: nothing lies between its two ways.
+            up = self._make_blocks(depth, 1, gain) if level else ()
+            level = Level(transform, down, up, below=level)
+        self.pyramid = level
+
+    def _make_blocks(self, depth, way, gain):
+        conditioner = functools.partial(
+            CONDITIONERS[self.conditioner], width=self.widths[depth], depth=self.depth
+        )
+        return tuple(
+            Block(
+                MIXINGS[self.mixing](4 * _CHANNELS, index=1000 * depth + 2 * i + way),
+                Coupling(self.coupling, conditioner, self.clamp, gain),
+            )
+            for i in range(self.blocks[depth])
+        )
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Alias of `forward`, for `init`."""
@@ -158,7 +155,7 @@ class Generator(nn.Module):
 
 
 def _check(x):
-    if x.ndim != 4 or x.shape[-1] != 3 or min(x.shape) < 1:
+    if x.ndim != 4 or x.shape[-1] != _CHANNELS or min(x.shape) < 1:
         raise ValueError(f"images must have shape [B, H, W, 3], got {list(x.shape)}")
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"images must be float32 in pixel units (cast uint8 first), got {x.dtype}")
@@ -178,16 +175,17 @@ def generator_from_config(settings: ConfigDict) -> Generator:
     ):
         if settings[field] not in registry:
             raise UserError(
-                f"generator.{field} is {settings[field]!r}; choose one of {', '.join(registry)}"
+                f"config.generator.{field} is {settings[field]!r}; "
+                f"choose one of {', '.join(registry)}"
             )
     if len(settings.blocks) != len(settings.widths) or not settings.blocks:
         raise UserError(
-            f"generator.blocks {tuple(settings.blocks)} and generator.widths "
+            f"config.generator.blocks {tuple(settings.blocks)} and config.generator.widths "
             f"{tuple(settings.widths)} need one entry a level each"
         )
     if COUPLINGS[settings.coupling].exact and settings.mixing == "conv1x1":
         raise UserError(
-            f"generator.mixing 'conv1x1' makes fractions of integers: with coupling "
+            f"config.generator.mixing 'conv1x1' makes fractions of integers: with coupling "
             f"{settings.coupling!r} choose 'permutation' or 'none'"
         )
     return Generator(**{field: _plain(settings[field]) for field in settings})

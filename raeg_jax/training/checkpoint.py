@@ -134,7 +134,8 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        tree = flax.serialization.to_state_dict(state)
+        # From the host: Orbax would cut each array into one file a device that holds a copy.
+        tree = flax.serialization.to_state_dict(jax.device_get(state))
         ema = tree.pop("ema")
         meta = {"config": config_lib.to_json(config), "versions": config_lib.versions()}
         self._manager.save(

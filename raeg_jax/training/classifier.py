@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from raeg_jax import config as config_lib
 from raeg_jax import data, networks
 from raeg_jax.errors import UserError
+from raeg_jax.files import write_whole
 from raeg_jax.training import parallel
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.training.progress import Progress
@@ -93,11 +94,11 @@ def load_classifier(
     shapes = jax.eval_shape(
         lambda: module.init(jax.random.key(0), jnp.zeros((1, size, size, 3)), train=False)
     )
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
+    # To the host: the weights go wherever they are used.
+    target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         variables = checkpointer.restore(folder / _WEIGHTS, args=ocp.args.StandardRestore(target))
-    return _local(variables)
+    return jax.tree.map(jnp.asarray, variables)
 
 
 def fit_classifier(
@@ -166,9 +167,10 @@ def fit_classifier(
             progress.advance(shown)
     batches.close()
     state.pop("opt_state")
-    variables = _local(state)
+    on_host = jax.device_get(state)
+    variables = jax.tree.map(jnp.asarray, on_host)
     accuracy = _clean_accuracy(module, variables, splits, config)
-    _save(folder, state, {"origin": _origin(name, splits, config), "accuracy": accuracy})
+    _save(folder, on_host, {"origin": _origin(name, splits, config), "accuracy": accuracy})
     if parallel.is_main_process():
         print(
             f"{name}: accuracy on clean images {accuracy['train']:.3f} (training), "
@@ -242,9 +244,7 @@ def _save(folder: pathlib.Path, variables: Any, info: Mapping[str, Any]) -> None
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         checkpointer.save(folder / _WEIGHTS, args=ocp.args.StandardSave(variables), force=True)
     if parallel.is_main_process():
-        temporary = folder / (INFO + ".tmp")
-        temporary.write_text(json.dumps(info, indent=2) + "\n")
-        temporary.replace(folder / INFO)
+        write_whole(folder / INFO, (json.dumps(info, indent=2) + "\n").encode())
 
 
 def _origin(name: str, splits: data.Splits, config: ConfigDict) -> dict[str, Any]:
@@ -265,8 +265,3 @@ def _origin(name: str, splits: data.Splits, config: ConfigDict) -> dict[str, Any
 
 def _folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
     return pathlib.Path(workdir).absolute() / FOLDER / name
-
-
-def _local(variables: Any) -> Any:
-    """On this process's first device alone, and not bound to it."""
-    return jax.tree.map(jnp.asarray, jax.device_get(variables))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorboardX
 
+from raeg_jax.files import write_whole
 from raeg_jax.training.parallel import is_main_process
 
 FILE = "metrics.jsonl"
@@ -55,9 +56,7 @@ class MetricLog:
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / FILE
         kept = [row for row in read_rows(path) if row["step"] <= resume_step > 0]
-        rewritten = path.with_suffix(".tmp")
-        rewritten.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        rewritten.replace(path)
+        write_whole(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self._file = path.open("a")
         self._writer = tensorboardX.SummaryWriter(
             str(workdir / TENSORBOARD), purge_step=resume_step + 1 if resume_step else None

@@ -56,9 +56,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     with Checkpoints(workdir, config.train) as checkpoints:
         check_resumable(config, checkpoints)
         splits = data.load(config.data)
-        if parallel.is_main_process():
-            config_lib.save(config, workdir / config_lib.FILE)
-        classifiers = ensure_classifiers(config, splits, workdir)
+        # Before the classifiers: what is wrong here should not cost hours, nor overwrite anything.
         batches = _batches(config, splits)
         key = jax.random.key(config.seed)
         if checkpoints.steps():
@@ -69,6 +67,9 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
             _continue(batches, position, splits, int(state.step))
         else:
             state = parallel.replicate(create_state(config, generator, discriminator, key))
+        if parallel.is_main_process():
+            config_lib.save(config, workdir / config_lib.FILE)
+        classifiers = ensure_classifiers(config, splits, workdir)
         state, signal = _fit(
             config, workdir, splits, classifiers, generator, discriminator, state, batches,
             checkpoints,
@@ -165,13 +166,14 @@ def _fit(
     signal = None
     with MetricLog(workdir, start) as log, Preemption() as preemption, progress:
         if not start:
-            log.scalars(0, _flat(clean_accuracies(tuple(classifiers), workdir)))
+            weights = {f"weight/{name}": value for name, value in config.loss.weight.items()}
+            log.scalars(0, weights | _flat(clean_accuracies(tuple(classifiers), workdir)))
         for step in range(start + 1, settings.steps + 1):
             state, metrics = step_fn(state, frozen, next(batches))
             pending.append((step, metrics))
             signal = preemption.requested(step)
             last = step == settings.steps or signal is not None
-            to_log = last or step % settings.log_every == 0
+            to_log = step == settings.steps or step % settings.log_every == 0
             to_evaluate = step % settings.eval_every == 0 or step == settings.steps
             to_save = last or to_evaluate or step % settings.checkpoint_every == 0
             values = None

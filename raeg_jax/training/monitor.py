@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
@@ -12,6 +10,7 @@ from ml_collections import ConfigDict
 from raeg_jax import data, evaluation
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.grid import grid
+from raeg_jax.evaluation.protection import examples
 from raeg_jax.training.logs import MetricLog
 
 # The PSNR in dB that a checkpoint may miss the target by and still be called the best.
@@ -44,6 +43,7 @@ class Monitor:
         self._images, self._labels, _ = data.arrays(
             splits.test, config.data.image_size, config.data, config.train.eval_images
         )
+        self._batch_size = min(config.eval.batch_size, len(self._labels))
 
     def look(self, step: int, params: Any, log: MetricLog) -> dict[str, float] | None:
         """Evaluates and logs scalars 'eval/...' and a picture.
@@ -57,14 +57,14 @@ class Monitor:
           The scalars, if the checkpoint of this step may be the best one. Early in training images
           are far from the target PSNR and attacks easy: such a checkpoint may not, and gives None.
         """
-        params = jax.tree.map(jnp.asarray, jax.device_get(params))
+        params = compiled.on_one_device(params)
         values = evaluation.quick(
             self._generator,
             params,
             self._targets,
             self._images,
             self._labels,
-            batch_size=min(self._config.eval.batch_size, len(self._labels)),
+            batch_size=self._batch_size,
         )
         log.scalars(step, {f"eval/{name}": value for name, value in values.items()})
         if self._config.train.image_grids:
@@ -73,9 +73,8 @@ class Monitor:
         return values if near else None
 
     def _picture(self, params: Any) -> np.ndarray:
-        chosen = np.linspace(0, len(self._labels) - 1, _GRID_ROWS).astype(int)
-        originals = np.asarray(self._images[chosen])
-        protected = np.asarray(compiled.protect(self._generator, params, originals)[0])
-        recovered = np.asarray(compiled.recover(self._generator, params, protected))
+        rows = min(_GRID_ROWS, self._batch_size)
+        chosen = np.linspace(0, len(self._labels) - 1, rows).astype(int)
+        batches = examples(self._generator, params, self._images, chosen, self._batch_size)
         captions = [[self._class_names[self._labels[i]]] for i in chosen]
-        return grid(originals, protected, recovered, captions)
+        return grid(*(batch[:rows] for batch in batches), captions)

@@ -5,6 +5,7 @@ frozen parameters are on every device, the batch is split on its leading axis. `
 `shard_map` give equal results, on one device too; see tests/training/test_parallel.py.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,14 +22,30 @@ StepFn = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 def start_multi_host() -> None:
-    """Joins the other processes of a multi-host run; before anything else touches JAX."""
+    """Joins the other processes of a multi-host run; before anything else touches JAX.
+
+    JAX finds them by itself on TPU pods, under Slurm and Open MPI. Elsewhere each process is told
+    by JAX_COORDINATOR_ADDRESS (host:port of the first), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+
+    Raises:
+      UserError: JAX doesn't find them.
+    """
     try:
-        jax.distributed.initialize()
+        told = {
+            name: int(os.environ[variable])
+            for name, variable in (
+                ("num_processes", "JAX_NUM_PROCESSES"),
+                ("process_id", "JAX_PROCESS_ID"),
+            )
+            if variable in os.environ
+        }
+        jax.distributed.initialize(**told)
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"config.multi_host=True, but jax.distributed.initialize() failed: {error}. Start one "
-            "process a host under Slurm, Open MPI, on TPU pods, or with JAX_COORDINATOR_ADDRESS, "
-            "JAX_NUM_PROCESSES and JAX_PROCESS_ID set; or leave config.multi_host off."
+            f"config.multi_host=True, but jax.distributed.initialize() failed: {error} "
+            "Start one process a host under Slurm or Open MPI, on TPU pods, or with "
+            "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set; or leave "
+            "config.multi_host off."
         ) from error
 
 

@@ -1,5 +1,6 @@
 """What training carries from one step to the next, and the optimisers that change it."""
 
+import functools
 from typing import Any
 
 import flax.struct
@@ -115,24 +116,29 @@ def create_state(
       key: the run's key, `jax.random.key(config.seed)`.
     """
     size = config.data.image_size
-    images = jnp.zeros((1, size, size, 3), jnp.float32)
     generator_optimizer, disc_optimizer = make_optimizers(config)
     generator_key, disc_key = jax.random.split(jax.random.fold_in(key, _INIT_FOLD))
+    params = _init_generator(generator, generator_key, size)["params"]
+    disc, disc_opt_state = {}, ()
+    if config.loss.weight.gan:
+        disc = _init_discriminator(discriminator, disc_key, size)
+        disc_opt_state = disc_optimizer.init(disc["params"])
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        # A copy, not the same buffers: the state is donated to each step.
+        ema=jax.tree.map(jnp.copy, params),
+        opt_state=generator_optimizer.init(params),
+        disc=disc,
+        disc_opt_state=disc_opt_state,
+    )
 
-    def create() -> TrainState:
-        params = generator.init(generator_key, images)["params"]
-        disc, disc_opt_state = {}, ()
-        if config.loss.weight.gan:
-            disc = discriminator.init(disc_key, images, train=False)
-            disc_opt_state = disc_optimizer.init(disc["params"])
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            # A copy, not the same buffers: the state is donated to each step.
-            ema=jax.tree.map(jnp.copy, params),
-            opt_state=generator_optimizer.init(params),
-            disc=disc,
-            disc_opt_state=disc_opt_state,
-        )
 
-    return jax.jit(create)()
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _init_generator(module: nn.Module, key: jax.Array, size: int) -> Any:
+    return module.init(key, jnp.zeros((1, size, size, 3), jnp.float32))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _init_discriminator(module: nn.Module, key: jax.Array, size: int) -> Any:
+    return module.init(key, jnp.zeros((1, size, size, 3), jnp.float32), train=False)

@@ -14,6 +14,7 @@ from raeg_jax.attacks.gradient import margin
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import quantise
 from raeg_jax.training import losses
+from raeg_jax.training.parallel import AXIS
 from raeg_jax.training.state import TrainState, make_optimizers
 
 Step = Callable[[TrainState, Mapping[str, Any], Mapping[str, jax.Array]], tuple[TrainState, dict]]
@@ -28,7 +29,8 @@ def make_train_step(
     """Builds the step from the whole configuration.
 
     Args:
-      config: terms of weight 0 are not computed, nor recovery where the generator is exact.
+      config: terms of weight 0 are not computed but for adversary, fidelity and range, which are
+        logged always; recovery is not where the generator is exact.
       generator: the invertible network.
       discriminator: may be None where the GAN term's weight is 0.
       targets: the attacked classifiers by name.
@@ -38,7 +40,7 @@ def make_train_step(
       `batch`. `frozen` holds the targets' variables by name: they are read in evaluation mode and
       never change. `batch` is this device's {'image': uint8 [b, S, S, 3], 'label': int32 [b]}.
       `metrics` are float32 scalars, already averaged: 'loss/<term>' without weights, 'loss/total'
-      with them, 'psnr' (decibels), 'attack_success', 'grad_norm'.
+      with them, 'psnr' (decibels, at most 100 an image), 'attack_success', 'grad_norm'.
     """
     weight = {name: value for name, value in config.loss.weight.items() if value}
     if generator.exact:
@@ -98,26 +100,28 @@ def make_train_step(
         (loss, updated), grads = jax.value_and_grad(discriminator_loss, has_aux=True)(
             params, disc, x, jax.lax.stop_gradient(y8)
         )
-        grads = jax.lax.pmean(grads, "batch")
+        grads = jax.lax.pmean(grads, AXIS)
         changes, opt_state = disc_optimizer.update(grads, state.disc_opt_state, params)
         disc = {**disc, **updated, "params": optax.apply_updates(params, changes)}
-        return state.replace(disc=disc, disc_opt_state=opt_state), loss
+        logged = {"loss/discriminator": loss, "disc_grad_norm": optax.tree.norm(grads)}
+        return state.replace(disc=disc, disc_opt_state=opt_state), logged
 
     def step(state, frozen, batch):
         x = batch["image"].astype(jnp.float32)
         # The image's place in the global batch: draws don't depend on the number of devices.
-        index = jax.lax.axis_index("batch") * len(x) + jnp.arange(len(x))
+        index = jax.lax.axis_index(AXIS) * len(x) + jnp.arange(len(x))
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         (_, (logged, y8)), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params, state, frozen, x, batch["label"], key, index
         )
-        grads = jax.lax.pmean(grads, "batch")
+        grads = jax.lax.pmean(grads, AXIS)
         changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, changes)
         ema = optax.incremental_update(params, state.ema, 1 - config.optimizer.ema_decay)
         if "gan" in weight:
-            state, logged["loss/discriminator"] = update_discriminator(state, x, y8)
-        logged = jax.lax.pmean(logged, "batch") | {"grad_norm": optax.tree.norm(grads)}
+            state, changed = update_discriminator(state, x, y8)
+            logged |= changed
+        logged = jax.lax.pmean(logged, AXIS) | {"grad_norm": optax.tree.norm(grads)}
         state = state.replace(step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
         return state, logged
 

@@ -1,6 +1,8 @@
 """Writing a listing: what is kept, what is skipped, and what a killed run leaves behind."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -77,6 +79,22 @@ def test_odd_files_are_converted(settings, source):
     records = {r["file_name"]: r for split in (splits.train, splits.test) for r in split}
     image = data.decode.to_rgb(records["a/deep.png"]["image"])
     np.testing.assert_allclose(image[..., 0].astype(int), grey / 257, atol=1)
+
+
+def test_a_failing_disk_leaves_nothing_out(settings, source, monkeypatch):
+    read = builder.ListingBuilder.read
+
+    def failing(self, entry):
+        if entry.file_name == "b/0003.png":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(self, entry)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(builder.ListingBuilder, "read", failing)
+        with pytest.raises(UserError, match=r"b/0003.png can't be read .*Nothing was prepared"):
+            data.load(settings)
+    splits = data.load(settings)
+    assert (len(splits.train) + len(splits.test), splits.skipped) == (40, ())
 
 
 def test_a_class_of_broken_files_stops_the_preparation(settings, source):

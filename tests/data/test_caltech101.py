@@ -4,7 +4,9 @@ import functools
 import hashlib
 import http.server
 import io
+import os
 import shutil
+import stat
 import tarfile
 import threading
 import zipfile
@@ -124,8 +126,35 @@ def test_download_of_something_else_is_refused(settings, server, monkeypatch):
         data.load(settings)
 
 
-def test_no_network_is_explained(settings, monkeypatch):
-    monkeypatch.setattr(caltech101.urllib.request, "getproxies", dict)
-    monkeypatch.setattr(caltech101, "URL", "http://127.0.0.1:9/caltech-101.zip")
+@pytest.mark.parametrize("way", ["direct", "proxy", "not there"])
+def test_no_network_is_explained(settings, monkeypatch, request, way):
+    """At once, where TFDS would retry for minutes."""
+    for name in ("no_proxy", "http_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    if way == "not there":
+        port = request.getfixturevalue("server").server_port
+        monkeypatch.setattr(caltech101, "URL", f"http://127.0.0.1:{port}/moved.zip")
+    else:
+        monkeypatch.setattr(caltech101, "URL", "http://127.0.0.1:9/caltech-101.zip")
+    if way == "proxy":
+        monkeypatch.setattr(caltech101, "URL", "http://caltech.invalid/caltech-101.zip")
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    manager = caltech101.tfds.download
+    monkeypatch.setattr(manager, "DownloadManager", lambda **_: pytest.fail("would retry"))
     with pytest.raises(UserError, match=r"can't be downloaded .*config.data.source=FOLDER"):
         data.load(settings)
+
+
+def test_unpacked_tree_is_for_all_users(settings, server, tmp_path):
+    unfinished = tmp_path / "cache" / "downloads" / ".caltech101.unfinished"
+    (unfinished / "left by a killed run").mkdir(parents=True)
+    before = os.umask(0o022)
+    try:
+        data.load(settings)
+    finally:
+        os.umask(before)
+    unpacked = unfinished.with_name("caltech101")
+    assert stat.S_IMODE(unpacked.stat().st_mode) == 0o755
+    assert [path.name for path in unpacked.iterdir()] == ["101_ObjectCategories"]
+    assert not unfinished.exists()

@@ -196,6 +196,23 @@ def test_broken_files_are_named_unreadable(kind):
             function(BROKEN[kind])
 
 
+@pytest.mark.parametrize("step", ["open", "exif_transpose"])
+def test_running_out_of_memory_is_not_the_files_fault(monkeypatch, step):
+    def exhausted(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(decode.Image if step == "open" else decode.ImageOps, step, exhausted)
+    with pytest.raises(MemoryError):
+        decode.to_rgb(encode(Image.fromarray(RGB)))
+
+
+@pytest.mark.parametrize("image", [RGB / 255, GREY, np.dstack([RGB, GREY])])
+def test_encode_png_takes_rgb_only(image):
+    with pytest.raises(ValueError, match=r"uint8 \[H, W, 3\], not "):
+        decode.encode_png(image)
+    np.testing.assert_array_equal(decode.to_rgb(decode.encode_png(RGB)), RGB)
+
+
 def test_at_least_never_goes_below():
     data = encode(Image.fromarray(smooth(300, 500)), "JPEG", quality=95)
     reduced = decode.to_rgb(data, at_least=64)

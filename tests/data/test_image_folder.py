@@ -23,7 +23,7 @@ def test_share_of_each_class_is_for_testing(settings, make_tree, tmp_path):
         assert entry.size == entry.path.stat().st_size
 
 
-@pytest.mark.parametrize("test", ["test", "val"])
+@pytest.mark.parametrize("test", ["test", "val", "validation", "valid", "dev"])
 def test_own_split_is_kept(settings, make_tree, tmp_path, test):
     make_tree(tmp_path / "in" / "train", {"b": 4, "a": 3})
     make_tree(tmp_path / "in" / test, {"b": 2}, first=100)
@@ -32,6 +32,34 @@ def test_own_split_is_kept(settings, make_tree, tmp_path, test):
     assert listing.class_names == ("a", "b")
     assert names(listing, train=False) == {f"{test}/b/0100.jpg", f"{test}/b/0101.jpg"}
     assert len(names(listing, train=True)) == 7
+    assert listing.notes == ()
+
+
+def test_folders_beside_the_split_are_named(settings, make_tree, tmp_path):
+    for part in ("train", "val", "test", "more"):
+        make_tree(tmp_path / "in" / part, {"a": 2, "b": 2})
+    settings.source = str(tmp_path / "in")
+    listing = ImageFolder.list_source(settings, tmp_path)
+    assert listing.notes == ("image_folder: test is the test part; left out: more, val",)
+    assert {entry.file_name.split("/")[0] for entry in listing.entries} == {"train", "test"}
+
+
+def test_train_without_a_test_part_is_an_error(settings, make_tree, tmp_path):
+    """Else `train` and `holdout` would be the classes."""
+    make_tree(tmp_path / "in" / "train", {"a": 3, "b": 3})
+    make_tree(tmp_path / "in" / "holdout", {"a": 3, "b": 3})
+    # Images for testing without their classes are of no use.
+    make_tree(tmp_path / "in", {"test": 3})
+    settings.source = str(tmp_path / "in")
+    with pytest.raises(UserError, match=r"found: holdout, test\).*config.data.source=.*in/train "):
+        ImageFolder.list_source(settings, tmp_path)
+    settings.source += "/train"
+    assert ImageFolder.list_source(settings, tmp_path).class_names == ("a", "b")
+
+
+def test_train_may_be_a_class(settings, make_tree, tmp_path):
+    settings.source = str(make_tree(tmp_path / "in", {"car": 3, "train": 3}))
+    assert ImageFolder.list_source(settings, tmp_path).class_names == ("car", "train")
 
 
 def test_own_split_with_an_untrained_class_is_an_error(settings, make_tree, tmp_path):

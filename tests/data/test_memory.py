@@ -1,5 +1,8 @@
 """Splits as arrays: the right pixels, kept for the next time, and fair subsets."""
 
+import os
+import stat
+
 import numpy as np
 import pytest
 
@@ -30,6 +33,25 @@ def test_second_call_maps_the_kept_file(split, settings, monkeypatch):
     np.testing.assert_array_equal(data.arrays(split, 16, settings)[0], images)
     assert sorted(path.name for path in split.folder.glob("*.npy")) == ["train_16.npy"]
     assert not list(split.folder.glob("*.tmp"))
+    # A part of them is taken from there as well.
+    some, _, names = data.arrays(split, 16, settings, max_images=7)
+    np.testing.assert_array_equal(some, images[[split.file_names.index(name) for name in names]])
+
+
+def test_the_kept_file_is_for_all_users(split, settings):
+    before = os.umask(0o022)
+    try:
+        data.arrays(split, 16, settings)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((split.folder / "train_16.npy").stat().st_mode) == 0o644
+
+
+def test_a_cache_that_cannot_be_written_is_explained(split, settings):
+    # A folder in the file's place fails for every user, root included.
+    (split.folder / "train_16.npy").mkdir()
+    with pytest.raises(UserError, match=r"can't be written to .*config.data.cache_dir"):
+        data.arrays(split, 16, settings)
 
 
 def test_an_interrupted_write_leaves_nothing(split, settings, monkeypatch):

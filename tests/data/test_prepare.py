@@ -64,6 +64,13 @@ def test_a_changed_source_is_prepared_anew(settings, make_tree, tmp_path):
     assert data.load(settings).fingerprint != second.fingerprint
 
 
+def test_a_cache_that_cannot_be_written_is_explained(settings, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    settings.cache_dir = str(tmp_path / "file" / "cache")
+    with pytest.raises(UserError, match=r"can't be written to .*file/cache.*config.data.cache_dir"):
+        data.load(settings)
+
+
 def test_cache_folder(settings, monkeypatch, tmp_path):
     assert prepare.cache_folder(settings) == tmp_path / "cache"
     settings.cache_dir = ""

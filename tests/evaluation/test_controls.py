@@ -30,18 +30,19 @@ def test_noise_in_the_file_is_as_strong_as_asked_also_where_clipping_eats_it(lev
 
 
 def test_no_distance_is_no_noise():
-    originals = flat_images([90, 128])
-    noisy = noise_control(0, np.arange(2), originals, np.array([0, 150], np.float32))
+    originals = flat_images([90, 128, 128], size=24)
+    noisy = noise_control(0, np.arange(3), originals, np.array([0, 150, 150], np.float32))
     np.testing.assert_array_equal(noisy[0], originals[0])
     assert distances(noisy, originals)[1] > 100
 
 
 def test_noise_depends_on_seed_and_image_number_only():
-    originals = flat_images([100, 100, 100])
+    originals = flat_images([100, 100, 100], size=24)
     wanted = np.full(3, 150, np.float32)
     noisy = noise_control(0, np.arange(3), originals, wanted)
-    last = noise_control(0, np.arange(2, 3), originals[2:], wanted[2:])
-    np.testing.assert_array_equal(last[0], noisy[2])
+    order = np.array([2, 0, 1])
+    moved = noise_control(0, order, originals[order], wanted)
+    np.testing.assert_array_equal(moved, noisy[order])
     other = noise_control(1, np.arange(3), originals, wanted)
     assert np.any(np.asarray(other) != np.asarray(noisy))
 
@@ -60,7 +61,7 @@ def test_pgd_misleads_its_target_within_the_distance_up_to_rounding():
 
 
 def test_noise_of_the_same_distance_does_not_mislead_where_pgd_does():
-    originals = flat_images([100] * 4, size=16, spread=0)
-    originals[:, :, :8] += 4
-    noisy = noise_control(0, np.arange(4), originals, np.full(4, 200, np.float32))
+    originals = flat_images([100] * 3, size=24, spread=0)
+    originals[:, :, :12] += 4
+    noisy = noise_control(0, np.arange(3), originals, np.full(3, 300, np.float32))
     assert np.all(np.asarray(logits(noisy.astype(jnp.float32)))[:, 0] > 0)

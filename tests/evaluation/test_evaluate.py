@@ -9,9 +9,11 @@ import pytest
 from evaluation_toys import Brightness, Shift, flat_images
 
 from configs import base
+from raeg_jax import config as config_lib
 from raeg_jax import evaluation
-from raeg_jax.evaluation import report
-from raeg_jax.evaluation.files import decode_png, encode_png
+from raeg_jax.data import memory
+from raeg_jax.data.decode import encode_png, to_rgb
+from raeg_jax.evaluation import evaluate, images, report
 
 SIZE = 16
 LEVELS, LABELS = [60, 86, 120, 146, 180], [0, 0, 1, 1, 2]
@@ -73,6 +75,42 @@ def test_both_splits_are_measured_and_written(config, tmp_path):
     assert results["step"] == 7
     assert results["dataset"] == {"name": "toy", "classes": 3, "fingerprint": "0123456789abcdef"}
     assert results["versions"]["jax"] == jax.__version__
+    assert results["checkpoint"] == "latest"
+    assert results["settings"] == config_lib.to_json(config)
+
+
+def test_the_second_split_needs_no_compilation(config, tmp_path, monkeypatch, caplog):
+    config.eval.batch_size = 7  # between the five images of the one and the ten of the other
+    compilations = []
+
+    def evaluate_split(*args, description, **options):
+        with jax.log_compiles():
+            caplog.clear()
+            result = evaluation.evaluate_split(*args, description=description, **options)
+        compilations.append((description, "Compiling" in caplog.text))
+        return result
+
+    monkeypatch.setattr(evaluate, "evaluate_split", evaluate_split)
+    run(config, tmp_path)
+    assert compilations == [
+        ("evaluating on train images", True),
+        ("evaluating on test images", False),
+    ]
+
+
+def test_images_above_the_memory_limit_are_decoded_batch_by_batch(config, tmp_path, monkeypatch):
+    expected = run(config, tmp_path)["splits"]
+    decoded = []
+
+    def images_of(split, image_size, settings, chosen):
+        decoded.append(len(chosen))
+        return memory.images_of(split, image_size, settings, chosen)
+
+    monkeypatch.setattr(images, "images_of", images_of)
+    config.data.memory_mib = 0
+    assert run(config, tmp_path)["splits"] == expected
+    # Three batches and two, and one for the picture.
+    assert decoded == [4] * 6
 
 
 def test_two_runs_write_the_same_bytes(config, tmp_path):
@@ -100,19 +138,36 @@ def test_images_are_listed_one_by_one(config, tmp_path):
 
 def test_the_table_is_printed_and_the_picture_drawn(config, tmp_path, capsys):
     run(config, tmp_path)
-    out = capsys.readouterr().out
+    out = capsys.readouterr()
     for words in ("test images (unseen), 5", "train images (fitted), 10", "0.600", "PGD-2"):
-        assert words in out
-    assert "results.json" in out
-    picture = decode_png((tmp_path / "grid.png").read_bytes())
+        assert words in out.out
+    assert "results.json" in out.out
+    assert "drawing a picture and timing the generator" in out.err
+    picture = to_rgb((tmp_path / "grid.png").read_bytes())
     assert picture.shape[0] > 4 * 128
     assert picture.shape[1] > 4 * 128
 
 
+def test_another_checkpoint_has_files_of_its_own(config, tmp_path, capsys):
+    latest = run(config, tmp_path)
+    best = run(config, tmp_path, checkpoint="best", step=3)
+    assert json.loads((tmp_path / "results.json").read_text()) == latest
+    assert json.loads((tmp_path / "results-best.json").read_text()) == best
+    assert (best["checkpoint"], best["step"]) == ("best", 3)
+    assert "results-best.json, results-best.md" in capsys.readouterr().out
+
+
+def test_only_the_main_process_writes_and_prints(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    run(config, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert "".join(capsys.readouterr()) == ""
+
+
 def test_max_images_limits_each_split(config, tmp_path):
-    config.eval.max_images = 3
+    config.eval.max_images = 4
     results = run(config, tmp_path)
-    assert [results["splits"][k]["images"] for k in ("train", "test")] == [3, 3]
+    assert [results["splits"][k]["images"] for k in ("train", "test")] == [4, 4]
 
 
 def test_the_command_line_is_the_default_command(config, tmp_path, monkeypatch):

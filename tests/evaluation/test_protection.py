@@ -7,7 +7,7 @@ import pytest
 from evaluation_toys import Brightness, Shift, flat_images
 
 from raeg_jax.evaluation import compiled
-from raeg_jax.evaluation.protection import evaluate_split, quick
+from raeg_jax.evaluation.protection import evaluate_split, examples, quick
 
 LEVELS = [60, 86, 120, 146, 180, 60, 118]
 LABELS = np.array([0, 0, 1, 1, 2, 0, 1])
@@ -74,18 +74,39 @@ def test_numbers_are_valid_json_and_the_same_again(result):
     json.dumps(numbers(result), allow_nan=False)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 7, 100])
+@pytest.mark.parametrize("batch_size", [4, 10])
 def test_batches_change_nothing(result, batch_size):
     again = evaluate(batch_size=batch_size)
     for name, values in result["per_image"].items():
         np.testing.assert_allclose(again["per_image"][name], values, rtol=1e-4, err_msg=name)
 
 
-def test_the_last_batch_is_padded_not_compiled_anew():
-    evaluate(batch_size=3)
-    before = compiled.protect._cache_size(), compiled.read._cache_size()
-    evaluate(images=IMAGES[:5], labels=LABELS[:5], batch_size=3)
-    assert (compiled.protect._cache_size(), compiled.read._cache_size()) == before
+@pytest.mark.parametrize("count", [5, 2])
+def test_other_numbers_of_images_are_padded_not_compiled_anew(result, count, caplog):
+    with jax.log_compiles():
+        part = evaluate(images=IMAGES[:count], labels=LABELS[:count])
+    assert "Compiling" not in caplog.text
+    for name, values in part["per_image"].items():
+        np.testing.assert_array_equal(values, result["per_image"][name][:count], err_msg=name)
+
+
+def test_parameters_of_a_mesh_need_no_other_compilation(result, caplog):
+    mesh = jax.make_mesh((1,), ("batch",), devices=jax.devices()[:1])
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    params = jax.device_put(STRENGTH, everywhere)
+    with jax.log_compiles():
+        evaluate(params)
+    assert "Compiling" not in caplog.text
+
+
+def test_examples_fill_a_batch_that_is_compiled_already(result, caplog):
+    chosen = np.array([4, 1])
+    with jax.log_compiles():
+        originals, protected, recovered = examples(Shift(), STRENGTH, IMAGES, chosen, 3)
+    assert "Compiling" not in caplog.text
+    np.testing.assert_array_equal(originals, IMAGES[[4, 1, 4]])
+    np.testing.assert_array_equal(protected[:, :, :8], originals[:, :, :8] + 20)
+    np.testing.assert_array_equal(recovered, originals)
 
 
 def test_clipped_values_show_up_as_lost():

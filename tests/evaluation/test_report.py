@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from test_table import RESULTS
 
+from raeg_jax.data.decode import to_rgb
 from raeg_jax.evaluation import report
-from raeg_jax.evaluation.files import decode_png
 
 ROWS = [{"split": "train", "file": "a,b.jpg", "class": "cat"}]
 GRID = np.full((4, 5, 3), 7, np.uint8)
@@ -23,9 +23,23 @@ def test_all_files_can_be_read_back(tmp_path):
     assert (folder / "results.md").read_text().startswith("# quickstart")
     with open(folder / "images.csv", newline="") as file:
         assert list(csv.DictReader(file)) == ROWS
-    np.testing.assert_array_equal(decode_png((folder / "grid.png").read_bytes()), GRID)
+    np.testing.assert_array_equal(to_rgb((folder / "grid.png").read_bytes()), GRID)
     assert json.loads((folder / "timings.json").read_text())["protect_images_per_s"] == 1.5
     assert len(list(folder.iterdir())) == 5
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "300"])
+def test_another_checkpoint_leaves_the_results_of_the_latest(tmp_path, checkpoint):
+    write(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    write(tmp_path, {**RESULTS, "checkpoint": checkpoint, "step": 300})
+    assert {path: path.read_bytes() for path in before} == before
+    added = {path.name for path in tmp_path.iterdir()} - {path.name for path in before}
+    assert added == {
+        f"{stem}-{checkpoint}.{suffix}"
+        for stem, suffix in (path.name.split(".") for path in before)
+    }
+    assert json.loads((tmp_path / f"results-{checkpoint}.json").read_text())["step"] == 300
 
 
 def test_results_that_json_cannot_hold_leave_the_old_ones(tmp_path):

@@ -29,6 +29,7 @@ RESULTS = {
     "config": "quickstart",
     "seed": 0,
     "step": 1500,
+    "checkpoint": "latest",
     "command": "python eval.py --workdir=runs/quickstart",
     "dataset": {"name": "photographs"},
     "image_size": 64,
@@ -55,20 +56,22 @@ def test_pgd_has_its_steps_in_the_title():
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_caption_says_which_images(split):
     assert table.caption(split, SUMMARY) == (
-        f"{split} images ({table.SPLITS[split]}), 320: outside 0..255 0.125%, PNG 8.0 -> 10.0 KiB"
+        f"{split} images ({table.SPLITS[split]}), 320: samples outside 0..255 0.125%, "
+        "PNG 8.0 -> 10.0 KiB"
     )
 
 
 def test_markdown_is_a_table_a_split():
     text = table.markdown(RESULTS)
     assert "`python eval.py --workdir=runs/quickstart`" in text
-    assert "integer coupling, step 1500, seed 0" in text
+    assert "integer coupling, checkpoint latest (step 1500), seed 0" in text
     assert text.count("| resnet_small (target) | 0.981 | 0.250 | 0.980 | 0.900 |") == 2
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {6}
 
 
-def test_terminal_table_fits_eighty_columns():
+@pytest.mark.parametrize("width", [80, 200])
+def test_terminal_table_fits_eighty_columns(width):
     summary = {
         **SUMMARY,
         "quality": {**SUMMARY["quality"], "pgd": SUMMARY["quality"]["noise"]},
@@ -78,14 +81,14 @@ def test_terminal_table_fits_eighty_columns():
         },
     }
     output = io.StringIO()
-    console = rich.console.Console(file=output, width=80)
-    for one in table.rich_tables({**RESULTS, "splits": {"test": summary}}):
+    console = rich.console.Console(file=output, width=width)
+    for one in table.rich_tables({**RESULTS, "pgd_steps": 100, "splits": {"test": summary}}):
         console.print(one)
     text = output.getvalue()
     for word in (
         "densenet_small (held out) ",
         "test images (unseen), 320",
-        "PGD-20",
+        "PGD-100",
         "0.981",
         "0.125",
         "35.13",
@@ -93,3 +96,4 @@ def test_terminal_table_fits_eighty_columns():
     ):
         assert word in text
     assert "…" not in text
+    assert max(len(line) for line in text.splitlines()) <= 80

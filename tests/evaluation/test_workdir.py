@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -11,9 +12,10 @@ import pytest
 from configs import smoke
 from raeg_jax import data, networks
 from raeg_jax.errors import UserError
+from raeg_jax.evaluation import workdir as workdir_lib
 from raeg_jax.evaluation.workdir import evaluate_workdir
 from raeg_jax.invertible.generator import generator_from_config
-from raeg_jax.training import classifier
+from raeg_jax.training import classifier, parallel
 from raeg_jax.training.checkpoint import Checkpoints
 from raeg_jax.training.state import create_state
 
@@ -29,16 +31,18 @@ def settings(folder):
     config.classifiers.held_out = ()
     config.eval.batch_size = 8
     config.eval.max_images = 12
-    config.eval.pgd_steps = 1
+    config.eval.pgd_steps = 0
     return config
 
 
 def save_classifier(name, config, workdir):
-    """As `fit_classifier` leaves it, but for the training, which takes most of a minute here."""
+    """As `fit_classifier` leaves it, but not trained: its weights mean nothing."""
     splits = data.load(config.data)
     module = networks.classifier(name, splits.num_classes)
-    images = np.zeros((1, 32, 32, 3), np.float32)
-    variables = jax.jit(lambda key: module.init(key, images, train=False))(jax.random.key(2))
+    images, rng = np.zeros((1, 32, 32, 3), np.float32), np.random.default_rng(2)
+    shapes = jax.eval_shape(lambda: module.init(SEED, images, train=False))
+    # Positive: variances are among them.
+    variables = jax.tree.map(lambda x: rng.uniform(0.1, 1, x.shape).astype(x.dtype), shapes)
     info = {"origin": classifier._origin(name, splits, config), "accuracy": {}}
     classifier._save(classifier._folder(workdir, name), variables, info)
 
@@ -64,8 +68,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def results_of(folder):
-    return (folder / "workdir" / "results.json").read_bytes()
+def results_of(folder, name="results.json"):
+    return (folder / "workdir" / name).read_bytes()
 
 
 def test_the_latest_checkpoint_is_evaluated_and_two_runs_agree(folder):
@@ -80,10 +84,14 @@ def test_the_latest_checkpoint_is_evaluated_and_two_runs_agree(folder):
     assert results_of(folder) == first
 
 
-@pytest.mark.parametrize(("name", "step"), [("best", 2), ("latest", 4), ("3", 3)])
-def test_a_checkpoint_can_be_chosen(folder, name, step):
+@pytest.mark.parametrize(
+    ("name", "step", "file"),
+    [("best", 2, "results-best.json"), ("latest", 4, "results.json"), ("03", 3, "results-3.json")],
+)
+def test_a_checkpoint_can_be_chosen_and_has_results_of_its_own(folder, name, step, file):
     results = evaluate_workdir(settings(folder), folder / "workdir", name)
     assert results["step"] == step
+    assert json.loads(results_of(folder, file)) == results
     # The identity changes no image; a generator of the wrong checkpoint would.
     exact = results["splits"]["test"]["quality"]["protected"]["exact_images"]
     assert (exact == 1) == (step == 3)
@@ -104,18 +112,64 @@ def test_classifiers_and_checkpoints_are_only_read(folder):
     ("changes", "checkpoint", "message"),
     [
         ({}, "7", "no checkpoint '7'"),
-        ({"generator.widths": (16, 8)}, "latest", "another network"),
+        (
+            {"generator.widths": (16, 8)},
+            "3",
+            r"config\.generator\.widths was \[8, 8\], is",
+        ),
+        ({"data.test_fraction": 0.5}, "latest", r"config\.data\.test_fraction was 0\.2, is 0\.5"),
+        ({"classifiers.steps": 2}, "latest", r"config\.classifiers\.steps was 1, is 2"),
         ({"classifiers.held_out": ("vgg_small",)}, "latest", "no classifier 'vgg_small'"),
-        ({"seed": 1}, "latest", "no classifier 'resnet_small' for these data and settings"),
+        ({"augment.flip": False}, "latest", "no classifier 'resnet_small' for these data and sett"),
+        ({"seed": 1}, "latest", r"config\.seed was 0, is 1"),
         ({"eval.batch_size": 0}, "latest", "config.eval.batch_size=0"),
     ],
-    ids=["step", "network", "classifier", "seed", "setting"],
+    ids=["step", "network", "data", "training", "classifier", "augment", "seed", "setting"],
 )
 def test_what_does_not_belong_to_the_run_is_named(folder, changes, checkpoint, message):
     config = settings(folder)
     config.update_from_flattened_dict(changes)
     with pytest.raises(UserError, match=message):
         evaluate_workdir(config, folder / "workdir", checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("coupling", "additive"), ("mixing", "none"), ("downsampling", "unshuffle"), ("clamp", 0.5)],
+)
+def test_another_network_of_the_same_shapes_is_named(folder, name, value, monkeypatch):
+    config = settings(folder)
+    trained = generator_from_config(config.generator)
+    was = config.generator[name]
+    config.generator[name] = value
+    # Their parameters fit each other, so the checkpoint could be loaded.
+    shapes = [
+        jax.tree.map(np.shape, workdir_lib._shapes(generator, config))
+        for generator in (trained, generator_from_config(config.generator))
+    ]
+    assert shapes[0] == shapes[1]
+    monkeypatch.setattr(data, "load", None)
+    difference = re.escape(f"config.generator.{name} was {was!r}, is {value!r}.")
+    with pytest.raises(UserError, match=f"{difference} Evaluate it with those, .*config.json"):
+        evaluate_workdir(config, folder / "workdir", "best")
+
+
+def test_all_differences_are_named_at_once(folder):
+    config = settings(folder)
+    config.generator.coupling, config.generator.mixing = "affine", "none"
+    with pytest.raises(UserError, match=r"coupling was .*; config\.generator\.mixing was"):
+        evaluate_workdir(config, folder / "workdir")
+
+
+def test_several_hosts_find_each_other_first(folder, tmp_path, monkeypatch):
+    def start():
+        raise UserError("no other host")
+
+    monkeypatch.setattr(parallel, "start_multi_host", start)
+    config = settings(folder)
+    config.multi_host = True
+    with pytest.raises(UserError, match="no other host"):
+        evaluate_workdir(config, tmp_path / "nothing")
 
 
 def test_a_folder_without_a_run_is_named_and_stays_as_it_is(folder, tmp_path):
@@ -145,7 +199,7 @@ def script(*flags):
 def test_the_script_evaluates_with_the_flags_of_the_training_run(folder):
     config = settings(folder)
     evaluate_workdir(config, folder / "workdir", "best")
-    expected = json.loads(results_of(folder))["splits"]
+    expected = json.loads(results_of(folder, "results-best.json"))["splits"]
     result = script(
         f"--workdir={folder}/workdir",
         f"--config.data.cache_dir={folder}/cache",
@@ -154,12 +208,12 @@ def test_the_script_evaluates_with_the_flags_of_the_training_run(folder):
         "--config.classifiers.held_out=()",
         "--config.eval.batch_size=8",
         "--config.eval.max_images=12",
-        "--config.eval.pgd_steps=1",
+        "--config.eval.pgd_steps=0",
         "--checkpoint=2",
     )
     assert result.returncode == 0, result.stderr
     assert "test images (unseen), 12" in result.stdout
-    measured = json.loads(results_of(folder))
+    measured = json.loads(results_of(folder, "results-2.json"))
     assert "--checkpoint=2" in measured["command"]
     for split, summary in expected.items():
         now = measured["splits"][split]

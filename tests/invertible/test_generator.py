@@ -1,5 +1,7 @@
 """Every combination of coupling, mixing, conditioner and down-sampling, forward and back."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,6 @@ from raeg_jax.invertible.mixing import MIXINGS
 
 # Largest error of a float generator here, in pixel units.
 FLOAT_ERROR = 1e-3
-SIZES = [(8, 8), (1, 1), (5, 3), (7, 12)]
 
 
 def small(**changes):
@@ -26,9 +27,11 @@ def images(height, width, batch=2, seed=0):
     return np.random.RandomState(seed).randint(0, 256, (batch, height, width, 3)).astype("float32")
 
 
+@functools.cache
 def perturbed(generator, scale=0.05):
     """Variables of a generator that does something: a fresh one is the identity."""
-    variables = generator.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    shapes = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     random = np.random.RandomState(0)
     return jax.tree.map(lambda p: p + scale * random.randn(*p.shape).astype("float32"), variables)
 
@@ -71,8 +74,7 @@ def test_round_trip_of_every_conditioner(coupling, conditioner):
     assert np.abs(x_rec - x).max() <= (0 if generator.exact else FLOAT_ERROR)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize(("levels", "size"), [(1, (1, 1)), (1, (7, 12)), (3, (5, 3)), (3, (8, 8))])
 @pytest.mark.parametrize("coupling", ["integer", "affine"])
 def test_any_size_needs_no_padding(coupling, levels, size):
     generator = small(coupling=coupling, blocks=(1,) * levels, widths=(4,) * levels)
@@ -82,7 +84,7 @@ def test_any_size_needs_no_padding(coupling, levels, size):
     assert np.abs(x_rec - x).max() <= (0 if generator.exact else FLOAT_ERROR)
 
 
-@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize("coupling", ["integer", "affine"])
 def test_jit_changes_nothing(coupling):
     generator = small(coupling=coupling)
     variables, x = perturbed(generator), images(8, 8)
@@ -92,8 +94,9 @@ def test_jit_changes_nothing(coupling):
     assert np.abs(x_rec - x).max() <= (0 if generator.exact else FLOAT_ERROR)
 
 
-@pytest.mark.parametrize("size", [(4, 4), (3, 5)])
-@pytest.mark.parametrize("coupling", [name for name in COUPLINGS if not COUPLINGS[name].exact])
+@pytest.mark.parametrize(
+    ("coupling", "size"), [("affine", (4, 4)), ("affine", (3, 5)), ("irn", (3, 5)), ("gin", (3, 5))]
+)
 def test_log_determinant_is_that_of_the_jacobian(coupling, size):
     generator = small(coupling=coupling, mixing="conv1x1")
     variables, x = perturbed(generator), images(*size, batch=1)
@@ -101,8 +104,9 @@ def test_log_determinant_is_that_of_the_jacobian(coupling, size):
     def flat(v):
         return generator.apply(variables, v.reshape(x.shape), method="forward").ravel()
 
-    sign, expected = np.linalg.slogdet(np.asarray(jax.jacobian(flat)(x.ravel()), np.float64))
-    _, log_det = generator.apply(variables, x, method="forward_and_log_det")
+    jacobian = np.asarray(jax.jit(jax.jacobian(flat))(x.ravel()), np.float64)
+    sign, expected = np.linalg.slogdet(jacobian)
+    _, log_det = run(generator, variables, x, "forward_and_log_det")
     assert sign == 1
     np.testing.assert_allclose(log_det, [expected], atol=5e-3)
 
@@ -110,8 +114,8 @@ def test_log_determinant_is_that_of_the_jacobian(coupling, size):
 @pytest.mark.parametrize("coupling", COUPLINGS)
 def test_a_fresh_generator_is_the_identity(coupling):
     generator, x = small(coupling=coupling), images(9, 6)
-    variables = generator.init(jax.random.key(0), x)
-    y = generator.apply(variables, x, method="forward")
+    variables = jax.jit(generator.init)(jax.random.key(0), x)
+    y = run(generator, variables, x, "forward")
     np.testing.assert_allclose(y, x, atol=0 if generator.exact else FLOAT_ERROR)
 
 
@@ -166,7 +170,7 @@ def test_integer_generators_refuse_a_real_matrix():
 
 @pytest.mark.parametrize("field", ["coupling", "conditioner", "mixing", "downsampling"])
 def test_unknown_variants_are_named(field):
-    with pytest.raises(UserError, match=rf"generator\.{field} is 'nonsense'"):
+    with pytest.raises(UserError, match=rf"config\.generator\.{field} is 'nonsense'"):
         generator_from_config(settings(**{field: "nonsense"}))
 
 

@@ -1,5 +1,6 @@
 """The training step: every term is there, targets stay frozen, attack strength grows."""
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def test_targets_stay_frozen_and_the_attack_grows():
     for _ in range(40):
         state, metrics = step(state, frozen, batch)
         history.append(jax.device_get(metrics))
-    jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(frozen))
+    chex.assert_trees_all_equal(before, jax.device_get(frozen))
     assert history[-1]["loss/adversary"] < history[0]["loss/adversary"] - 0.05
     assert history[0]["psnr"] == 100.0 > history[-1]["psnr"]
     assert int(state.step) == 40
@@ -101,10 +102,8 @@ def test_ema_follows_the_parameters():
     old = jax.device_get(state.ema)
     state, _ = step(state, frozen, make_batch())
     new, ema = jax.device_get((state.params, state.ema))
-    jax.tree.map(
-        lambda o, n, e: np.testing.assert_allclose(e, 0.5 * (o + n), rtol=1e-4, atol=1e-7),
-        old, new, ema,
-    )  # fmt: skip
+    expected = jax.tree.map(lambda a, b: 0.5 * (a + b), old, new)
+    chex.assert_trees_all_close(ema, expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("mode", ["pmap", "shard_map"])
@@ -118,4 +117,4 @@ def test_eight_devices_take_the_step_of_one(mode):
         state, metrics = step(state, frozen, make_batch())
         # Not the parameters: Adam's division makes much of a tiny gradient's last bit.
         results.append(jax.device_get((state.opt_state, metrics)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *results)
+    chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,50 @@
+"""Files that are whole at any time: who opens one finds the old content or the new."""
+
+import contextlib
+import os
+import pathlib
+import uuid
+from collections.abc import Iterator
+from typing import BinaryIO
+
+
+def write_whole(path: os.PathLike | str, content: bytes) -> None:
+    """Writes a file that has its whole content from the moment it appears under its name.
+
+    Args:
+      path: replaced where it exists; its folder must exist.
+      content: of the file.
+
+    Raises:
+      OSError: it can't be written; what was there before is left as it was.
+    """
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: os.PathLike | str) -> Iterator[BinaryIO]:
+    """Opens a file for writing that appears under its name when the block ends without an error.
+
+    Until then the content is in a temporary file of the same folder, so a name never points to
+    half a file, whatever kills the process, and two processes may write the same file.
+
+    Args:
+      path: replaced where it exists; its folder must exist.
+
+    Raises:
+      OSError: as for `write_whole`.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        # Opened plainly, unlike files of `tempfile`, whose mode shuts out all other users.
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

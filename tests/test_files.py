@@ -1,0 +1,73 @@
+"""Files appear whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from raeg_jax.files import whole_file, write_whole
+
+
+def test_writes_and_replaces(tmp_path):
+    path = tmp_path / "results.json"
+    for content in (b"first\n", b"", b"the second, which is longer\n"):
+        write_whole(path, content)
+        assert path.read_bytes() == content
+    assert os.listdir(tmp_path) == [path.name]
+    write_whole(str(tmp_path / "by_name"), b"text")
+    assert (tmp_path / "by_name").read_bytes() == b"text"
+
+
+def test_nothing_is_seen_before_the_end(tmp_path):
+    path = tmp_path / "results.json"
+    write_whole(path, b"old")
+    with whole_file(path) as one, whole_file(path) as other:
+        one.write(b"one")
+        other.write(b"other")
+        assert path.read_bytes() == b"old"
+    # Two writers don't mix; the outer block ends last.
+    assert path.read_bytes() == b"one"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "results.json"
+    write_whole(path, b"old")
+
+    def fail():
+        with whole_file(path) as file:
+            file.write(b"half of the ne")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_content_is_on_disk_before_the_name(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        call = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, n=name, c=call: (done.append(n), c(*args)))
+    write_whole(tmp_path / "results.json", b"new")
+    assert done == ["fsync", "replace"]
+
+
+def test_others_may_read_what_the_umask_allows(tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_whole(tmp_path / "results.json", b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "results.json").stat().st_mode) == 0o644
+
+
+def test_what_cannot_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    for path in ("missing/results.json", "file/results.json", "folder"):
+        with pytest.raises(OSError, match=path.split("/")[0]):
+            write_whole(tmp_path / path, b"new")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]

@@ -1,0 +1,153 @@
+"""`train.py` as users run it, on real photographs: killed, stopped and continued."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from raeg_jax.training.logs import read_rows
+
+ROOT = pathlib.Path(__file__).parents[2]
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """One device; data prepared once; compiled programs kept from run to run."""
+    environment = os.environ | {
+        "RAEG_DATA": str(tmp_path_factory.mktemp("data")),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    environment.pop("XLA_FLAGS")
+    return environment
+
+
+def start(workdir, environment, *arguments):
+    command = [
+        *(sys.executable, "train.py", "--config=configs/smoke.py", f"--workdir={workdir}"),
+        *(f"--config.train.steps={STEPS}", "--config.train.checkpoint_every=2"),
+        *("--config.train.eval_every=20", "--config.eval.max_images=8"),
+        # Less to compile, which takes most of the time.
+        *("--config.generator.blocks=(1,)", "--config.generator.widths=(8,)"),
+        *("--config.classifiers.held_out=()", "--config.eval.pgd_steps=0"),
+        *arguments,
+    ]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=-1, stderr=subprocess.STDOUT
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def steps_saved(workdir):
+    folder = workdir / "checkpoints"
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def strike(process, workdir, number, at_step):
+    """Sends a signal as soon as a checkpoint of `at_step` or later is there."""
+    deadline = time.monotonic() + 300
+    while not (saved := steps_saved(workdir)) or saved[-1] < at_step:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(number)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, environment):
+    workdir = tmp_path_factory.mktemp("unbroken")
+    status, output = finish(start(workdir, environment))
+    assert status == 0, output
+    return workdir, output
+
+
+def read_checkpoint(workdir):
+    folder = workdir / "checkpoints" / str(STEPS)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        arrays = {item: checkpointer.restore(folder / item) for item in ("state", "ema")}
+    return arrays, json.loads((folder / "iterator" / "metadata").read_text())
+
+
+def read_log(workdir):
+    rows = read_rows(workdir / "metrics.jsonl")
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+def assert_equal_trees(a, b, path="checkpoint"):
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        for name in a:
+            assert_equal_trees(a[name], b[name], f"{path}/{name}")
+    else:
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=path)
+
+
+def test_a_run_leaves_all_its_files_and_prints_the_table(unbroken):
+    workdir, output = unbroken
+    for name in ("config.json", "metrics.jsonl", "results.json", "grid.png", "tensorboard"):
+        assert (workdir / name).exists(), name
+    for text in ("compiling the step", "resnet_small: accuracy on clean images", "PSNR, dB"):
+        assert text in output, text
+    assert "Traceback" not in output
+    assert "Warning" not in output
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["step"] == STEPS
+    # An integer generator in range: what the test promises its users.
+    assert results["generator"]["exact"]
+
+
+def test_kill_and_stop_and_go_on_equals_an_unbroken_run(unbroken, environment, tmp_path):
+    shutil.copytree(unbroken[0] / "classifiers", tmp_path / "classifiers")
+
+    process = start(tmp_path, environment)
+    strike(process, tmp_path, signal.SIGKILL, at_step=10)
+    status, output = finish(process)
+    assert status == -signal.SIGKILL, output
+    (*_, killed_at) = steps_saved(tmp_path)
+    assert 10 <= killed_at < STEPS
+
+    process = start(tmp_path, environment)
+    strike(process, tmp_path, signal.SIGTERM, at_step=killed_at + 2)
+    status, output = finish(process)
+    assert status == 75, output
+    assert "stopped by SIGTERM after step" in output
+    assert f"going on after step {killed_at}" in output
+    (*_, stopped_at) = steps_saved(tmp_path)
+    assert killed_at < stopped_at < STEPS
+
+    status, output = finish(start(tmp_path, environment))
+    assert status == 0, output
+    assert f"going on after step {stopped_at}" in output
+    assert "training classifier" not in output
+
+    (a, position_a), (b, position_b) = (read_checkpoint(w) for w in (unbroken[0], tmp_path))
+    assert_equal_trees(a, b)
+    assert position_a == position_b
+    assert read_log(unbroken[0]) == read_log(tmp_path)
+    one, other = (
+        json.loads((workdir / "results.json").read_text()) for workdir in (unbroken[0], tmp_path)
+    )
+    del one["command"], other["command"]
+    assert one == other
+
+
+def test_another_network_in_the_same_workdir_takes_one_line(unbroken, environment):
+    workdir, _ = unbroken
+    status, output = finish(start(workdir, environment, "--config.generator.depth=2"))
+    assert status == 2
+    (line,) = output.splitlines()
+    assert line.startswith("error: the workdir holds another run: config.generator.depth was 1")

@@ -1,0 +1,104 @@
+"""Two processes of two devices each, as on two hosts, agree with one process."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from configs import smoke
+from raeg_jax.errors import UserError
+from raeg_jax.training import parallel
+from raeg_jax.training.checkpoint import Checkpoints
+from raeg_jax.training.state import TrainState
+
+ROOT = pathlib.Path(__file__).parents[2]
+IMAGES = np.random.RandomState(0).randn(8, 3).astype(np.float32)
+
+
+def step(state, frozen, batch):
+    x = batch["x"]
+    gradient = lax.pmean(x.T @ (x @ state.params["w"]) / len(x), parallel.AXIS)
+    params = {"w": state.params["w"] - 0.1 * gradient}
+    return state.replace(step=state.step + 1, params=params), {"norm": jnp.sum(gradient**2)}
+
+
+def run(mode, workdir, share, steps):
+    """Takes steps on this process's share of the images, going on from a checkpoint if any."""
+    config = smoke.get_config()
+    fn = parallel.parallelise(step, mode)
+    fresh = TrainState(jnp.int32(0), {"w": jnp.arange(3.0)}, {"w": jnp.ones(3)}, {}, {}, ())
+    with Checkpoints(workdir, config.train) as checkpoints:
+        if checkpoints.steps():
+            state, _ = checkpoints.restore(fresh)
+        else:
+            state = parallel.replicate(fresh)
+        for _ in range(steps):
+            state, metrics = fn(state, {}, {"x": IMAGES[share]})
+        checkpoints.save(state, {"batches": int(state.step)}, config)
+    return np.asarray(state.params["w"]), float(metrics["norm"])
+
+
+def work(mode, workdir):
+    """What each of the two processes does."""
+    parallel.start_multi_host()
+    import jax
+
+    assert jax.device_count() == 4
+    assert parallel.is_main_process() == (jax.process_index() == 0)
+    share = slice(4 * jax.process_index(), 4 * jax.process_index() + 4)
+    for _ in range(2):
+        weights, norm = run(mode, workdir, share, steps=2)
+    print("result", *(float(value).hex() for value in (*weights, norm)))
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("localhost", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.mark.parametrize("mode", parallel.MODES)
+def test_two_processes_agree_with_one(mode, tmp_path):
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}",
+        "JAX_NUM_PROCESSES": "2",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, mode, str(tmp_path / "two")],
+            env=environment | {"JAX_PROCESS_ID": str(i)},
+            stdout=-1,
+            stderr=-1,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    results = []
+    for process in processes:
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        (line,) = (row for row in output.splitlines() if row.startswith("result"))
+        results.append([float.fromhex(word) for word in line.split()[1:]])
+    assert results[0] == results[1]
+    for _ in range(2):
+        weights, norm = run(mode, tmp_path / "one", slice(None), steps=2)
+    np.testing.assert_allclose(results[0], [*weights, norm], rtol=1e-5)
+
+
+def test_a_host_that_is_alone_is_told_how_to_start_the_others(monkeypatch):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
+    with pytest.raises(UserError, match=r"JAX_NUM_PROCESSES and JAX_PROCESS_ID set; or leave"):
+        parallel.start_multi_host()
+
+
+if __name__ == "__main__":
+    work(sys.argv[1], sys.argv[2])
