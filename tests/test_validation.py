@@ -33,7 +33,7 @@ def test_every_config_of_ours_is_possible(name, variant):
 
 
 IMPOSSIBLE = [
-    ("seed", -1, "a whole number of at least 0"),
+    ("seed", -1, "a whole number between 0 and 2147483647"),
     ("parallel", "pjit", "one of pmap, shard_map"),
     ("data.dataset", "imagenet", "one of photographs, celeba_100"),
     ("data.test_fraction", 1.0, "a number strictly between 0 and 1"),

@@ -19,6 +19,9 @@ from raeg_jax.image.quantise import round_ste
 # Conditioners see and return numbers of the order of one; pixels span 0..255.
 _PIXELS_IN = 64.0
 _PIXELS_OUT = 8.0
+# So that one unit scales a mid-grey 128 by as much as it shifts it: else the scale, which acts on
+# numbers in the hundreds, has gradients a hundred times those of the shift.
+_LOG_OUT = 1.0 / 16.0
 
 Conditioner = Callable[[int], nn.Module]  # number of output channels -> network
 
@@ -46,7 +49,7 @@ class Update(nn.Module):
         return raw * (_PIXELS_OUT * self.gain) * mask
 
     def _log_scale(self, raw: jax.Array, mask: jax.Array | float) -> jax.Array:
-        return self.clamp * jnp.tanh(raw / self.clamp) * mask
+        return self.clamp * jnp.tanh(raw * (_LOG_OUT / self.clamp)) * mask
 
 
 class Shift(Update):
