@@ -209,6 +209,7 @@ def test_impossible_probabilities():
     with pytest.raises(UserError, match=r"probability.jpeg = -1.0"):
         check_settings(settings_with(jpeg=-1, identity=1))
     settings = settings_with(identity=1)
-    settings.probability.sharpen = 1.0
+    with settings.unlocked():
+        settings.probability.sharpen = 1.0
     with pytest.raises(UserError, match="sharpen: no such attack; known are identity, jpeg"):
         check_settings(settings)

@@ -229,3 +229,22 @@ def test_items_are_readable_by_other_tools(open_checkpoints, config, tmp_path):
     names = flax.traverse_util.flatten_dict(make_state(4).params, sep="/")
     assert set(names) == {"block_0/kernel", "block_0/bias"}
     assert {item.name for item in folder.iterdir()} >= {"state", "ema", "iterator", "meta"}
+
+
+@pytest.mark.parametrize("left", [(), ("metrics",), ("state", "_CHECKPOINT_METADATA")])
+def test_an_old_checkpoint_half_removed_by_a_kill_does_no_harm(
+    open_checkpoints, config, tmp_path, left
+):
+    save_all(open_checkpoints(keep_last=2), config, {1: 0.1, 2: 0.4, 3: 0.5})
+    # Step 2 has lost to 1 and 3; the kill came while it was being removed.
+    half = tmp_path / FOLDER / "2"
+    for item in half.iterdir():
+        if item.name not in left:
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+    checkpoints = open_checkpoints(keep_last=1)
+    restored, _ = checkpoints.restore(make_state())
+    assert_equal_states(restored, make_state(3))
+    save_all(checkpoints, config, {4: 0.3})
+    assert checkpoints.steps() == [1, 4]
+    assert checkpoints.resolve("best") == 1
+    assert not half.exists()

@@ -1,0 +1,52 @@
+"""The training loop around toys, for test_loop.py and test_resume.py."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from loop_toys import SPLITS, ToyGenerator, ToyNet, make_toy_step
+
+from configs import smoke
+from raeg_jax.training import loop
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """Everything that compiles or trains for long is replaced."""
+    images = jnp.zeros((1, 32, 32, 3))
+    nets = {
+        name: (ToyNet(), ToyNet().init(jax.random.key(i), images, train=False))
+        for i, name in enumerate(("resnet_small", "vgg_small"))
+    }
+    accuracies = {name: {"train": 0.75, "test": 0.5} for name in nets}
+    monkeypatch.setattr(loop.data, "load", lambda settings: SPLITS)
+    monkeypatch.setattr(loop, "ensure_classifiers", lambda *args: nets)
+    monkeypatch.setattr(loop, "clean_accuracies", lambda *args: accuracies)
+    monkeypatch.setattr(loop, "make_train_step", make_toy_step)
+    monkeypatch.setattr(
+        loop, "generator_from_config", lambda settings: ToyGenerator(settings.widths[0])
+    )
+    monkeypatch.setattr(loop.evaluation, "run", lambda *args, step: {"step": step})
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Evaluations inside the loop: step -> metrics; made up, and better from look to look."""
+    seen = {}
+
+    def look(self, step, params, log):
+        values = {"psnr": 40.0, "protected_accuracy": 1 / (1 + len(seen))}
+        seen[step] = values
+        log.scalars(step, {f"eval/{name}": value for name, value in values.items()})
+        return values
+
+    monkeypatch.setattr(loop.Monitor, "look", look)
+    return seen
+
+
+@pytest.fixture
+def toy_config():
+    config = smoke.get_config()
+    config.loss.kappa = 0.0
+    config.generator.update(blocks=(1,), widths=(4,))
+    config.train.update(steps=12, log_every=2, eval_every=6, checkpoint_every=3, keep_last=2)
+    return config

@@ -1,0 +1,113 @@
+"""Small stand-ins for what the training loop calls, and how its runs are compared."""
+
+import io
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from PIL import Image
+
+from raeg_jax import data
+from raeg_jax.training import loop, parallel
+from raeg_jax.training.checkpoint import Checkpoints
+from raeg_jax.training.logs import read_rows
+
+
+class ToyNet(nn.Module):
+    @nn.compact
+    def __call__(self, images, train):
+        return nn.Dense(2)(images.mean((1, 2)))
+
+
+class ToyGenerator(nn.Module):
+    """Adds one learned number."""
+
+    width: int
+
+    def setup(self):
+        self.shift = self.param("shift", nn.initializers.zeros, (self.width,))
+
+    def __call__(self, x):
+        return self.forward(x)
+
+    def forward(self, x):
+        return x + self.shift[0]
+
+    def inverse(self, y):
+        return y - self.shift[0]
+
+
+def make_toy_step(config, generator, discriminator, targets):
+    """Adds a number that depends on batch, step and seed; NaN at step `kappa`."""
+
+    def step(state, frozen, batch):
+        assert set(frozen) == set(targets) == {"resnet_small"}
+        number = state.step + 1
+        noise = jax.random.normal(jax.random.fold_in(jax.random.key(config.seed), number))
+        mean = jax.lax.pmean(batch["image"].astype(jnp.float32).mean(), parallel.AXIS)
+        change = 1e-3 * (mean / 255 + noise)
+        params = jax.tree.map(lambda p: p + change, state.params)
+        ema = jax.tree.map(lambda e, p: 0.5 * e + 0.5 * p, state.ema, params)
+        range_loss = jnp.where(number == config.loss.kappa, jnp.nan, change)
+        metrics = {
+            "loss/total": range_loss + 1,
+            "loss/adversary": change,
+            "loss/range": range_loss,
+            "psnr": 40.0 + change,
+            "attack_success": jnp.float32(0.5),
+        }
+        return state.replace(step=number, params=params, ema=ema), metrics
+
+    return step
+
+
+def records(count, seed):
+    random, rows = np.random.RandomState(seed), []
+    for i in range(count):
+        buffer = io.BytesIO()
+        pixels = random.randint(0, 256, (32, 32, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(buffer, "PNG")
+        rows.append({"image": buffer.getvalue(), "label": i % 2, "file_name": f"{i}.png"})
+    return rows
+
+
+SPLITS = data.Splits(records(20, 0), records(9, 1), ("a", "b"), (), "toys", "0" * 16)
+
+
+def signal_at(monkeypatch, number, at_step):
+    """Sends this process a signal while it takes step `at_step`."""
+    advance = loop.Progress.advance
+    taken = []
+
+    def counted(self, values=None):
+        taken.append(values)
+        if len(taken) == at_step:
+            os.kill(os.getpid(), number)
+        advance(self, values)
+
+    monkeypatch.setattr(loop.Progress, "advance", counted)
+
+
+def last_state(config, workdir):
+    generator = loop.generator_from_config(config.generator)
+    shapes = jax.eval_shape(
+        lambda key: loop.create_state(config, generator, None, key), jax.random.key(0)
+    )
+    with Checkpoints(workdir, config.train, writable=False) as checkpoints:
+        return checkpoints.restore(shapes)
+
+
+def rows_of(workdir):
+    rows = read_rows(workdir / "metrics.jsonl")
+    for row in rows:
+        row.pop("images_per_second", None)
+    return rows
+
+
+def assert_same_run(config, a, b):
+    (state_a, position_a), (state_b, position_b) = last_state(config, a), last_state(config, b)
+    assert position_a == position_b
+    jax.tree.map(np.testing.assert_array_equal, state_a, state_b)
+    assert rows_of(a) == rows_of(b)

@@ -1,0 +1,136 @@
+"""The loop around a toy step: going on with a run equals never having stopped."""
+
+import signal
+
+import jax
+import numpy as np
+import pytest
+from loop_toys import (
+    SPLITS,
+    assert_same_run,
+    last_state,
+    make_toy_step,
+    rows_of,
+    signal_at,
+)
+
+from raeg_jax import data
+from raeg_jax.errors import UserError
+from raeg_jax.training import loop
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+@pytest.fixture
+def config(toy_config):
+    return toy_config
+
+
+@pytest.mark.parametrize(("number", "at_step"), [(signal.SIGTERM, 3), (signal.SIGINT, 4)])
+def test_stopping_saves_and_going_on_equals_an_unbroken_run(
+    config, tmp_path, monkeypatch, looks, capsys, number, at_step
+):
+    # Whatever is saved along the way must not show in the result.
+    config.train.update(log_every=1, eval_every=12)
+    loop.train(config, tmp_path / "unbroken")
+    with monkeypatch.context() as patch:
+        signal_at(patch, number, at_step)
+        assert loop.train(config, tmp_path / "stopped") is None
+    message = capsys.readouterr().err
+    assert f"stopped by {signal.Signals(number).name} after step {at_step + 1} of 12" in message
+    assert "the same command goes on" in message
+    assert int(last_state(config, tmp_path / "stopped")[0].step) == at_step + 1
+    looks.clear()
+    assert loop.train(config, tmp_path / "stopped") == {"step": 12}
+    assert f"going on after step {at_step + 1}" in capsys.readouterr().err
+    assert_same_run(config, tmp_path / "unbroken", tmp_path / "stopped")
+
+
+def test_a_kill_is_forgotten_back_to_the_last_checkpoint(config, tmp_path, monkeypatch, looks):
+    config.train.update(log_every=1, eval_every=12)
+    loop.train(config, tmp_path / "unbroken")
+
+    def die(*args):
+        raise SystemExit  # nothing is saved on the way out
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "make_train_step", make_toy_step)
+        looked = loop.check_finite
+        patch.setattr(loop, "check_finite", lambda p, c: die() if p[-1][0] == 8 else looked(p, c))
+        with pytest.raises(SystemExit):
+            loop.train(config, tmp_path / "killed")
+    assert int(last_state(config, tmp_path / "killed")[0].step) == 6
+    assert rows_of(tmp_path / "killed")[-1]["step"] == 7
+    looks.clear()
+    loop.train(config, tmp_path / "killed")
+    assert_same_run(config, tmp_path / "unbroken", tmp_path / "killed")
+
+
+def test_a_finished_run_is_only_evaluated(config, tmp_path, monkeypatch, looks):
+    loop.train(config, tmp_path)
+    rows = rows_of(tmp_path)
+    monkeypatch.setattr(loop, "make_train_step", None)
+    looks.clear()
+    assert loop.train(config, tmp_path) == {"step": 12}
+    assert not looks
+    assert rows_of(tmp_path) == rows
+
+
+def test_other_number_of_devices_and_mode_go_on(config, tmp_path, monkeypatch, looks):
+    loop.train(config, tmp_path / "unbroken")
+    with monkeypatch.context() as patch:
+        signal_at(patch, signal.SIGTERM, 5)
+        loop.train(config, tmp_path / "moved")
+    config.parallel = "shard_map"
+    devices = jax.devices()[:2]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    looks.clear()
+    loop.train(config, tmp_path / "moved")
+    (a, _), (b, _) = (last_state(config, tmp_path / name) for name in ("unbroken", "moved"))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), a.params, b.params)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"generator.coupling": "additive"}, "config.generator.coupling was 'integer'"),
+        ({"generator.widths": (6,)}, r"config.generator.widths was \[4\], is \[6\]"),
+        ({"seed": 3}, "config.seed was 0, is 3"),
+        ({"train.batch_size": 16}, "config.train.batch_size was 8, is 16"),
+    ],
+)
+def test_another_run_in_the_same_workdir_is_refused(config, tmp_path, looks, change, message):
+    config.train.steps = 3
+    loop.train(config, tmp_path)
+    before = (tmp_path / "config.json").read_text()
+    config.update_from_flattened_dict(change)
+    with pytest.raises(UserError, match=f"holds another run: {message}.* another --workdir"):
+        loop.train(config, tmp_path)
+    assert (tmp_path / "config.json").read_text() == before
+
+
+def test_other_images_are_refused(config, tmp_path, looks, monkeypatch):
+    config.train.steps = 3
+    loop.train(config, tmp_path)
+    other = data.Splits(SPLITS.train, SPLITS.test, ("a", "b"), (), "toys", "1" * 16)
+    monkeypatch.setattr(loop.data, "load", lambda settings: other)
+    config.train.steps = 6
+    with pytest.raises(UserError, match=r"toys images are not those .*1111 now"):
+        loop.train(config, tmp_path)
+
+
+def test_a_longer_run_goes_on_and_says_so(config, tmp_path, looks, capsys):
+    config.train.steps = 3
+    loop.train(config, tmp_path)
+    config.train.steps = 6
+    assert loop.train(config, tmp_path) == {"step": 6}
+    assert "going on with other settings: config.train.steps was 3, is 6" in capsys.readouterr().err
+
+
+def test_other_versions_are_told(config, tmp_path, looks, capsys, monkeypatch):
+    config.train.steps = 3
+    loop.train(config, tmp_path)
+    now = loop.config_lib.versions() | {"jax": "99.0"}
+    monkeypatch.setattr(loop.config_lib, "versions", lambda: now)
+    loop.train(config, tmp_path)
+    assert f"bits may differ: jax {jax.__version__} -> 99.0" in capsys.readouterr().err
