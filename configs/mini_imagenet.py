@@ -6,7 +6,7 @@
 DIR holds class folders (with or without train/val), or `images/` and csv files. `:cpu` after the
 file name fits two cores: 64 pixels, small classifiers, under an hour.
 
-Expected of `:cpu` (see README.md for the whole table): PLACEHOLDER
+Measured so far: a short run of `:cpu` only, see README.md.
 """
 
 from ml_collections import ConfigDict

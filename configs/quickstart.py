@@ -5,7 +5,8 @@
 
 No files are needed. At most six minutes on two CPU cores, compilation included.
 
-Expected (see README.md for the whole table): PLACEHOLDER
+Expected (README.md has the whole table), unseen crops, accuracy original -> protected at 31.4 dB:
+resnet_small .96 -> .16, vgg_small .91 -> .56 (targets), densenet_small .93 -> .83 (held out).
 """
 
 from ml_collections import ConfigDict
