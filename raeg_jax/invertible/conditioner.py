@@ -4,8 +4,6 @@ Every conditioner maps [B, h, w, C] to [B, h, w, features], of the order of one 
 last layer starts at zero, so that a fresh generator is the identity.
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,18 +11,22 @@ import jax.numpy as jnp
 _FINAL = {"kernel_size": (3, 3), "kernel_init": nn.initializers.zeros}
 
 
-class PlainConditioner(nn.Module):
-    """`depth` 3 x 3 convolutions with leaky ReLU, then the output layer.
+class Conditioner(nn.Module):
+    """What every conditioner is told.
 
     Attributes:
       features: channels of the output.
       width: channels inside.
-      depth: hidden layers.
+      depth: hidden layers, or blocks of them.
     """
 
     features: int
     width: int
     depth: int
+
+
+class PlainConditioner(Conditioner):
+    """`depth` 3 x 3 convolutions with leaky ReLU, then the output layer."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -34,12 +36,8 @@ class PlainConditioner(nn.Module):
         return nn.Conv(self.features, **_FINAL)(x)
 
 
-class ResidualConditioner(nn.Module):
+class ResidualConditioner(Conditioner):
     """`depth` pre-activation residual blocks (He et al., arXiv 1603.05027) after a 3 x 3 stem."""
-
-    features: int
-    width: int
-    depth: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -51,15 +49,11 @@ class ResidualConditioner(nn.Module):
         return nn.Conv(self.features, **_FINAL)(nn.leaky_relu(x, 0.2))
 
 
-class DenseConditioner(nn.Module):
+class DenseConditioner(Conditioner):
     """Dense block: each layer sees all earlier ones (Huang et al., arXiv 1608.06993), as in IRN.
 
     `width` is shared out: each of the `depth` layers adds width / 2 channels.
     """
-
-    features: int
-    width: int
-    depth: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -70,17 +64,13 @@ class DenseConditioner(nn.Module):
         return nn.Conv(self.features, **_FINAL)(x)
 
 
-class UNetConditioner(nn.Module):
+class UNetConditioner(Conditioner):
     """A small U-Net (Ronneberger et al., arXiv 1505.04597): sees far, at little cost.
 
     Halves the resolution `depth` times, doubling the width up to four times the first, and adds
     each scale back on the way up. Our addition to the paper's dense blocks: the shift that fools
     a classifier depends on the whole object, not on a 9 x 9 neighbourhood.
     """
-
-    features: int
-    width: int
-    depth: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -104,7 +94,7 @@ def _double(x):
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-CONDITIONERS: dict[str, Callable[..., nn.Module]] = {
+CONDITIONERS: dict[str, type[Conditioner]] = {
     "dense": DenseConditioner,
     "residual": ResidualConditioner,
     "plain": PlainConditioner,

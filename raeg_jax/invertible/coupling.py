@@ -23,7 +23,7 @@ _PIXELS_OUT = 8.0
 # numbers in the hundreds, has gradients a hundred times those of the shift.
 _LOG_OUT = 1.0 / 16.0
 
-Conditioner = Callable[[int], nn.Module]  # number of output channels -> network
+MakeConditioner = Callable[[int], nn.Module]  # number of output channels -> network
 
 
 class Update(nn.Module):
@@ -38,7 +38,7 @@ class Update(nn.Module):
     returns log |det dh'/dh| per image, float32 [B].
     """
 
-    conditioner: Conditioner
+    conditioner: MakeConditioner
     clamp: float = 1.0
     gain: float = 1.0
 
@@ -125,7 +125,7 @@ class VolumePreserving(JointScaleShift):
 class _Sized(nn.Module):
     """A conditioner that learns its number of output channels when first called."""
 
-    conditioner: Conditioner
+    conditioner: MakeConditioner
 
     @nn.compact
     def __call__(self, x: jax.Array, features: int) -> jax.Array:
@@ -159,7 +159,7 @@ class Coupling(nn.Module):
     """
 
     variant: str
-    conditioner: Conditioner
+    conditioner: MakeConditioner
     clamp: float = 1.0
     gain: float = 1.0
 
