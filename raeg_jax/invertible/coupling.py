@@ -19,8 +19,8 @@ from raeg_jax.image.quantise import round_ste
 # Conditioners see and return numbers of the order of one; pixels span 0..255.
 _PIXELS_IN = 64.0
 _PIXELS_OUT = 8.0
-# So that one unit scales a mid-grey 128 by as much as it shifts it: else the scale, which acts on
-# numbers in the hundreds, has gradients a hundred times those of the shift.
+# So that one unit scales a mid-grey 128 by as much as it shifts it: the scale acts on numbers in
+# the hundreds, and its gradients would otherwise outweigh those of the shift.
 _LOG_OUT = 1.0 / 16.0
 
 MakeConditioner = Callable[[int], nn.Module]  # number of output channels -> network
