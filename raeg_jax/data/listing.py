@@ -1,12 +1,14 @@
 """What a data set consists of: its images on disk, their classes and their split."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import pathlib
 from collections.abc import Iterable
 
+from raeg_jax.data.digests import digests
 from raeg_jax.errors import UserError
 
 EXTENSIONS = (
@@ -28,6 +30,7 @@ class Entry:
       label: the index of its class.
       train: whether it belongs to the training split.
       box: where the image is a crop, its (left, top, right, bottom) in pixels of the file.
+      digest: of the file's content; '' where it wasn't read.
     """
 
     file_name: str
@@ -36,6 +39,7 @@ class Entry:
     label: int
     train: bool
     box: tuple[int, int, int, int] | None = None
+    digest: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +75,18 @@ class Listing:
                     "classes need at least 2 images each to be split"
                 )
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with the files' names, sizes, labels and split."""
-        rows = [(e.file_name, e.size, e.label, e.train, e.box) for e in self.entries]
+        """16 hexadecimal digits that change with the files' names, contents, labels and split."""
+        rows = [(e.file_name, e.size, e.label, e.train, e.box, e.digest) for e in self.entries]
         text = json.dumps([FORMAT_VERSION, self.dataset, self.class_names, rows])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def with_contents(self, memory: pathlib.Path) -> "Listing":
+        """The same listing with the digest of every file, as `digests` reads or remembers it."""
+        read = digests((entry.path for entry in self.entries), memory)
+        entries = (dataclasses.replace(entry, digest=read[entry.path]) for entry in self.entries)
+        return dataclasses.replace(self, entries=tuple(entries))
 
 
 def images_in(folder: pathlib.Path) -> tuple[list[str], list[str]]:

@@ -63,8 +63,8 @@ def load(settings: ConfigDict) -> Splits:
     """Finds a data set's files, prepares them if they haven't been, and opens the result.
 
     Prepared data lie in `<cache>/<dataset>/<fingerprint>/<version>`. The fingerprint covers names,
-    sizes, labels and split of the source's files, not their contents: after a file was changed
-    in place without changing its size, remove that folder.
+    contents, labels and split of the source's files: a changed file makes another data set. Which
+    content a file has is remembered in `<cache>/<dataset>/digests.json`, by its size and times.
 
     Args:
       settings: `config.data`.
@@ -80,6 +80,7 @@ def load(settings: ConfigDict) -> Splits:
     cache = cache_folder(settings)
     kind = DATASETS[settings.dataset]
     listing = kind.list_source(settings, cache)
+    listing = listing.with_contents(cache / listing.dataset / "digests.json")
     parent = cache / listing.dataset / listing.fingerprint
     folder = parent / str(kind.VERSION)
     with writing_to(cache):

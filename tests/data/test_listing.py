@@ -10,8 +10,8 @@ from raeg_jax.errors import UserError
 NAMES = [f"image_{i:04d}.jpg" for i in range(500)]
 
 
-def entry(name, label, train, size=1):
-    return listing.Entry(name, pathlib.Path(name), size, label, train)
+def entry(name, label, train, size=1, digest=""):
+    return listing.Entry(name, pathlib.Path(name), size, label, train, digest=digest)
 
 
 def example(**changes):
@@ -57,6 +57,7 @@ def test_images_in_ignores_hidden_files_and_names_the_others(tmp_path):
         {"class_names": ("a", "c")},
         {"dataset": "other"},
         {"entries": (entry("a/1", 0, True, size=2), *example().entries[1:])},
+        {"entries": (entry("a/1", 0, True, digest="0"), *example().entries[1:])},
         {"entries": (entry("a/2", 0, True), *example().entries[1:])},
         {"entries": (entry("a/1", 0, False), *example().entries[1:])},
         {"entries": (entry("a/1", 1, True), *example().entries[1:])},

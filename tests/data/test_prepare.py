@@ -1,9 +1,12 @@
 """Loading by name, and the cache."""
 
 import pathlib
+import shutil
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from raeg_jax import data
 from raeg_jax.data import prepare
@@ -62,6 +65,26 @@ def test_a_changed_source_is_prepared_anew(settings, make_tree, tmp_path):
     # Another share for testing is another split.
     settings.test_fraction = 0.5
     assert data.load(settings).fingerprint != second.fingerprint
+
+
+def test_images_of_equal_names_and_sizes_are_told_apart(settings, make_tree, tmp_path):
+    """BMP files of one shape have one size, whatever they show."""
+    trees = [make_tree(tmp_path / name, {"a": 4, "b": 4}, suffix="bmp") for name in ("x", "y")]
+    for path in trees[1].rglob("*.bmp"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+        assert path.stat().st_size == (trees[0] / path.relative_to(trees[1])).stat().st_size
+    settings.source = str(trees[0])
+    first = data.load(settings)
+    settings.source = str(trees[1])
+    second = data.load(settings)
+    assert second.fingerprint != first.fingerprint
+    pixels = [
+        data.decode.to_rgb(splits.train[0]["image"]).astype(int) for splits in (first, second)
+    ]
+    np.testing.assert_array_equal(pixels[0] + pixels[1], 255)
+    # A copy elsewhere is the same data set.
+    settings.source = str(shutil.copytree(trees[0], tmp_path / "z"))
+    assert data.load(settings).fingerprint == first.fingerprint
 
 
 def test_a_cache_that_cannot_be_written_is_explained(settings, tmp_path):

@@ -1,0 +1,75 @@
+"""Digests of files' contents, remembered so that a content is read once."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterable
+from multiprocessing.pool import ThreadPool
+
+from tqdm import tqdm
+
+from raeg_jax.files import write_whole
+
+# A file touched so shortly before it is read may change again without a change of its times:
+# file systems count in steps of up to two seconds.
+_SETTLED_NS = 2 * 10**9
+
+
+def digests(paths: Iterable[pathlib.Path], memory: pathlib.Path) -> dict[pathlib.Path, str]:
+    """Digests of whole files.
+
+    Args:
+      paths: of the files; each is read once, and not again as long as its size and times stay.
+      memory: a JSON file where digests are kept from run to run; one that can't be read or
+        written only costs time.
+
+    Returns:
+      32 hexadecimal digits (BLAKE2b) for each path; '' for a file that can't be read.
+    """
+    known = _recall(memory)
+    paths = list(dict.fromkeys(paths))
+    with ThreadPool(min(os.cpu_count() or 1, 8)) as pool:
+        found = pool.imap(lambda path: _digest(path, known), paths, chunksize=64)
+        bar = tqdm(found, "reading the images", len(paths), unit="img", leave=False, delay=1)
+        rows = dict(zip(paths, bar, strict=True))
+    now = time.time_ns()
+    settled = {
+        os.path.abspath(path): row
+        for path, row in rows.items()
+        if row and max(row[1:3]) < now - _SETTLED_NS
+    }
+    if settled.items() - known.items():
+        _remember(known | settled, memory)
+    return {path: row[3] if row else "" for path, row in rows.items()}
+
+
+def _digest(path: pathlib.Path, known: dict[str, tuple]) -> tuple[int, int, int, str] | None:
+    """(size, time of modification, time of change, digest), or None if it can't be read."""
+    try:
+        status = path.stat()
+        key = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        row = known.get(os.path.abspath(path))
+        if row and row[:3] == key:
+            return row
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    except OSError:
+        return None
+    return (*key, content.hexdigest())
+
+
+def _recall(memory: pathlib.Path) -> dict[str, tuple]:
+    try:
+        rows = json.loads(memory.read_text(encoding="utf-8"))
+        return {path: (int(a), int(b), int(c), str(d)) for path, (a, b, c, d) in rows.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _remember(rows: dict[str, tuple], memory: pathlib.Path) -> None:
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(memory, json.dumps(rows).encode())
