@@ -34,6 +34,12 @@ _IGNORED = frozenset(
         *(f"train.{name}" for name in _FREE_TRAIN),
     )
 )
+# Free settings that say how a checkpoint is evaluated, where its data lie, and which one is best.
+_OF_EVALUATION = (
+    *_FREE,
+    *(f"data.{name}" for name in _FREE_DATA),
+    *(f"train.{name}" for name in ("best_metric", "best_mode")),
+)
 # Settings that may change when a run goes on, but make it another run than an unbroken one.
 _ADJUSTABLE = ("loss", "optimizer", "attack_layer", "train.steps")
 
@@ -93,6 +99,25 @@ def differences(
     }
     adjustable = {name: pair for name, pair in changed.items() if _is_in(name, _ADJUSTABLE)}
     return {name: pair for name, pair in changed.items() if name not in adjustable}, adjustable
+
+
+def as_trained(config: ConfigDict, saved: dict[str, Any]) -> ConfigDict:
+    """The settings of a checkpoint's evaluation: its own, but for those that only evaluation uses.
+
+    Args:
+      config: the present configuration, of which `eval` and where the data lie are taken.
+      saved: what `to_json` gave when the checkpoint was made. What it lacks, because it is of an
+        older version, is as in `config`.
+    """
+    result = config.copy_and_resolve_references()
+    present = _flatten(to_json(config))
+    own = {
+        name: value
+        for name, value in _flatten(saved).items()
+        if name in present and not _is_in(name, _OF_EVALUATION)
+    }
+    result.update_from_flattened_dict(own)
+    return result
 
 
 def describe(changes: dict[str, tuple[Any, Any]]) -> str:

@@ -87,6 +87,24 @@ def test_settings_that_one_side_lacks_are_differences(config):
     }
 
 
+def test_evaluation_has_the_settings_of_training(config):
+    saved = config_lib.to_json(config)
+    del saved["loss"]["kappa"]
+    saved["retired"] = 1
+    trained = config.copy_and_resolve_references()
+    changes = {
+        "loss.target_psnr": 20.0,
+        "loss.kappa": 1.0,
+        "generator.widths": (1, 2),
+        "train.steps": 7,
+    }
+    free = {"eval.pgd_steps": 3, "data.source": "here", "train.best_metric": "psnr", "name": "b"}
+    config.update_from_flattened_dict(changes | free)
+    trained.update_from_flattened_dict({"loss.kappa": 1.0} | free)
+    assert config_lib.as_trained(config, saved).to_dict() == trained.to_dict()
+    assert config.loss.target_psnr == 20.0
+
+
 def test_description_has_old_and_new_values():
     text = config_lib.describe({"seed": (0, 1), "generator.coupling": ("gin", "irn")})
     assert text == "config.seed was 0, is 1; config.generator.coupling was 'gin', is 'irn'"
@@ -95,7 +113,7 @@ def test_description_has_old_and_new_values():
 def test_every_ignored_setting_exists(config):
     """A renamed setting must be renamed here too."""
     names = config_lib._flatten(config_lib.to_json(config))
-    for name in (*config_lib._IGNORED, *config_lib._ADJUSTABLE):
+    for name in (*config_lib._IGNORED, *config_lib._OF_EVALUATION, *config_lib._ADJUSTABLE):
         assert any(other == name or other.startswith(name + ".") for other in names), name
 
 

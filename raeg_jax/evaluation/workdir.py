@@ -30,7 +30,9 @@ def evaluate_workdir(
     in `results-best.json` or `results-<step>.json`: none takes the place of another's.
 
     Args:
-      config: the configuration of the training run; `config.eval` may differ.
+      config: the configuration of the training run; `config.eval`, where the data lie and the
+        held-out classifiers may differ. What neither data nor networks depend on, such as the loss,
+        is taken from the checkpoint instead.
       workdir: folder of the run.
       checkpoint: 'latest' (as the end of training evaluates), 'best' or a step.
 
@@ -52,7 +54,12 @@ def evaluate_workdir(
     with checkpoint_lib.Checkpoints(workdir, config.train, writable=False) as checkpoints:
         # Before the data are loaded: a wrong name or network is told at once.
         step = checkpoints.resolve(checkpoint)
-        _check_same_run(config, checkpoints.meta(step)["config"], workdir)
+        saved = checkpoints.meta(step)["config"]
+        _check_same_run(config, saved, workdir)
+        held_out = config.classifiers.held_out
+        # The results name the settings that made the checkpoint, whatever the flags say.
+        config = config_lib.as_trained(config, saved)
+        config.classifiers.held_out = held_out
         generator = generator_from_config(config.generator)
         params = checkpoints.restore_ema(_shapes(generator, config), step)
     splits = data.load(config.data)
