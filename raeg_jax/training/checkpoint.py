@@ -37,6 +37,9 @@ class Checkpoints:
     """The checkpoints of one workdir.
 
     Kept are the last `keep_last` and, besides them, the one with the best `best_metric`.
+
+    Attributes:
+      workdir: folder of the run.
     """
 
     def __init__(self, workdir: str | os.PathLike, settings: ConfigDict, writable: bool = True):
@@ -48,7 +51,8 @@ class Checkpoints:
           writable: make the folder if it is missing, and remove what a killed run left half
             written; else only reading is meant.
         """
-        self._folder = pathlib.Path(workdir).absolute() / FOLDER
+        self.workdir = pathlib.Path(workdir).absolute()
+        self._folder = self.workdir / FOLDER
         worst = math.inf if settings.best_mode == "min" else -math.inf
 
         def measure(metrics: Mapping[str, float]) -> float:
@@ -207,7 +211,7 @@ class Checkpoints:
                 raise UserError(
                     f"checkpoint {self._folder / str(step)} is of another network than the config "
                     f"describes: {difference}. Use the config it was trained with, saved in "
-                    f"{self._folder.parent / config_lib.FILE}, or another --workdir."
+                    f"{self.workdir / config_lib.FILE}, or another --workdir."
                 )
             abstract = jax.tree.map(
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), target

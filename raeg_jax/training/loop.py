@@ -89,6 +89,8 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
 def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
     """Stops if the workdir's run had settings that must not change; tells of others that did.
 
+    A run that has taken all its steps must not change at all: nothing would be trained with it.
+
     Raises:
       UserError: naming each setting, its old and its new value.
     """
@@ -100,6 +102,13 @@ def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
         raise UserError(
             f"the workdir holds another run: {config_lib.describe(fixed)}. Use the same settings "
             "to go on with it, or another --workdir."
+        )
+    done = checkpoints.steps()[-1]
+    if adjustable and done >= config.train.steps:
+        raise UserError(
+            f"the run in {checkpoints.workdir} finished at step {done} with other settings: "
+            f"{config_lib.describe(adjustable)}; raise config.train.steps to go on with the new "
+            "ones, or use another --workdir"
         )
     if adjustable:
         _say(f"note: going on with other settings: {config_lib.describe(adjustable)}")
@@ -165,9 +174,9 @@ def _fit(
     pending: list[tuple[int, Mapping[str, jax.Array]]] = []
     signal = None
     with MetricLog(workdir, start) as log, Preemption() as preemption, progress:
-        if not start:
-            weights = {f"weight/{name}": value for name, value in config.loss.weight.items()}
-            log.scalars(0, weights | _flat(clean_accuracies(tuple(classifiers), workdir)))
+        weights = {f"weight/{name}": value for name, value in config.loss.weight.items()}
+        clean = {} if start else _flat(clean_accuracies(tuple(classifiers), workdir))
+        log.scalars(start, weights | clean)
         for step in range(start + 1, settings.steps + 1):
             state, metrics = step_fn(state, frozen, next(batches))
             pending.append((step, metrics))

@@ -83,7 +83,9 @@ def read_checkpoint(workdir):
 
 
 def read_log(workdir):
+    """All rows but those that tell of the weights each time the run goes on."""
     rows = read_rows(workdir / "metrics.jsonl")
+    rows = [row for row in rows if not row["step"] or "weight/range" not in row]
     return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
 
 

@@ -76,6 +76,40 @@ def test_a_finished_run_is_only_evaluated(config, tmp_path, monkeypatch, looks):
     assert rows_of(tmp_path) == rows
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss.target_psnr": 30.0}, "config.loss.target_psnr was .*, is 30.0"),
+        ({"optimizer.learning_rate": 1e-5}, "config.optimizer.learning_rate was .*, is 1e-05"),
+        ({"attack_layer.median_size": 5}, "config.attack_layer.median_size was 3, is 5"),
+        ({"train.steps": 2}, "config.train.steps was 3, is 2"),
+    ],
+)
+def test_a_finished_run_takes_no_other_settings(config, tmp_path, looks, change, message):
+    """They would stand in its results without having been used."""
+    config.train.steps = 3
+    loop.train(config, tmp_path)
+    before = (tmp_path / "config.json").read_text()
+    config.update_from_flattened_dict(change)
+    with pytest.raises(
+        UserError, match=rf"finished at step 3 with other settings: {message}; raise .*train\.steps"
+    ):
+        loop.train(config, tmp_path)
+    assert (tmp_path / "config.json").read_text() == before
+
+
+def test_weights_are_logged_whenever_a_run_goes_on(config, tmp_path, looks):
+    config.train.steps = 3
+    loop.train(config, tmp_path)
+    config.train.steps = 6
+    config.loss.weight.range = 9.0
+    loop.train(config, tmp_path)
+    logged = [
+        (row["step"], row["weight/range"]) for row in rows_of(tmp_path) if "weight/range" in row
+    ]
+    assert logged == [(0, 5.0), (3, 9.0)]
+
+
 def test_other_number_of_devices_and_mode_go_on(config, tmp_path, monkeypatch, looks):
     loop.train(config, tmp_path / "unbroken")
     with monkeypatch.context() as patch:
