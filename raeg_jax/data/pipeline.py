@@ -87,6 +87,7 @@ def train_iterator(
     shard_index: int = 0,
     shard_count: int = 1,
     crop: bool,
+    setting: str = "batch_size",
 ) -> TrainIterator:
     """Makes the stream of training batches of one host.
 
@@ -104,11 +105,13 @@ def train_iterator(
       shard_index: this host's number.
       shard_count: number of hosts.
       crop: whether `augment.crop_padding` applies; else images are at most flipped.
+      setting: what the user calls the global batch size, for the message.
 
     Raises:
       UserError: a shard smaller than a batch, or an impossible padding or shard.
     """
-    _check(len(split), settings, batch_size, augment, shard_index, shard_count, crop)
+    _check(len(split), settings, augment, shard_index, shard_count, crop)
+    _check_batch(len(split), batch_size, shard_count, setting)
     make = _Batch(split, settings, augment.flip, augment.crop_padding if crop else 0)
     order = grain.MapDataset.range(len(split)).seed(seed % 2**32).shuffle()
     batches = (
@@ -156,19 +159,23 @@ class _Batch:
         return decode.load(self._split[index]["image"], self._size)
 
 
-def _check(examples, settings, batch_size, augment, shard_index, shard_count, crop) -> None:
+def _check(examples, settings, augment, shard_index, shard_count, crop) -> None:
     if not 0 <= shard_index < shard_count:
         raise UserError(f"shard_index={shard_index} must be in 0..{shard_count - 1}")
-    shard = len(range(shard_index, examples, shard_count))
-    if shard == 0:
+    if examples < shard_count:
         raise UserError(f"{examples} training images can't be shared among {shard_count} hosts")
-    if not 0 < batch_size <= shard:
-        raise UserError(
-            f"batch_size={batch_size} must be in 1..{shard}, the training images of a host "
-            f"({examples} on {shard_count})"
-        )
     if crop and not 0 <= augment.crop_padding < settings.image_size:
         raise UserError(
             f"augment.crop_padding={augment.crop_padding} must be in 0.."
             f"{settings.image_size - 1}, below data.image_size"
+        )
+
+
+def _check_batch(examples: int, batch_size: int, shard_count: int, setting: str) -> None:
+    # What the smallest shard can fill, on every host.
+    most = examples // shard_count * shard_count
+    if not 0 < batch_size * shard_count <= most:
+        raise UserError(
+            f"{setting}={batch_size * shard_count} can't be filled from {examples} training "
+            f"images: set it to {most} or less, or give more images"
         )

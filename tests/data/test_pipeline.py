@@ -171,9 +171,11 @@ def test_worker_processes_change_nothing(config, textured):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 0}, r"batch_size=0 must be in 1\.\.22"),
-        ({"batch_size": 23}, r"batch_size=23 must be in 1\.\.22"),
-        ({"batch_size": 12, "shard_count": 2}, r"batch_size=12 must be in 1\.\.11.*22 on 2"),
+        ({"batch_size": 0}, r"batch_size=0 can't be filled from 22 training images"),
+        ({"batch_size": 23}, r"batch_size=23 can't be filled.*set it to 22 or less, or give more"),
+        ({"batch_size": 23, "setting": "config.x"}, r"config\.x=23 can't be filled"),
+        ({"batch_size": 12, "shard_count": 2}, r"batch_size=24 can't be filled.*set it to 22 or"),
+        ({"batch_size": 5, "shard_count": 5}, r"batch_size=25 can't be filled.*set it to 20 or"),
         ({"shard_index": 2, "shard_count": 2}, r"shard_index=2 must be in 0\.\.1"),
         ({"shard_index": 22, "shard_count": 23}, "22 training images can't be shared among 23"),
     ],
