@@ -2,7 +2,7 @@
 
 Cross-entropy with label smoothing, AdamW on a warm-up and cosine schedule, flips and shifted
 crops. The result is kept in `workdir/classifiers/<name>` and used again as long as the data and
-the settings it comes from are the same.
+the settings it comes from are the same. Training that was stopped goes on where it was.
 """
 
 import json
@@ -22,9 +22,12 @@ from ml_collections import ConfigDict
 from raeg_jax import config as config_lib
 from raeg_jax import data, networks
 from raeg_jax.errors import UserError
+from raeg_jax.evaluation.images import open_split
 from raeg_jax.files import write_whole
 from raeg_jax.training import parallel
+from raeg_jax.training.classifier_checkpoint import ClassifierCheckpoint
 from raeg_jax.training.logs import MetricLog
+from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.progress import Progress
 from raeg_jax.training.state import make_optimizer
 
@@ -39,21 +42,22 @@ Classifiers = dict[str, tuple[nn.Module, Any]]
 
 def ensure_classifiers(
     config: ConfigDict, splits: data.Splits, workdir: pathlib.Path
-) -> Classifiers:
+) -> Classifiers | None:
     """Loads the targets and held-out classifiers of a run; trains those that the workdir lacks.
 
     Returns:
-      (module, variables) by name, targets first.
+      (module, variables) by name, targets first; None if a signal stopped the training of one,
+      which then goes on from there the next time.
     """
-    names = (*config.classifiers.targets, *config.classifiers.held_out)
-    return {
-        name: (
-            networks.classifier(name, splits.num_classes),
-            load_classifier(name, splits, config, workdir)
-            or fit_classifier(name, splits, config, workdir),
-        )
-        for name in names
-    }
+    classifiers = {}
+    for name in (*config.classifiers.targets, *config.classifiers.held_out):
+        variables = load_classifier(name, splits, config, workdir)
+        if variables is None:
+            variables = fit_classifier(name, splits, config, workdir)
+        if variables is None:
+            return None
+        classifiers[name] = networks.classifier(name, splits.num_classes), variables
+    return classifiers
 
 
 def load_classifiers(config: ConfigDict, splits: data.Splits, workdir: pathlib.Path) -> Classifiers:
@@ -103,8 +107,10 @@ def load_classifier(
 
 def fit_classifier(
     name: str, splits: data.Splits, config: ConfigDict, workdir: pathlib.Path
-) -> Any:
-    """Trains a classifier, measures it on clean images, and saves it.
+) -> Any | None:
+    """Trains a classifier, saves it, and measures it on clean images.
+
+    Training goes on where it was stopped, if it was: bit for bit on CPU.
 
     Args:
       name: key of `networks.CLASSIFIERS`.
@@ -113,13 +119,47 @@ def fit_classifier(
       workdir: folder of the run.
 
     Returns:
-      Its variables, `params` and `batch_stats`, on this process's first device.
+      Its variables, `params` and `batch_stats`, on this process's first device; None if a signal
+      (SIGTERM or Ctrl-C) stopped the training, with a checkpoint saved.
 
     Raises:
-      UserError: the loss is not finite.
+      UserError: the loss is not finite, or the batch is larger than the data set.
     """
-    settings = config.classifiers
     module = networks.classifier(name, splits.num_classes)
+    folder, origin = _folder(workdir, name), _origin(name, splits, config)
+    with ClassifierCheckpoint(folder, origin) as checkpoint:
+        step, state, signal = _train(name, module, splits, config, folder, checkpoint)
+        if signal:
+            parallel.say(
+                f"stopped by {signal} after step {step} of {config.classifiers.steps} of "
+                f"classifier {name}; all is saved in {workdir}: the same command goes on from there"
+            )
+            return None
+        state.pop("opt_state")
+        on_host = jax.device_get(state)
+        _save_weights(folder, on_host)
+        variables = jax.tree.map(jnp.asarray, on_host)
+        accuracy = _clean_accuracy(module, variables, splits, config)
+        _save_info(folder, {"origin": origin, "accuracy": accuracy})
+        checkpoint.remove()
+    if parallel.is_main_process():
+        print(
+            f"{name}: accuracy on clean images {accuracy['train']:.3f} (training), "
+            f"{accuracy['test']:.3f} (test)"
+        )
+    return variables
+
+
+def _train(
+    name: str,
+    module: nn.Module,
+    splits: data.Splits,
+    config: ConfigDict,
+    folder: pathlib.Path,
+    checkpoint: ClassifierCheckpoint,
+) -> tuple[int, dict[str, Any], str | None]:
+    """The loop; returns the steps taken, the state, and the signal that ended it if one did."""
+    settings, train = config.classifiers, config.train
     optimizer = make_optimizer(
         ConfigDict(
             {
@@ -134,17 +174,7 @@ def fit_classifier(
     )
     # Another order of images and other weights for each classifier.
     seed = zlib.crc32(f"{config.seed} {name}".encode())
-    size = config.data.image_size
-
-    def create() -> dict[str, Any]:
-        images = jnp.zeros((1, size, size, 3), jnp.float32)
-        variables = module.init(jax.random.key(seed), images, train=False)
-        return {**variables, "opt_state": optimizer.init(variables["params"])}
-
-    state = parallel.replicate(jax.jit(create)())
-    step = parallel.parallelise(
-        _make_step(module, optimizer, settings.label_smoothing), config.parallel
-    )
+    # First of all, as it tells of a batch that is too large.
     batches = data.train_iterator(
         splits.train,
         config.data,
@@ -154,29 +184,49 @@ def fit_classifier(
         shard_index=jax.process_index(),
         shard_count=jax.process_count(),
         crop=True,
+        setting="config.classifiers.batch_size",
     )
-    folder = _folder(workdir, name)
-    progress = Progress(f"training classifier {name}", settings.steps, 0, settings.batch_size)
-    with MetricLog(folder) as log, progress:
-        for number in range(1, settings.steps + 1):
+    size = config.data.image_size
+
+    def create() -> dict[str, Any]:
+        images = jnp.zeros((1, size, size, 3), jnp.float32)
+        variables = module.init(jax.random.key(seed), images, train=False)
+        return {**variables, "opt_state": optimizer.init(variables["params"])}
+
+    start, signal = 0, None
+    if restored := checkpoint.restore(jax.eval_shape(create)):
+        start, state, position = restored
+        batches.set_state(position)
+        parallel.say(f"going on with classifier {name} after step {start}")
+    else:
+        state = jax.jit(create)()
+    number, state = start, parallel.replicate(state)
+    step = parallel.parallelise(
+        _make_step(module, optimizer, settings.label_smoothing), config.parallel
+    )
+    progress = Progress(f"training classifier {name}", settings.steps, start, settings.batch_size)
+    with MetricLog(folder, start) as log, Preemption() as preemption, progress:
+        for number in range(start + 1, settings.steps + 1):
             state, metrics = step(state, {}, next(batches))
+            signal = preemption.requested(number)
+            last = number == settings.steps or signal is not None
+            to_log = number == settings.steps or number % train.log_every == 0
+            to_save = last or number % train.checkpoint_every == 0
             shown = None
-            if number % config.train.log_every == 0 or number == settings.steps:
+            if to_log or to_save:
                 shown = _finite(name, number, jax.device_get(metrics))
+            if to_log:
                 log.scalars(number, shown)
             progress.advance(shown)
+            if to_save:
+                with progress.pause("saving a checkpoint…"):
+                    checkpoint.save(number, state, batches.get_state())
+            if signal:
+                break
+        # One that came while the last step was saved.
+        signal = signal or preemption.requested(number + 1)
     batches.close()
-    state.pop("opt_state")
-    on_host = jax.device_get(state)
-    variables = jax.tree.map(jnp.asarray, on_host)
-    accuracy = _clean_accuracy(module, variables, splits, config)
-    _save(folder, on_host, {"origin": _origin(name, splits, config), "accuracy": accuracy})
-    if parallel.is_main_process():
-        print(
-            f"{name}: accuracy on clean images {accuracy['train']:.3f} (training), "
-            f"{accuracy['test']:.3f} (test)"
-        )
-    return variables
+    return number, state, signal
 
 
 def _make_step(
@@ -224,25 +274,28 @@ def _clean_accuracy(module, variables, splits: data.Splits, config: ConfigDict) 
     apply = jax.jit(lambda v, x: module.apply(v, x.astype(jnp.float32), train=False).argmax(-1))
     accuracy = {}
     for split, most in (("train", _MEASURED), ("test", 0)):
-        images, labels, _ = data.arrays(
-            getattr(splits, split), config.data.image_size, config.data, most
-        )
+        images, labels, _ = open_split(getattr(splits, split), config.data, most)
         size, right = config.classifiers.batch_size, 0
         for start in range(0, len(labels), size):
+            index = np.arange(start, min(start + size, len(labels)))
             # The last batch is filled up with its first images: one shape, one compilation.
-            batch = images[start : start + size]
-            read = apply(variables, np.resize(batch, (size, *batch.shape[1:])))
-            right += int(np.sum(np.asarray(read)[: len(batch)] == labels[start : start + size]))
+            batch = images[np.resize(index, size)]
+            read = np.asarray(apply(variables, batch))[: len(index)]
+            right += int(np.sum(read == labels[index]))
         accuracy[split] = right / len(labels)
     return accuracy
 
 
-def _save(folder: pathlib.Path, variables: Any, info: Mapping[str, Any]) -> None:
-    """The info last: it says that the weights beside it are whole, and what they come from."""
+def _save_weights(folder: pathlib.Path, variables: Any) -> None:
+    """Saves the weights; they count as finished only when `_save_info` follows."""
     if parallel.is_main_process():
         (folder / INFO).unlink(missing_ok=True)
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         checkpointer.save(folder / _WEIGHTS, args=ocp.args.StandardSave(variables), force=True)
+
+
+def _save_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
+    """Says that the weights beside it are whole, and what they come from."""
     if parallel.is_main_process():
         write_whole(folder / INFO, (json.dumps(info, indent=2) + "\n").encode())
 

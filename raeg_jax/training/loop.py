@@ -2,7 +2,6 @@
 
 import math
 import pathlib
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,13 +69,15 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
         if parallel.is_main_process():
             config_lib.save(config, workdir / config_lib.FILE)
         classifiers = ensure_classifiers(config, splits, workdir)
+        if classifiers is None:  # a signal stopped their training
+            return None
         state, signal = _fit(
             config, workdir, splits, classifiers, generator, discriminator, state, batches,
             checkpoints,
         )  # fmt: skip
     batches.close()
     if signal:
-        _say(
+        parallel.say(
             f"stopped by {signal} after step {int(state.step)} of {config.train.steps}; all is "
             f"saved in {workdir}: the same command goes on from there"
         )
@@ -111,7 +112,7 @@ def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
             "ones, or use another --workdir"
         )
     if adjustable:
-        _say(f"note: going on with other settings: {config_lib.describe(adjustable)}")
+        parallel.say(f"note: going on with other settings: {config_lib.describe(adjustable)}")
     changed = {
         name: (saved["versions"].get(name), version)
         for name, version in config_lib.versions().items()
@@ -119,7 +120,7 @@ def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
     }
     if changed:
         rows = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changed.items())
-        _say(f"note: other versions than before, so bits may differ: {rows}")
+        parallel.say(f"note: other versions than before, so bits may differ: {rows}")
 
 
 def _batches(config: ConfigDict, splits: data.Splits) -> data.TrainIterator:
@@ -132,6 +133,7 @@ def _batches(config: ConfigDict, splits: data.Splits) -> data.TrainIterator:
         shard_index=jax.process_index(),
         shard_count=jax.process_count(),
         crop=False,
+        setting="config.train.batch_size",
     )
 
 
@@ -143,7 +145,7 @@ def _continue(batches, position: Mapping[str, Any], splits: data.Splits, step: i
             "use another --workdir"
         )
     batches.set_state(position)
-    _say(f"going on after step {step}")
+    parallel.say(f"going on after step {step}")
 
 
 def _fit(
@@ -234,8 +236,3 @@ def _flat(accuracies: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         for name, splits in accuracies.items()
         for split, accuracy in splits.items()
     }
-
-
-def _say(message: str) -> None:
-    if parallel.is_main_process():
-        print(message, file=sys.stderr)

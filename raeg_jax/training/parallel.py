@@ -6,6 +6,7 @@ frozen parameters are on every device, the batch is split on its leading axis. `
 """
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,6 +53,12 @@ def start_multi_host() -> None:
 def is_main_process() -> bool:
     """Whether this process is the one that prints and writes logs."""
     return jax.process_index() == 0
+
+
+def say(message: str) -> None:
+    """Prints a line to stderr, once for all processes."""
+    if is_main_process():
+        print(message, file=sys.stderr)
 
 
 def check_divisible(batch_size: int, count: int, name: str = "the batch", of: str = "devices"):

@@ -45,7 +45,9 @@ def save_classifier(name, config, workdir):
     # Positive: variances are among them.
     variables = jax.tree.map(lambda x: rng.uniform(0.1, 1, x.shape).astype(x.dtype), shapes)
     info = {"origin": classifier._origin(name, splits, config), "accuracy": {}}
-    classifier._save(classifier._folder(workdir, name), variables, info)
+    folder = classifier._folder(workdir, name)
+    classifier._save_weights(folder, variables)
+    classifier._save_info(folder, info)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@ import dataclasses
 import io
 import json
 import shutil
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from loop_toys import signal_at
 from PIL import Image
 
 from configs import base
@@ -192,6 +194,98 @@ def test_a_loss_that_is_not_finite_stops(config, splits, tmp_path):
     with pytest.raises(UserError, match=r"classifier toy_a: the loss is nan at step 15; lower"):
         classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
     assert not (tmp_path / "classifiers" / "toy_a" / classifier_lib.INFO).exists()
+
+
+@pytest.mark.parametrize(("number", "at_step"), [(signal.SIGTERM, 7), (signal.SIGINT, 40)])
+def test_stopping_saves_and_going_on_equals_an_unbroken_run(
+    config, splits, fitted, tmp_path, monkeypatch, capsys, number, at_step
+):
+    with monkeypatch.context() as patch:
+        signal_at(patch, number, at_step)
+        assert classifier_lib.ensure_classifiers(config, splits, tmp_path) is None
+    folder = tmp_path / "classifiers" / "toy_a"
+    # The loop sees the signal one step later; none comes after the last.
+    stopped_at = min(at_step + 1, 40)
+    assert not (folder / classifier_lib.INFO).exists()
+    name = signal.Signals(number).name
+    message = f"stopped by {name} after step {stopped_at} of 40 of classifier toy_a; all is saved"
+    assert message in capsys.readouterr().err
+    again = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
+    assert f"going on with classifier toy_a after step {stopped_at}" in capsys.readouterr().err
+    assert_equal_trees(again, fitted[1])
+    info, expected = (
+        json.loads((workdir / "classifiers" / "toy_a" / classifier_lib.INFO).read_text())
+        for workdir in (tmp_path, fitted[0])
+    )
+    assert info == expected
+    logs = [read_rows(w / "classifiers" / "toy_a" / "metrics.jsonl") for w in (tmp_path, fitted[0])]
+    assert logs[0] == logs[1]
+    assert not (folder / "unfinished").exists()
+
+
+def stop_at(step, config, splits, workdir, monkeypatch):
+    with monkeypatch.context() as patch:
+        signal_at(patch, signal.SIGTERM, step)
+        assert classifier_lib.fit_classifier("toy_a", splits, config, workdir) is None
+
+
+@pytest.mark.parametrize("change", [{"classifiers.learning_rate": 0.04}, {"seed": 5}])
+def test_other_settings_do_not_go_on(config, splits, tmp_path, monkeypatch, capsys, change):
+    stop_at(7, config, splits, tmp_path / "stopped", monkeypatch)
+    config.update_from_flattened_dict(change)
+    a = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path / "stopped")
+    assert "going on" not in capsys.readouterr().err
+    assert_equal_trees(a, classifier_lib.fit_classifier("toy_a", splits, config, tmp_path / "new"))
+
+
+def test_a_kill_is_forgotten_back_to_the_last_checkpoint(
+    config, splits, fitted, tmp_path, monkeypatch, capsys
+):
+    config.train.checkpoint_every = 6
+    advance = classifier_lib.Progress.advance
+    taken = []
+
+    def die(self, values=None):
+        taken.append(values)
+        if len(taken) == 21:
+            raise SystemExit  # nothing is saved on the way out
+        advance(self, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(classifier_lib.Progress, "advance", die)
+        with pytest.raises(SystemExit):
+            classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
+    again = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
+    assert "going on with classifier toy_a after step 18" in capsys.readouterr().err
+    assert_equal_trees(again, fitted[1])
+
+
+def test_weights_are_safe_before_they_are_measured(config, splits, fitted, tmp_path, monkeypatch):
+    def measure(*args):
+        assert (tmp_path / "classifiers" / "toy_a" / "variables").is_dir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(classifier_lib, "_clean_accuracy", measure)
+        with pytest.raises(KeyboardInterrupt):
+            classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
+    assert classifier_lib.load_classifier("toy_a", splits, config, tmp_path) is None
+    monkeypatch.setattr(classifier_lib.Progress, "advance", lambda *args: pytest.fail("trained"))
+    again = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
+    assert_equal_trees(again, fitted[1])
+
+
+def test_images_beyond_the_memory_are_measured_alike(config, splits, fitted, monkeypatch):
+    expected = classifier_lib.clean_accuracies(("toy_a",), fitted[0])["toy_a"]
+    monkeypatch.setattr(data, "arrays", lambda *args: pytest.fail("all in memory at once"))
+    config.data.memory_mib = 0
+    assert classifier_lib._clean_accuracy(ToyNet(3), fitted[1], splits, config) == expected
+
+
+def test_a_batch_larger_than_the_data_is_named_at_once(config, splits, tmp_path):
+    config.classifiers.batch_size = 64
+    with pytest.raises(UserError, match=r"config\.classifiers\.batch_size=64 .*to 48 or less"):
+        classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
 
 
 def test_shard_map_agrees_with_pmap(config, splits, fitted, tmp_path):

@@ -46,6 +46,12 @@ def test_stopping_saves_and_going_on_equals_an_unbroken_run(
     assert_same_run(config, tmp_path / "unbroken", tmp_path / "stopped")
 
 
+def test_stopping_while_classifiers_train_ends_the_run(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "ensure_classifiers", lambda *args: None)
+    monkeypatch.setattr(loop, "make_train_step", None)
+    assert loop.train(config, tmp_path) is None
+
+
 def test_a_kill_is_forgotten_back_to_the_last_checkpoint(config, tmp_path, monkeypatch, looks):
     config.train.update(log_every=1, eval_every=12)
     loop.train(config, tmp_path / "unbroken")
