@@ -16,8 +16,8 @@ from raeg_jax.data.builder import ListingBuilder
 from raeg_jax.data.cache import writing_to
 from raeg_jax.data.image_folder import class_images, make_listing
 from raeg_jax.data.listing import Listing, folders_in, source_folder
-from raeg_jax.data.lock import locked
 from raeg_jax.errors import UserError
+from raeg_jax.lock import locked
 
 TREE = "101_ObjectCategories"
 BACKGROUND = "background_google"

@@ -17,11 +17,11 @@ from raeg_jax.data.cache import cache_folder, writing_to
 from raeg_jax.data.caltech101 import Caltech101
 from raeg_jax.data.celeba_100 import Celeba100
 from raeg_jax.data.image_folder import ImageFolder
-from raeg_jax.data.lock import locked
 from raeg_jax.data.mini_imagenet import MiniImagenet
 from raeg_jax.data.photographs import Photographs
 from raeg_jax.data.records import Records
 from raeg_jax.errors import UserError
+from raeg_jax.lock import locked
 
 # A new data set is one line here.
 DATASETS: dict[str, type[ListingBuilder]] = {

@@ -17,6 +17,7 @@ from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.training import parallel
 from raeg_jax.training.checkpoint import Checkpoints
+from raeg_jax.training.claim import claimed
 from raeg_jax.training.classifier import Classifiers, clean_accuracies, ensure_classifiers
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.training.monitor import Monitor
@@ -43,13 +44,18 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
       (SIGTERM or Ctrl-C) stopped the run before, with a checkpoint saved.
 
     Raises:
-      UserError: an impossible setting, missing data, a workdir of another run, a loss that is not
-        finite.
+      UserError: an impossible setting, missing data, a workdir of another run or in use, a loss
+        that is not finite.
     """
     if config.multi_host:
         parallel.start_multi_host()
     validate(config)
     workdir = pathlib.Path(workdir).absolute()
+    with claimed(workdir):
+        return _train(config, workdir)
+
+
+def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     generator = generator_from_config(config.generator)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
     with Checkpoints(workdir, config.train) as checkpoints:
