@@ -157,7 +157,7 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
             **self.listing.extra_files,
         }
         for name, text in files.items():
-            (self.data_path / name).write_text(text)
+            (self.data_path / name).write_text(text, encoding="utf-8")
 
     def _check_kept(self):
         """Stops where broken files leave nothing to train on or to test with."""

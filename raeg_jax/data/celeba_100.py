@@ -11,6 +11,7 @@ from raeg_jax.data.listing import (
     held_back,
     source_folder,
 )
+from raeg_jax.data.text import read_text
 from raeg_jax.errors import UserError
 
 IDENTITIES = 100
@@ -154,7 +155,7 @@ def _identity_file(source: pathlib.Path) -> pathlib.Path:
 
 def _rows(path: pathlib.Path, form: str):
     """Yields (line number, fields) of a text file; empty lines and '#' comments are left out."""
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         fields = line.split("#")[0].split()
         if not fields:
             continue

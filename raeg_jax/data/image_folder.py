@@ -14,6 +14,7 @@ from raeg_jax.data.listing import (
     size_of,
     source_folder,
 )
+from raeg_jax.data.text import printable
 from raeg_jax.errors import UserError
 
 # What people call the images they test with; the first that is there is taken.
@@ -54,13 +55,15 @@ def class_images(source: pathlib.Path, names: Iterable[str]) -> dict[str, tuple[
       names: of the class folders.
 
     Returns:
-      class -> (images as pairs (name '<class>/...', path), names of other files).
+      class -> (images as pairs (name '<class>/...', path), names of other files), all names
+      printable.
     """
     found = {}
-    for name in names:
-        images, others = images_in(source / name)
-        pairs = [(f"{name}/{image}", source / name / image) for image in images]
-        found[name] = (pairs, [f"{name}/{other}" for other in others])
+    for folder in names:
+        images, others = images_in(source / folder)
+        name = printable(folder)
+        pairs = [(f"{name}/{printable(image)}", source / folder / image) for image in images]
+        found[name] = (pairs, [f"{name}/{printable(other)}" for other in others])
     return found
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import io
 import pathlib
 
 from raeg_jax.data.builder import ListingBuilder
@@ -12,6 +13,7 @@ from raeg_jax.data.listing import (
     folders_in,
     source_folder,
 )
+from raeg_jax.data.text import read_text
 from raeg_jax.errors import UserError
 
 PARTS = ("train", "val", "test")
@@ -85,7 +87,7 @@ def read_tables(tables: list[pathlib.Path], images: pathlib.Path) -> dict[str, t
     found = collections.defaultdict(lambda: ([], []))
     missing = []
     for table in tables:
-        with table.open(newline="") as file:
+        with io.StringIO(read_text(table), newline="") as file:
             rows = csv.DictReader(file)
             if not {"filename", "label"} <= set(rows.fieldnames or ()):
                 raise UserError(
@@ -114,7 +116,7 @@ def read_titles(path: pathlib.Path) -> dict[str, str]:
     """Reads 'wnid names' rows; returns wnid -> first name, made unique. {} without the file."""
     if not path.is_file():
         return {}
-    rows = [line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip()]
+    rows = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
     firsts = {row[0]: row[1].split(",")[0].strip() for row in rows if len(row) == 2}
     shared = collections.Counter(firsts.values())
     return {

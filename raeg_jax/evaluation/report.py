@@ -48,7 +48,7 @@ def write(
         IMAGES: _csv(images),
         GRID: encode_png(grid),
         TIMINGS: _json(timings),
-        TABLE: table.markdown(results).encode(),
+        TABLE: _utf8(table.markdown(results)),
         # Last: who sees new results finds the other files new too.
         RESULTS: _json(results),
     }
@@ -96,4 +96,9 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return buffer.getvalue().encode()
+    return _utf8(buffer.getvalue())
+
+
+def _utf8(text: str) -> bytes:
+    """Names of folders in the command may hold bytes that are no text: they are escaped."""
+    return text.encode("utf-8", "backslashreplace")

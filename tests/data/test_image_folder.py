@@ -1,10 +1,13 @@
 """Any tree of class folders."""
 
+import os
+
 import pytest
 
 from raeg_jax import data
 from raeg_jax.data.image_folder import ImageFolder
 from raeg_jax.errors import UserError
+from raeg_jax.evaluation import report
 
 
 def names(listing, train):
@@ -21,6 +24,28 @@ def test_share_of_each_class_is_for_testing(settings, make_tree, tmp_path):
     for entry in listing.entries:
         assert entry.file_name.startswith(listing.class_names[entry.label] + "/")
         assert entry.size == entry.path.stat().st_size
+
+
+def test_names_that_are_not_utf8_are_kept_printable(settings, make_tree, tmp_path):
+    source = make_tree(tmp_path / "in", {"a": 4, "b": 4})
+    odd = os.fsdecode(b"caf\xe9")
+    (source / "a" / "0000.jpg").rename(source / "a" / f"{odd}.jpg")
+    (source / "a" / odd).write_bytes(b"no image")
+    (source / "b").rename(source / odd)
+    settings.source = str(source)
+    settings.dataset = "image_folder"
+    splits = data.load(settings)
+    name = "caf\\udce9"
+    assert splits.class_names == ("a", name)
+    records = [*splits.train, *splits.test]
+    assert f"a/{name}.jpg" in {record["file_name"] for record in records}
+    assert len(records) == 8
+    assert splits.skipped == (f"a/{name} (not an image)",)
+    rows = [
+        {"file": record["file_name"], "class": splits.class_names[record["label"]]}
+        for record in records
+    ]
+    report._csv(rows).decode()
 
 
 @pytest.mark.parametrize("test", ["test", "val", "validation", "valid", "dev"])

@@ -51,6 +51,13 @@ def test_results_that_json_cannot_hold_leave_the_old_ones(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_folder_whose_name_is_no_text_can_be_written(tmp_path):
+    command = "python train.py --config.data.source=caf\udce9"
+    write(tmp_path, {**RESULTS, "command": command})
+    assert "caf\\udce9" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "results.json").read_text())["command"] == command
+
+
 def test_a_row_an_image_says_what_was_read():
     per_image = {
         "psnr/protected": np.array([35.0, np.inf]),
