@@ -99,11 +99,11 @@ class Generator(nn.Module):
     """
 
     coupling: str = "integer"
-    conditioner: str = "residual"
+    conditioner: str = "unet"
     mixing: str = "permutation"
     downsampling: str = "haar"
-    blocks: tuple[int, ...] = (1, 1, 2)
-    widths: tuple[int, ...] = (32, 48, 64)
+    blocks: tuple[int, ...] = (1, 1, 1)
+    widths: tuple[int, ...] = (24, 32, 48)
     depth: int = 2
     clamp: float = 1.0
 

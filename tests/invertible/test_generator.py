@@ -20,7 +20,9 @@ FLOAT_ERROR = 1e-3
 
 
 def small(**changes):
-    return Generator(**{"blocks": (1, 1), "widths": (8, 8), "depth": 1} | changes)
+    # A conditioner that compiles quickly.
+    few = {"conditioner": "residual", "blocks": (1, 1), "widths": (8, 8), "depth": 1}
+    return Generator(**few | changes)
 
 
 def images(height, width, batch=2, seed=0):
@@ -147,6 +149,10 @@ def settings(**changes) -> ConfigDict:
     result = base.get_config().generator
     result.update(changes)
     return result
+
+
+def test_defaults_are_those_of_the_base_config():
+    assert Generator() == generator_from_config(base.get_config().generator)
 
 
 def test_config_gives_the_generator_it_describes():
