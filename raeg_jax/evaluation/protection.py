@@ -12,9 +12,7 @@ from raeg_jax.evaluation import compiled, controls
 from raeg_jax.evaluation.images import DecodedOnDemand
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.evaluation.summary import summarise
-
-# An equal image has infinite PSNR; a log and a comparison need a number.
-PSNR_CAP = 100.0
+from raeg_jax.image.metrics import PSNR_CAP
 
 
 def evaluate_split(

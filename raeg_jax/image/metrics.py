@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from raeg_jax.image.separable import apply_separable, correlation_matrix, gaussian_kernel
 
+# An equal image has infinite PSNR; a mean, a log and a comparison need a number.
+PSNR_CAP = 100.0
 _RANGE = 255.0
 # Wang et al. 2004: 11 x 11 Gaussian window of standard deviation 1.5, K1 = 0.01, K2 = 0.03.
 _SIGMA, _RADIUS = 1.5, 5

@@ -84,7 +84,7 @@ def make_train_step(
         total = sum(weight.get(name, 0.0) * term for name, term in terms.items())
         logged = {f"loss/{name}": term for name, term in terms.items()}
         logged |= {"loss/total": total, "attack_success": misread}
-        logged["psnr"] = jnp.minimum(metrics.psnr(y8, x), 100.0).mean()
+        logged["psnr"] = jnp.minimum(metrics.psnr(y8, x), metrics.PSNR_CAP).mean()
         return total, (logged, y8)
 
     def discriminator_loss(disc_params, disc, x, y8):
