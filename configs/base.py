@@ -35,6 +35,9 @@ def get_config() -> ConfigDict:
     config.data.workers = 0
 
     config.generator = ConfigDict()
+    # ('learned',): the U-shaped network; ('gradient',): an attack on the target classifiers that
+    # runs backwards, with no training but theirs; ('learned', 'gradient'): one after the other.
+    config.generator.stages = ("learned",)
     # additive | affine | irn | gin | glow | integer
     config.generator.coupling = "integer"
     # dense | residual | plain | unet
@@ -50,6 +53,30 @@ def get_config() -> ConfigDict:
     config.generator.depth = 2
     # Bound on |log scale| of the multiplicative couplings.
     config.generator.clamp = 1.0
+
+    config.generator.gradient = ConfigDict()
+    # Each image is changed until it has this PSNR, or for so many rounds.
+    config.generator.gradient.target_psnr = 34.0
+    config.generator.gradient.rounds = 40
+    # Root mean square of one round's shifts, as a share of the distance that target_psnr allows;
+    # and the least, in pixel units: shorter ones are rounded away.
+    config.generator.gradient.step = 0.28
+    config.generator.gradient.least_step = 0.5
+    # Most that one round changes a value by, and how far shifts stay from 0 and 255.
+    config.generator.gradient.bound = 16
+    config.generator.gradient.margin = 8
+    # checkerboard | diagonal | random | keyed (by mask_key, hexadecimal)
+    config.generator.gradient.mask = "diagonal"
+    config.generator.gradient.mask_key = ""
+    # untargeted | targeted (toward a fixed permutation of the classes)
+    config.generator.gradient.loss = "untargeted"
+    # In logits: a classifier misled by more than this counts less than the others.
+    config.generator.gradient.kappa = 1.0
+    # How the classifiers look at the image, in turn: identity, gaussian_blur:<sigma>,
+    # jpeg:<quality>, rescale:<factor>.
+    config.generator.gradient.views = ("identity",)
+    # Standard deviation in pixels of a Gaussian that smooths the gradient.
+    config.generator.gradient.smoothing = 0.0
 
     config.classifiers = ConfigDict()
     config.classifiers.targets = ("resnet_small", "vgg_small")

@@ -16,7 +16,7 @@ from configs import scale
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
+    """Returns the paper-scale configuration, or a variant for two cores, see `configs/scale.py`."""
     # 50 epochs of 3,030 images in batches of 32.
     config = scale.choose("caltech101", variant, images=3030)
     config.data.dataset = "caltech101"

@@ -15,7 +15,7 @@ from configs import scale
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
+    """Returns the paper-scale configuration, or a variant for two cores, see `configs/scale.py`."""
     # 50 epochs of about 2,400 training images (100 identities of 30) in batches of 32.
     config = scale.choose("celeba", variant, images=2400)
     config.data.dataset = "celeba_100"

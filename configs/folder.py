@@ -13,7 +13,7 @@ from configs import scale
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
+    """Returns the paper-scale configuration, or a variant for two cores, see `configs/scale.py`."""
     config = scale.choose("folder", variant, images=3000)
     config.data.dataset = "image_folder"
     return config

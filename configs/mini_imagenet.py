@@ -15,7 +15,7 @@ from configs import scale
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Returns the paper-scale configuration, or with `variant='cpu'` one for two cores."""
+    """Returns the paper-scale configuration, or a variant for two cores, see `configs/scale.py`."""
     # 50 epochs of 48,000 training images (100 classes of 600, a fifth unseen) in batches of 32.
     config = scale.choose("mini_imagenet", variant, images=48_000)
     config.data.dataset = "mini_imagenet"

@@ -1,10 +1,20 @@
-"""What the three benchmarks share: paper scale for accelerators, and `:cpu` for two cores."""
+"""What the three benchmarks share: paper scale for accelerators, and variants for two cores.
+
+`:cpu` and `:learned` are the learned generator at 64 pixels, `:gradient` gradient couplings alone,
+and `:both` first the one, at a higher PSNR, and then the other.
+"""
 
 from ml_collections import ConfigDict
 
 from configs import base
 
 EPOCHS, BATCH = 50, 32
+STAGES = {
+    "cpu": ("learned",),
+    "learned": ("learned",),
+    "gradient": ("gradient",),
+    "both": ("learned", "gradient"),
+}
 
 
 def choose(name: str, variant: str, images: int) -> ConfigDict:
@@ -12,16 +22,20 @@ def choose(name: str, variant: str, images: int) -> ConfigDict:
 
     Args:
       name: of the configuration.
-      variant: '' (paper scale) or 'cpu'.
+      variant: '' (paper scale), 'cpu', 'learned', 'gradient' or 'both'.
       images: training images, from which paper scale counts the steps of 50 epochs.
 
     Raises:
       ValueError: for another variant.
     """
-    variants = {"": lambda: paper(images), "cpu": cpu}
-    if variant not in variants:
-        raise ValueError(f"unknown variant {variant!r}: leave it out, or write ':cpu'")
-    config = variants[variant]()
+    if variant not in ("", *STAGES):
+        known = ", ".join(f"':{name}'" for name in STAGES)
+        raise ValueError(f"unknown variant {variant!r}: leave it out, or write one of {known}")
+    config = cpu() if variant else paper(images)
+    config.generator.stages = STAGES.get(variant, ("learned",))
+    if variant == "both":
+        # Half of the distance (6 dB) for the learned stage, the rest for the gradient stage.
+        config.loss.target_psnr = config.generator.gradient.target_psnr + 6
     # The default workdir is runs/<name>: the variants must not share one.
     config.name = f"{name}_{variant}" if variant else name
     return config
@@ -56,6 +70,6 @@ def cpu() -> ConfigDict:
     """64 pixels, small classifiers, no attack layer: within an hour on two cores."""
     config = base.get_config()
     config.loss.target_psnr = 34.0
-    config.train.steps = 4000
+    config.train.steps = 3000
     config.eval.max_images = 500
     return config

@@ -15,7 +15,15 @@ FILE = "config.json"
 _PACKAGES = ("raeg-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 # Settings that change neither what is learned nor from what: a run may go on with others.
-_FREE = ("name", "parallel", "multi_host", "eval")
+_FREE = (
+    "name",
+    "parallel",
+    "multi_host",
+    "eval",
+    # Gradient stages are not trained: they may follow any learned stage.
+    "generator.stages",
+    "generator.gradient",
+)
 _FREE_DATA = ("source", "cache_dir", "list_file", "memory_mib", "workers")
 _FREE_TRAIN = (
     "log_every",

@@ -8,12 +8,15 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from raeg_jax.assembly import check_stages
 from raeg_jax.attacks.attack_layer import check_settings
+from raeg_jax.attacks.guide import LOSSES
 from raeg_jax.data import DATASETS
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.conditioner import CONDITIONERS
 from raeg_jax.invertible.coupling import COUPLINGS
 from raeg_jax.invertible.generator import DOWNSAMPLINGS, generator_from_config
+from raeg_jax.invertible.masks import MASKS
 from raeg_jax.invertible.mixing import MIXINGS
 from raeg_jax.networks import CLASSIFIERS
 from raeg_jax.networks.discriminator import NORMS
@@ -117,6 +120,16 @@ RULES: dict[str, Number | OneOf | Each] = {
     "generator.widths": Each(_COUNT),
     "generator.depth": _COUNT,
     "generator.clamp": _RATE,
+    "generator.gradient.target_psnr": Number(5, 58),
+    "generator.gradient.rounds": Number(1, 1000, whole=True),
+    "generator.gradient.step": _RATE,
+    "generator.gradient.least_step": _WEIGHT,
+    "generator.gradient.bound": Number(1, 255, whole=True),
+    "generator.gradient.margin": Number(0, 127, whole=True),
+    "generator.gradient.loss": OneOf(LOSSES),
+    "generator.gradient.kappa": _WEIGHT,
+    "generator.gradient.mask": OneOf(MASKS),
+    "generator.gradient.smoothing": Number(0, 16),
     "classifiers.targets": Each(OneOf(CLASSIFIERS)),
     "classifiers.held_out": Each(OneOf(CLASSIFIERS), least=0),
     "classifiers.batch_size": _COUNT,
@@ -173,6 +186,8 @@ def validate(config: ConfigDict) -> None:
     if not any(config.loss.weight.values()):
         raise UserError("all of config.loss.weight are 0: there is nothing to train for")
     generator_from_config(config.generator)
+    check_stages(config.generator)
+    _check_targets(config)
     check_settings(config.attack_layer)
     _check_classifiers(config.classifiers)
     _check_together(config)
@@ -200,6 +215,16 @@ def _check_classifiers(settings: ConfigDict) -> None:
         raise UserError(
             f"{twice[0]!r} stands twice in config.classifiers.targets={tuple(settings.targets)} "
             f"and held_out={tuple(settings.held_out)}: a held-out classifier must be another one"
+        )
+
+
+def _check_targets(config: ConfigDict) -> None:
+    """The learned stage must leave some distance to the gradient stage after it."""
+    first, last = config.loss.target_psnr, config.generator.gradient.target_psnr
+    if len(config.generator.stages) > 1 and first <= last:
+        raise UserError(
+            f"config.loss.target_psnr={first} must be above config.generator.gradient.target_psnr="
+            f"{last}: the learned stage would use up what the gradient stage may change"
         )
 
 

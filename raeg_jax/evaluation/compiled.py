@@ -1,39 +1,21 @@
 """The compiled functions of the evaluation: protect, recover, read, compare.
 
 They are jitted once for the module, so that both splits and every evaluation inside the training
-loop share one compilation. Generators are static (Flax modules are compared by their fields);
-classifiers are pytrees, so that their weights are arguments and not constants of the program.
+loop share one compilation. Generators and classifiers are pytrees: their weights are arguments
+and not constants of the program, and their modules are compared by their fields.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from raeg_jax.attacks.gradient import LogitsFn
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import to_uint8
-
-
-@flax.struct.dataclass
-class FrozenClassifier:
-    """A classifier in evaluation mode: its running statistics are read, never updated.
-
-    Attributes:
-      module: `module.apply(variables, images, train=False)` gives logits.
-      variables: its `params` and `batch_stats`.
-    """
-
-    module: nn.Module = flax.struct.field(pytree_node=False)
-    variables: Any
-
-    def __call__(self, images: jax.Array) -> jax.Array:
-        """Maps float32 images [B, H, W, 3] in pixel units to logits [B, K]."""
-        return self.module.apply(self.variables, images, train=False)
+from raeg_jax.invertible.chain import Chain
+from raeg_jax.networks.frozen import FrozenClassifier
 
 
 def as_pytree(logits_fn: LogitsFn) -> LogitsFn:
@@ -56,32 +38,32 @@ def on_one_device(tree: Any) -> Any:
     return jax.tree.map(take, tree)
 
 
-@functools.partial(jax.jit, static_argnames="generator")
+@jax.jit
 def protect(
-    generator: nn.Module, params: Any, images: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    generator: Chain, images: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array, tuple[Any, ...]]:
     """Runs the generator forward and makes the samples of a file.
 
     Args:
-      generator: the invertible network.
-      params: its parameters.
+      generator: its stages.
       images: uint8 [B, H, W, 3].
+      labels: int32 [B].
 
     Returns:
-      The protected images, uint8 [B, H, W, 3]; and per image, float32 [B], the share of samples
-      that rounding alone would leave outside 0..255: clipping changes them for good.
+      The protected images, uint8 [B, H, W, 3]; per image, float32 [B], the share of samples that
+      rounding alone would leave outside 0..255: clipping changes them for good; and the code that
+      `recover` needs.
     """
-    y = generator.apply({"params": params}, images.astype(jnp.float32), method="forward")
+    y, code = generator.forward(images.astype(jnp.float32), labels)
     rounded = jnp.round(y)
     outside = (rounded < 0) | (rounded > 255)
-    return to_uint8(y), jnp.mean(outside, axis=(1, 2, 3), dtype=jnp.float32)
+    return to_uint8(y), jnp.mean(outside, axis=(1, 2, 3), dtype=jnp.float32), code
 
 
-@functools.partial(jax.jit, static_argnames="generator")
-def recover(generator: nn.Module, params: Any, images: jax.Array) -> jax.Array:
+@jax.jit
+def recover(generator: Chain, images: jax.Array, code: tuple[Any, ...]) -> jax.Array:
     """Runs the generator backward: protected to recovered images, uint8 [B, H, W, 3]."""
-    x = generator.apply({"params": params}, images.astype(jnp.float32), method="inverse")
-    return to_uint8(x)
+    return to_uint8(generator.inverse(images.astype(jnp.float32), code))
 
 
 @jax.jit

@@ -20,6 +20,8 @@ from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.images import open_split
 from raeg_jax.evaluation.protection import evaluate_split, examples
 from raeg_jax.evaluation.timing import throughput
+from raeg_jax.invertible.chain import Chain
+from raeg_jax.networks.frozen import FrozenClassifier
 
 _GRID_ROWS = 6
 
@@ -28,8 +30,7 @@ def run(
     config: ConfigDict,
     workdir: str | pathlib.Path,
     splits: data.Splits,
-    generator: nn.Module,
-    params: Any,
+    generator: Chain,
     classifiers: Mapping[str, tuple[nn.Module, Any]],
     *,
     checkpoint: str = "latest",
@@ -46,8 +47,7 @@ def run(
       config: the whole configuration; `config.eval` says how many images, and how.
       workdir: folder of the run.
       splits: the data set.
-      generator: the invertible network.
-      params: its parameters, as a rule their moving average.
+      generator: its stages, the learned one as a rule with the moving average of its parameters.
       classifiers: (module, variables) of every target and held-out classifier by name.
       checkpoint: which one the parameters are of: 'latest', 'best' or the step as text.
       step: the training step that they come from.
@@ -56,10 +56,9 @@ def run(
     Returns:
       What `results.json` holds.
     """
-    params = compiled.on_one_device(params)
+    generator = compiled.on_one_device(generator)
     frozen = {
-        name: compiled.on_one_device(compiled.FrozenClassifier(*pair))
-        for name, pair in classifiers.items()
+        name: compiled.on_one_device(FrozenClassifier(*pair)) for name, pair in classifiers.items()
     }
     results: dict[str, Any] = {
         "config": config.name,
@@ -74,7 +73,11 @@ def run(
             "fingerprint": splits.fingerprint,
         },
         "image_size": config.data.image_size,
-        "generator": {"coupling": config.generator.coupling, "exact": generator.exact},
+        "generator": {
+            "stages": list(config.generator.stages),
+            "coupling": config.generator.coupling,
+            "exact": generator.exact,
+        },
         "pgd_steps": config.eval.pgd_steps,
         "settings": config_lib.to_json(config),
         "splits": {},
@@ -90,7 +93,6 @@ def run(
     for split, (images, labels, names) in opened.items():
         summary = evaluate_split(
             generator,
-            params,
             frozen,
             images,
             labels,
@@ -107,10 +109,10 @@ def run(
     _say("drawing a picture and timing the generator…")
     # The last split: unseen images.
     chosen = spread(labels, min(_GRID_ROWS, len(labels), batch_size))
-    batches = examples(generator, params, images, chosen, batch_size)
+    batches = examples(generator, images, labels, chosen, batch_size)
     classes = [splits.class_names[labels[i]] for i in chosen]
     picture = _picture(batches, classes, frozen, config.classifiers.targets[0], splits.class_names)
-    timings = throughput(generator, params, batches[0])
+    timings = throughput(generator, batches[0], labels[np.resize(chosen, batch_size)])
     if jax.process_index() == 0:
         report.write(pathlib.Path(workdir), results, rows, picture, timings)
         _print(results, timings, pathlib.Path(workdir))

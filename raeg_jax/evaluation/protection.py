@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from tqdm import tqdm
@@ -13,11 +12,11 @@ from raeg_jax.evaluation.images import DecodedOnDemand
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.evaluation.summary import summarise
 from raeg_jax.image.metrics import PSNR_CAP
+from raeg_jax.invertible.chain import Chain
 
 
 def evaluate_split(
-    generator: nn.Module,
-    params: Any,
+    generator: Chain,
     classifiers: Mapping[str, compiled.LogitsFn],
     images: np.ndarray | DecodedOnDemand,
     labels: np.ndarray,
@@ -36,8 +35,7 @@ def evaluate_split(
     protected file's L2 distance from the original.
 
     Args:
-      generator: its `forward` and `inverse` map float32 [B, H, W, 3] in pixel units.
-      params: its parameters.
+      generator: its stages.
       classifiers: logits functions by name, in evaluation mode.
       images: uint8 [N, H, W, 3], the originals; looked at batch by batch.
       labels: int [N].
@@ -57,7 +55,7 @@ def evaluate_split(
     roles = dict.fromkeys(targets, "target") | dict.fromkeys(held_out, "held_out")
     if missing := [name for name in roles if name not in classifiers]:
         raise ValueError(f"no classifier named {missing[0]!r}; given are {sorted(classifiers)}")
-    params = compiled.on_one_device(params)
+    generator = compiled.on_one_device(generator)
     fns = {name: _argument(classifiers[name]) for name in roles}
     attacked = tuple(fns[name] for name in targets)
 
@@ -75,9 +73,10 @@ def evaluate_split(
             return images
 
         save("original", originals)
-        protected, out["outside"] = compiled.protect(generator, params, originals)
+        protected, out["outside"], code = compiled.protect(generator, originals, truth)
+        out.update({f"code/{k}": v for own in code for k, v in _fields(own).items()})
         protected = save("protected", protected)
-        save("recovered", compiled.recover(generator, params, protected))
+        save("recovered", compiled.recover(generator, protected, code))
         distance = out["distance/protected"]
         save("noise", controls.noise_control(seed, index, originals, distance))
         if pgd_steps > 0:
@@ -96,8 +95,7 @@ def evaluate_split(
 
 
 def quick(
-    generator: nn.Module,
-    params: Any,
+    generator: Chain,
     target_logits_fns: Mapping[str, compiled.LogitsFn],
     images: np.ndarray,
     labels: np.ndarray,
@@ -109,7 +107,6 @@ def quick(
 
     Args:
       generator: as `evaluate_split`.
-      params: its parameters.
       target_logits_fns: the attacked classifiers by name.
       images: uint8 [N, H, W, 3].
       labels: int [N].
@@ -121,13 +118,13 @@ def quick(
       exact_images: share of images that come back equal.
       outside_range: share of samples outside 0..255 after rounding, before clipping.
     """
-    params = compiled.on_one_device(params)
+    generator = compiled.on_one_device(generator)
     fns = {name: _argument(fn) for name, fn in target_logits_fns.items()}
     rows = []
     for _, originals, truth, count in _batches(images, labels, batch_size):
-        protected, outside = compiled.protect(generator, params, originals)
+        protected, outside, code = compiled.protect(generator, originals, truth)
         quality = compiled.compare(protected, originals)
-        recovered = compiled.compare(compiled.recover(generator, params, protected), originals)
+        recovered = compiled.compare(compiled.recover(generator, protected, code), originals)
         before, after = compiled.read(fns, originals), compiled.read(fns, protected)
         row = {
             "clean_accuracy": np.mean([np.asarray(v) == truth for v in before.values()], axis=0),
@@ -145,24 +142,31 @@ def quick(
 
 
 def examples(
-    generator: nn.Module, params: Any, images: np.ndarray, chosen: np.ndarray, batch_size: int
+    generator: Chain, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Some images for a picture, in a batch of the size that is compiled already.
 
     Args:
       generator: as `evaluate_split`.
-      params: its parameters.
       images: uint8 [N, H, W, 3], or what gives them for indices.
+      labels: int [N].
       chosen: int [K], K at most `batch_size`.
       batch_size: size of the batch; the chosen images are repeated to fill it.
 
     Returns:
       Originals, protected and recovered images, uint8 [batch_size, H, W, 3], the chosen ones first.
     """
-    params = compiled.on_one_device(params)
-    originals = np.asarray(images[np.resize(chosen, batch_size)])
-    protected = np.asarray(compiled.protect(generator, params, originals)[0])
-    return originals, protected, np.asarray(compiled.recover(generator, params, protected))
+    generator = compiled.on_one_device(generator)
+    index = np.resize(chosen, batch_size)
+    originals, truth = np.asarray(images[index]), np.asarray(labels[index], np.int32)
+    protected, _, code = compiled.protect(generator, originals, truth)
+    recovered = compiled.recover(generator, protected, code)
+    return originals, np.asarray(protected), np.asarray(recovered)
+
+
+def _fields(code: Any) -> dict[str, Any]:
+    """What a stage left for recovery, by name: the learned one leaves nothing."""
+    return {"rounds": code.rounds} if code else {}
 
 
 def _argument(logits_fn: compiled.LogitsFn) -> compiled.LogitsFn:

@@ -18,8 +18,8 @@ def summarise(
     Args:
       per_image: arrays [N] named 'read/<classifier>/<variant>' (class numbers),
         'psnr/<variant>' (decibels), 'ssim/<variant>', 'equal/<variant>' (share of equal
-        pixels), 'exact/<variant>' (bool), 'bytes/<variant>' and 'outside'. Variants that are
-        missing are left out.
+        pixels), 'exact/<variant>' (bool), 'bytes/<variant>', 'outside' and 'code/rounds'.
+        Variants that are missing are left out.
       labels: int [N], the true classes.
       roles: 'target' or 'held_out' for each classifier.
 
@@ -33,6 +33,7 @@ def summarise(
         the share of pixels with all three samples equal; `exact_images`, the share of images
         equal throughout.
       outside_range: share of samples that are outside 0..255 after rounding, before clipping.
+      rounds: mean and most rounds of the gradient stage; None without one.
       png_bytes: mean size of the files of the original and of the protected images.
     """
     variants = [name for name in VARIANTS if f"bytes/{name}" in per_image]
@@ -45,6 +46,7 @@ def summarise(
         },
         "quality": {name: _quality(per_image, name) for name in changed},
         "outside_range": _mean(per_image["outside"]),
+        "rounds": _rounds(per_image),
         "png_bytes": {name: _mean(per_image[f"bytes/{name}"]) for name in variants[:2]},
     }
 
@@ -68,6 +70,13 @@ def _quality(per_image, variant: str) -> dict[str, float | None]:
         "exact_pixels": _mean(per_image[f"equal/{variant}"]),
         "exact_images": _mean(per_image[f"exact/{variant}"]),
     }
+
+
+def _rounds(per_image) -> dict[str, float] | None:
+    if "code/rounds" not in per_image:
+        return None
+    rounds = per_image["code/rounds"]
+    return {"mean": _mean(rounds), "most": int(rounds.max())}
 
 
 def _mean(values: np.ndarray) -> float | None:

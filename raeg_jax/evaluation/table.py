@@ -58,10 +58,13 @@ def rows(summary: Mapping[str, Any], pgd_steps: int) -> list[tuple[str, ...]]:
 def caption(split: str, summary: Mapping[str, Any]) -> str:
     """One line: which images, how many, and what a table has no column for."""
     size = {name: f"{value / 1024:.1f}" for name, value in summary["png_bytes"].items()}
+    rounds = ""
+    if summary.get("rounds"):
+        rounds = f", rounds {summary['rounds']['mean']:.1f} (at most {summary['rounds']['most']})"
     return (
         f"{split} images ({SPLITS[split]}), {summary['images']}: "
         f"samples outside 0..255 {summary['outside_range']:.3%}, "
-        f"PNG {size['original']} -> {size['protected']} KiB"
+        f"PNG {size['original']} -> {size['protected']} KiB{rounds}"
     )
 
 
@@ -92,6 +95,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"# {results['config']}: protection and recovery",
         "",
         f"`{results['command']}`: {results['dataset']['name']}, {results['image_size']} px, "
+        f"{' and '.join(results['generator']['stages'])} stage, "
         f"{results['generator']['coupling']} coupling, checkpoint {results['checkpoint']}{step}, "
         f"seed {results['seed']}.",
         "",

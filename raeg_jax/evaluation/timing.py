@@ -5,32 +5,37 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
 from raeg_jax.evaluation import compiled
+from raeg_jax.invertible.chain import Chain
 
 
 def throughput(
-    generator: nn.Module, params: Any, images: np.ndarray, repeats: int = 5, seconds: float = 3.0
+    generator: Chain,
+    images: np.ndarray,
+    labels: np.ndarray,
+    repeats: int = 5,
+    seconds: float = 3.0,
 ) -> dict[str, Any]:
     """Times the compiled generator both ways, without reading or writing files.
 
     Args:
-      generator: the invertible network.
-      params: its parameters.
+      generator: its stages.
       images: uint8 [B, H, W, 3], one batch, copied to the device each time.
+      labels: int32 [B].
       repeats: at most so many timed calls each way, of which the median counts.
       seconds: stop repeating after so long.
 
     Returns:
       `protect_images_per_s`, `recover_images_per_s`, and what they were measured on.
     """
-    protected = np.asarray(compiled.protect(generator, params, images)[0])
+    protected, _, code = compiled.protect(generator, images, labels)
+    protected = np.asarray(protected)
     ways = {
-        "protect": lambda: compiled.protect(generator, params, images),
-        "recover": lambda: compiled.recover(generator, params, protected),
+        "protect": lambda: compiled.protect(generator, images, labels),
+        "recover": lambda: compiled.recover(generator, protected, code),
     }
     speeds = {
         f"{name}_images_per_s": len(images) / _median_time(call, repeats, seconds)

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax import config as config_lib
 from raeg_jax import data
+from raeg_jax.assembly import assemble
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.evaluate import run
 from raeg_jax.invertible.generator import generator_from_config
@@ -46,6 +47,8 @@ def evaluate_workdir(
         parallel.start_multi_host()
     workdir = pathlib.Path(workdir)
     _validate(config)
+    if "learned" not in config.generator.stages:
+        return _evaluate_untrained(config, workdir, checkpoint)
     if not (workdir / checkpoint_lib.FOLDER).is_dir():
         raise UserError(
             f"no run to evaluate in {workdir.absolute()}: train.py with the same --config and "
@@ -65,7 +68,34 @@ def evaluate_workdir(
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
     which = checkpoint if checkpoint in ("latest", "best") else str(step)
-    return run(config, workdir, splits, generator, params, classifiers, checkpoint=which, step=step)
+    whole = assemble(config, params, classifiers)
+    return run(config, workdir, splits, whole, classifiers, checkpoint=which, step=step)
+
+
+def trained_params(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "latest") -> Any:
+    """The averaged parameters of a run's learned stage.
+
+    Raises:
+      UserError: the workdir has no such checkpoint, or one of another network.
+    """
+    with checkpoint_lib.Checkpoints(workdir, config.train, writable=False) as checkpoints:
+        step = checkpoints.resolve(checkpoint)
+        _check_same_run(config, checkpoints.meta(step)["config"], workdir)
+        return checkpoints.restore_ema(
+            _shapes(generator_from_config(config.generator), config), step
+        )
+
+
+def _evaluate_untrained(config: ConfigDict, workdir: pathlib.Path, checkpoint: str):
+    """Gradient stages alone have no checkpoints, only classifiers."""
+    if checkpoint != "latest":
+        raise UserError(
+            f"--checkpoint={checkpoint}: config.generator.stages={tuple(config.generator.stages)} "
+            "are not trained and have no checkpoints; leave the flag out"
+        )
+    splits = data.load(config.data)
+    classifiers = load_classifiers(config, splits, workdir)
+    return run(config, workdir, splits, assemble(config, None, classifiers), classifiers)
 
 
 def _validate(config: ConfigDict) -> None:

@@ -1,5 +1,6 @@
 """The generator: a U-shaped invertible network of coupling blocks on a wavelet pyramid."""
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -188,7 +189,8 @@ def generator_from_config(settings: ConfigDict) -> Generator:
             f"config.generator.mixing 'conv1x1' makes fractions of integers: with coupling "
             f"{settings.coupling!r} choose 'permutation' or 'none'"
         )
-    return Generator(**{field: _plain(settings[field]) for field in settings})
+    fields = (field.name for field in dataclasses.fields(Generator))
+    return Generator(**{name: _plain(settings[name]) for name in fields if name in settings})
 
 
 def _plain(value):

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax import config as config_lib
 from raeg_jax import data, evaluation
+from raeg_jax.assembly import assemble
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.networks.discriminator import Discriminator
@@ -52,10 +53,23 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     validate(config)
     workdir = pathlib.Path(workdir).absolute()
     with claimed(workdir):
-        return _train(config, workdir)
+        train_stages = _train_learned if "learned" in config.generator.stages else _train_none
+        return train_stages(config, workdir)
 
 
-def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
+def _train_none(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Gradient stages need trained classifiers, and nothing else."""
+    splits = data.load(config.data)
+    if parallel.is_main_process():
+        config_lib.save(config, workdir / config_lib.FILE)
+    classifiers = ensure_classifiers(config, splits, workdir)
+    if classifiers is None:  # a signal stopped their training
+        return None
+    generator = assemble(config, None, classifiers)
+    return evaluation.run(config, workdir, splits, generator, classifiers)
+
+
+def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     generator = generator_from_config(config.generator)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
     with Checkpoints(workdir, config.train) as checkpoints:
@@ -88,9 +102,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
             f"saved in {workdir}: the same command goes on from there"
         )
         return None
-    return evaluation.run(
-        config, workdir, splits, generator, state.ema, classifiers, step=int(state.step)
-    )
+    whole = assemble(config, state.ema, classifiers)
+    return evaluation.run(config, workdir, splits, whole, classifiers, step=int(state.step))
 
 
 def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:

@@ -17,22 +17,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from raeg_jax.attacks.gradient import margin
+from raeg_jax.attacks.permutation import class_permutation
 from raeg_jax.image.metrics import mse
-
-
-def class_permutation(num_classes: int) -> np.ndarray:
-    """The fixed permutation pi of the targeted adversary: one cycle through all classes.
-
-    Returns:
-      int32 [num_classes] without fixed points (for two or more classes), the same in every run.
-    """
-    order = np.random.RandomState(0).permutation(num_classes)
-    permutation = np.empty(num_classes, np.int32)
-    permutation[order] = np.roll(order, -1)
-    return permutation
 
 
 def untargeted(logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:

@@ -11,6 +11,8 @@ from raeg_jax import data, evaluation
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.protection import examples
+from raeg_jax.invertible.chain import Chain, Learned
+from raeg_jax.networks.frozen import FrozenClassifier
 from raeg_jax.training.logs import MetricLog
 
 # The PSNR in dB that a checkpoint may miss the target by and still be called the best.
@@ -39,7 +41,7 @@ class Monitor:
         self._config = config
         self._generator = generator
         self._class_names = splits.class_names
-        self._targets = {name: compiled.FrozenClassifier(*pair) for name, pair in targets.items()}
+        self._targets = {name: FrozenClassifier(*pair) for name, pair in targets.items()}
         self._images, self._labels, _ = data.arrays(
             splits.test, config.data.image_size, config.data, config.train.eval_images
         )
@@ -57,10 +59,9 @@ class Monitor:
           The scalars, if the checkpoint of this step may be the best one. Early in training images
           are far from the target PSNR and attacks easy: such a checkpoint may not, and gives None.
         """
-        params = compiled.on_one_device(params)
+        generator = compiled.on_one_device(Chain((Learned(self._generator, params),)))
         values = evaluation.quick(
-            self._generator,
-            params,
+            generator,
             self._targets,
             self._images,
             self._labels,
@@ -68,13 +69,15 @@ class Monitor:
         )
         log.scalars(step, {f"eval/{name}": value for name, value in values.items()})
         if self._config.train.image_grids:
-            log.images(step, "eval/original_protected_difference_recovered", self._picture(params))
+            log.images(
+                step, "eval/original_protected_difference_recovered", self._picture(generator)
+            )
         near = values["psnr"] >= self._config.loss.target_psnr - _SLACK
         return values if near else None
 
-    def _picture(self, params: Any) -> np.ndarray:
+    def _picture(self, generator: Chain) -> np.ndarray:
         rows = min(_GRID_ROWS, self._batch_size)
         chosen = np.linspace(0, len(self._labels) - 1, rows).astype(int)
-        batches = examples(self._generator, params, self._images, chosen, self._batch_size)
+        batches = examples(generator, self._images, self._labels, chosen, self._batch_size)
         captions = [[self._class_names[self._labels[i]]] for i in chosen]
         return grid(*(batch[:rows] for batch in batches), captions)

@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from raeg_jax.invertible.chain import Chain, Learned
+
 
 class Shift(nn.Module):
     """Adds `amount` to the left half of an image; the inverse takes it away again."""
@@ -22,6 +24,11 @@ class Shift(nn.Module):
 
     def inverse(self, y):
         return y - self.strength * _left(y)
+
+
+def shift(strength):
+    """A whole generator of one stage, `Shift`."""
+    return Chain((Learned(Shift(), {"strength": jnp.float32(strength)}),))
 
 
 def _left(x):

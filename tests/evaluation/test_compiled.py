@@ -3,14 +3,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.metrics
-from evaluation_toys import Brightness, Shift, flat_images
+from evaluation_toys import Brightness, flat_images, shift
 
 from raeg_jax.evaluation import compiled
+from raeg_jax.networks.frozen import FrozenClassifier
+
+LABELS = np.zeros(2, np.int32)
 
 
 def test_protect_rounds_and_clips_as_a_file_does():
     images = np.full((1, 12, 12, 3), 250, np.uint8)
-    protected, outside = compiled.protect(Shift(), {"strength": jnp.float32(7.6)}, images)
+    protected, outside, _ = compiled.protect(shift(7.6), images, LABELS[:1])
     assert protected.dtype == jnp.uint8
     assert set(np.unique(protected)) == {250, 255}
     np.testing.assert_allclose(outside, [0.5])
@@ -18,16 +21,15 @@ def test_protect_rounds_and_clips_as_a_file_does():
 
 def test_values_that_rounding_brings_back_do_not_count_as_outside():
     images = np.full((1, 12, 12, 3), 255, np.uint8)
-    _, outside = compiled.protect(Shift(), {"strength": jnp.float32(0.4)}, images)
+    _, outside, _ = compiled.protect(shift(0.4), images, LABELS[:1])
     np.testing.assert_allclose(outside, [0.0])
 
 
 def test_recover_undoes_protect():
     images = flat_images([60, 120])
-    params = {"strength": jnp.float32(8)}
-    protected, _ = compiled.protect(Shift(), params, images)
+    protected, _, code = compiled.protect(shift(8), images, LABELS)
     assert np.any(np.asarray(protected) != images)
-    np.testing.assert_array_equal(compiled.recover(Shift(), params, protected), images)
+    np.testing.assert_array_equal(compiled.recover(shift(8), protected, code), images)
 
 
 def test_compare_agrees_with_scikit_image():
@@ -57,7 +59,7 @@ def test_a_frozen_classifier_reads_its_statistics_only():
     module = Brightness()
     variables = module.init(jax.random.key(0), jnp.zeros((1, 12, 12, 3)), train=False)
     before = jax.tree.map(np.array, variables)
-    fns = {"frozen": compiled.FrozenClassifier(module, variables)}
+    fns = {"frozen": FrozenClassifier(module, variables)}
     classes = compiled.read(fns, flat_images([60, 180, 120]))
     np.testing.assert_array_equal(classes["frozen"], [0, 2, 1])
     jax.tree.map(np.testing.assert_array_equal, before, variables)
@@ -72,10 +74,10 @@ def test_plain_functions_serve_as_classifiers_too():
 def test_other_weights_need_no_other_compilation():
     module, images = Brightness(), flat_images([60])
     variables = module.init(jax.random.key(0), jnp.zeros((1, 12, 12, 3)), train=False)
-    compiled.read({"a": compiled.FrozenClassifier(module, variables)}, images)
+    compiled.read({"a": FrozenClassifier(module, variables)}, images)
     compilations = compiled.read._cache_size()
     moved = {**variables, "params": {"offset": jnp.float32(-60)}}
-    classes = compiled.read({"a": compiled.FrozenClassifier(Brightness(), moved)}, images)
+    classes = compiled.read({"a": FrozenClassifier(Brightness(), moved)}, images)
     assert int(classes["a"][0]) == 1
     assert compiled.read._cache_size() == compilations
 

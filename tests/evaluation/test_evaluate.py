@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evaluation_toys import Brightness, Shift, flat_images
+from evaluation_toys import Brightness, flat_images, shift
 
 from configs import base
 from raeg_jax import config as config_lib
@@ -56,8 +56,7 @@ def run(config, workdir, **changes):
         config,
         workdir,
         SPLITS,
-        Shift(),
-        {"strength": jnp.float32(20)},
+        shift(20),
         {"near": (near, variables), "far": (far, moved)},
         **({"step": 7, "command": "python eval.py"} | changes),
     )

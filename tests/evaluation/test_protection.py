@@ -4,33 +4,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evaluation_toys import Brightness, Shift, flat_images
+from evaluation_toys import Brightness, flat_images, shift
 
-from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.protection import evaluate_split, examples, quick
+from raeg_jax.networks.frozen import FrozenClassifier
 
 LEVELS = [60, 86, 120, 146, 180, 60, 118]
 LABELS = np.array([0, 0, 1, 1, 2, 0, 1])
 IMAGES = flat_images(LEVELS)
-STRENGTH = {"strength": jnp.float32(20)}
+GENERATOR = shift(20)
 
 
 def brightness(offset=0.0):
     module = Brightness()
     variables = module.init(jax.random.key(0), jnp.zeros((1, 12, 12, 3)), train=False)
-    return compiled.FrozenClassifier(
-        module, {**variables, "params": {"offset": jnp.float32(offset)}}
-    )
+    return FrozenClassifier(module, {**variables, "params": {"offset": jnp.float32(offset)}})
 
 
 CLASSIFIERS = {"near": brightness(), "far": brightness(-2.0)}
 
 
-def evaluate(params=STRENGTH, images=IMAGES, labels=LABELS, batch_size=3, **changes):
+def evaluate(generator=GENERATOR, images=IMAGES, labels=LABELS, batch_size=3, **changes):
     options = {"targets": ("near",), "held_out": ("far",), "pgd_steps": 3, "seed": 0}
-    return evaluate_split(
-        Shift(), params, CLASSIFIERS, images, labels, batch_size, **(options | changes)
-    )
+    return evaluate_split(generator, CLASSIFIERS, images, labels, batch_size, **(options | changes))
 
 
 def numbers(result):
@@ -93,16 +89,16 @@ def test_other_numbers_of_images_are_padded_not_compiled_anew(result, count, cap
 def test_parameters_of_a_mesh_need_no_other_compilation(result, caplog):
     mesh = jax.make_mesh((1,), ("batch",), devices=jax.devices()[:1])
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    params = jax.device_put(STRENGTH, everywhere)
+    generator = jax.device_put(GENERATOR, everywhere)
     with jax.log_compiles():
-        evaluate(params)
+        evaluate(generator)
     assert "Compiling" not in caplog.text
 
 
 def test_examples_fill_a_batch_that_is_compiled_already(result, caplog):
     chosen = np.array([4, 1])
     with jax.log_compiles():
-        originals, protected, recovered = examples(Shift(), STRENGTH, IMAGES, chosen, 3)
+        originals, protected, recovered = examples(GENERATOR, IMAGES, LABELS, chosen, 3)
     assert "Compiling" not in caplog.text
     np.testing.assert_array_equal(originals, IMAGES[[4, 1, 4]])
     np.testing.assert_array_equal(protected[:, :, :8], originals[:, :, :8] + 20)
@@ -121,7 +117,7 @@ def test_clipped_values_show_up_as_lost():
 
 
 def test_a_generator_that_changes_nothing_has_no_psnr():
-    result = evaluate(params={"strength": jnp.float32(0)})
+    result = evaluate(shift(0))
     for variant in ("protected", "noise", "pgd"):
         assert result["quality"][variant]["psnr"] is None
         assert result["quality"][variant]["exact_images"] == 1
@@ -129,10 +125,10 @@ def test_a_generator_that_changes_nothing_has_no_psnr():
 
 def test_recovery_starts_from_the_saved_file():
     # 0.4 is lost in rounding: what the inverse then takes away is not there.
-    result = evaluate(params={"strength": jnp.float32(0.6)})
+    result = evaluate(shift(0.6))
     assert result["quality"]["protected"]["exact_images"] == 0
     assert result["quality"]["recovered"]["exact_images"] == 1
-    result = evaluate(params={"strength": jnp.float32(0.45)})
+    result = evaluate(shift(0.45))
     assert result["quality"]["protected"]["exact_images"] == 1
 
 
@@ -171,7 +167,7 @@ def test_the_progress_bar_says_that_it_compiles(capsys):
 
 
 def test_quick_agrees_with_the_full_evaluation(result):
-    scalars = quick(Shift(), STRENGTH, {"near": CLASSIFIERS["near"]}, IMAGES, LABELS, batch_size=3)
+    scalars = quick(GENERATOR, {"near": CLASSIFIERS["near"]}, IMAGES, LABELS, batch_size=3)
     accuracy = result["classifiers"]["near"]["accuracy"]
     np.testing.assert_allclose(scalars["clean_accuracy"], accuracy["original"])
     np.testing.assert_allclose(scalars["protected_accuracy"], accuracy["protected"])
@@ -183,7 +179,7 @@ def test_quick_agrees_with_the_full_evaluation(result):
 
 def test_quick_averages_over_targets_and_stays_finite():
     targets = {"near": CLASSIFIERS["near"], "off": brightness(60.0)}
-    scalars = quick(Shift(), {"strength": jnp.float32(0)}, targets, IMAGES, LABELS)
+    scalars = quick(shift(0), targets, IMAGES, LABELS)
     assert scalars["psnr"] == 100
     # The second reads three of the seven correctly: its classes lie 60 higher.
     np.testing.assert_allclose(scalars["clean_accuracy"], (1 + 3 / 7) / 2)

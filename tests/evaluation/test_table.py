@@ -33,7 +33,7 @@ RESULTS = {
     "command": "python eval.py --workdir=runs/quickstart",
     "dataset": {"name": "photographs"},
     "image_size": 64,
-    "generator": {"coupling": "integer"},
+    "generator": {"stages": ["learned"], "coupling": "integer"},
     "pgd_steps": 20,
     "splits": {"train": SUMMARY, "test": SUMMARY},
 }

@@ -1,12 +1,12 @@
-import jax.numpy as jnp
-from evaluation_toys import Shift, flat_images
+import numpy as np
+from evaluation_toys import flat_images, shift
 
 from raeg_jax.evaluation import timing
 
 
 def test_throughput_says_how_fast_and_on_what():
     images = flat_images([100] * 4)
-    result = timing.throughput(Shift(), {"strength": jnp.float32(2)}, images, repeats=2)
+    result = timing.throughput(shift(2), images, np.zeros(4, np.int32), repeats=2)
     assert result["protect_images_per_s"] > 0
     assert result["recover_images_per_s"] > 0
     assert result["batch_size"] == 4

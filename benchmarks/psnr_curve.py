@@ -1,0 +1,151 @@
+"""Accuracy left against PSNR, for each way to protect, beside PGD and noise at the same distance.
+
+    python benchmarks/psnr_curve.py --config=configs/caltech101.py:gradient --workdir=runs/caltech \
+        --config.data.source=DIR --config.eval.max_images=100
+
+The workdir holds trained classifiers, and for `--methods=learned,both` a trained generator. Writes
+`curve.json`, `curve.md` and `curve.png` (the last with Matplotlib) into `--out`, and how fast each
+method protects and recovers.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from raeg_jax import launch
+
+_PSNRS = flags.DEFINE_list("psnrs", ["30", "34", "38", "42", "46"], "Decibels.")
+_METHODS = flags.DEFINE_list("methods", ["gradient"], "Of gradient, learned and both.")
+_SPLITS = flags.DEFINE_list("splits", ["train", "test"], "Of train (fitted) and test (unseen).")
+_OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not given.")
+
+
+def main(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Measures, prints and writes."""
+    from raeg_jax import data
+    from raeg_jax.assembly import assemble
+    from raeg_jax.evaluation import compiled
+    from raeg_jax.evaluation.curve import curve, gap
+    from raeg_jax.evaluation.images import open_split
+    from raeg_jax.evaluation.timing import throughput
+    from raeg_jax.evaluation.workdir import trained_params
+    from raeg_jax.networks.frozen import FrozenClassifier
+    from raeg_jax.training.classifier import load_classifiers
+    from raeg_jax.validation import validate
+
+    validate(config)
+    splits = data.load(config.data)
+    classifiers = load_classifiers(config, splits, workdir)
+    frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
+    stages = {"gradient": ("gradient",), "learned": ("learned",), "both": ("learned", "gradient")}
+    needs_params = {"learned", "both"} & set(_METHODS.value)
+    params = trained_params(config, workdir) if needs_params else None
+
+    def maker(method):
+        def make(psnr):
+            changed = config.copy_and_resolve_references()
+            changed.generator.stages = stages[method]
+            changed.generator.gradient.target_psnr = psnr
+            return assemble(changed, params, classifiers)
+
+        return make
+
+    results = {"config": config.name, "image_size": config.data.image_size, "splits": {}}
+    for split in _SPLITS.value:
+        images, labels, _ = open_split(getattr(splits, split), config.data, config.eval.max_images)
+        rows = []
+        for number, method in enumerate(_METHODS.value):
+            # What was learned has a PSNR of its own; the controls need no second measurement.
+            psnrs = [config.loss.target_psnr] if method == "learned" else map(float, _PSNRS.value)
+            rows += curve(
+                maker(method), list(psnrs), frozen, images, labels,
+                min(config.eval.batch_size, len(labels)), name=method,
+                targets=tuple(config.classifiers.targets),
+                held_out=tuple(config.classifiers.held_out),
+                pgd_steps=0 if number else config.eval.pgd_steps, seed=config.seed,
+            )  # fmt: skip
+        control = f"PGD-{config.eval.pgd_steps}"
+        results["splits"][split] = {
+            "images": len(labels),
+            "rows": rows,
+            "gaps": {m: gap(rows, m, control) for m in _METHODS.value},
+        }
+    size = min(config.eval.batch_size, len(labels))
+    batch = np.asarray(images[np.arange(size)]), np.asarray(labels[:size], np.int32)
+    results["speed"] = {
+        f"{method} at {psnr} dB": throughput(maker(method)(float(psnr)), *batch)
+        for method in _METHODS.value
+        for psnr in _PSNRS.value[1:2]
+    }
+    out = pathlib.Path(_OUT.value or workdir)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "curve.json").write_text(json.dumps(results, indent=2) + "\n")
+    (out / "curve.md").write_text(markdown(results))
+    print(markdown(results))
+    plot(results, out / "curve.png")
+
+
+def markdown(results) -> str:
+    """One table a split, then the gaps and the speeds."""
+    lines = []
+    for split, part in results["splits"].items():
+        names = list(part["rows"][0]["accuracy"])
+        lines += [f"## {split}, {part['images']} images", ""]
+        lines += ["| method | PSNR, dB | worst miss, dB | " + " | ".join(names)]
+        lines[-1] += " | outside | exact images | rounds |"
+        lines += ["|---|" + "---:|" * (len(names) + 5)]
+        for row in sorted(part["rows"], key=lambda r: (r["asked"], r["method"])):
+            cells = [row["method"], f"{row['psnr']:.2f}", f"{row['worst_miss']:.2f}"]
+            cells += [f"{row['accuracy'][name]:.3f}" for name in names]
+            cells += (
+                [f"{row['outside_range']:.3%}", f"{row['exact_images']:.3f}"]
+                if ("outside_range" in row)
+                else ["", ""]
+            )
+            rounds = row.get("rounds")
+            cells += [f"{rounds['mean']:.1f} (at most {rounds['most']})" if rounds else ""]
+            lines += ["| " + " | ".join(cells) + " |"]
+        for method, gaps in part["gaps"].items():
+            text = ", ".join(f"{g['gap']:+.2f} at {g['psnr']:.1f}" for g in gaps)
+            lines += ["", f"Decibels of {method} behind PGD at equal accuracy of targets: {text}."]
+        lines += [""]
+    for name, speed in results["speed"].items():
+        ways = f"{speed['protect_images_per_s']:.1f} / {speed['recover_images_per_s']:.1f}"
+        lines += [f"{name}: {ways} images/s protected / recovered on {speed['device']}.", ""]
+    return "\n".join(lines)
+
+
+def plot(results, path: pathlib.Path) -> None:
+    """Mean accuracy of the targets (lines) and of the held-out classifiers (dashed)."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        print("no picture: pip install matplotlib")
+        return
+    figure, axes = plt.subplots(
+        1, len(results["splits"]), sharey=True, squeeze=False, figsize=(9, 4)
+    )
+    for axis, (split, part) in zip(axes[0], results["splits"].items(), strict=True):
+        for method in dict.fromkeys(row["method"] for row in part["rows"]):
+            rows = sorted((r for r in part["rows"] if r["method"] == method), key=_by_psnr)
+            x = [row["psnr"] for row in rows]
+            line = axis.plot(x, [row["targets"] for row in rows], marker="o", label=method)[0]
+            last = [list(row["accuracy"].values())[-1] for row in rows]
+            axis.plot(x, last, linestyle="--", color=line.get_color(), alpha=0.6)
+        axis.set(title=f"{split} images", xlabel="PSNR, dB", ylim=(0, None))
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("accuracy left (dashed: held-out classifier)")
+    axes[0, 0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def _by_psnr(row):
+    return row["psnr"]
+
+
+if __name__ == "__main__":
+    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")

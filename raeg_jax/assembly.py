@@ -1,0 +1,100 @@
+"""From a configuration, trained parameters and classifiers to the whole generator."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from raeg_jax.attacks.guide import Guide, parse_view
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.chain import Chain, Learned
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from raeg_jax.networks.frozen import FrozenClassifier
+
+# In the order in which they may follow each other.
+STAGES = ("learned", "gradient")
+
+
+def assemble(
+    config: ConfigDict, params: Any, classifiers: Mapping[str, tuple[nn.Module, Any]]
+) -> Chain:
+    """Builds the generator of `config.generator.stages`.
+
+    Args:
+      config: the whole configuration.
+      params: of the learned stage; not used where there is none.
+      classifiers: (module, variables) by name, of the targets at least: gradient couplings follow
+        their gradients.
+
+    Raises:
+      UserError: stages or settings that are impossible; see `check_stages`.
+    """
+    check_stages(config.generator)
+    make = {
+        "learned": lambda: Learned(generator_from_config(config.generator), params),
+        "gradient": lambda: gradient_stage(config, classifiers),
+    }
+    return Chain(tuple(make[name]() for name in config.generator.stages))
+
+
+def gradient_stage(
+    config: ConfigDict, classifiers: Mapping[str, tuple[nn.Module, Any]]
+) -> GradientCoupling:
+    """The gradient coupling of `config.generator.gradient` against the target classifiers."""
+    settings = config.generator.gradient
+    max_mse = 255.0**2 / 10 ** (settings.target_psnr / 10)
+    targets = tuple(FrozenClassifier(*classifiers[name]) for name in config.classifiers.targets)
+    return GradientCoupling(
+        conditioner=Guide(
+            targets,
+            loss=settings.loss,
+            kappa=settings.kappa,
+            views=tuple(parse_view(view) for view in settings.views),
+            smoothing=settings.smoothing,
+        ),
+        step=max(settings.step * math.sqrt(max_mse), settings.least_step),
+        max_mse=max_mse,
+        rounds=settings.rounds,
+        bound=settings.bound,
+        margin=settings.margin,
+        mask=settings.mask,
+        mask_key=bytes.fromhex(settings.mask_key),
+    )
+
+
+def check_stages(settings: ConfigDict) -> None:
+    """Stops at what is wrong in `config.generator.stages` and `config.generator.gradient`.
+
+    Raises:
+      UserError: naming the setting, its value and the way out.
+    """
+    stages = tuple(settings.stages)
+    if stages not in (("learned",), ("gradient",), STAGES):
+        raise UserError(
+            f"config.generator.stages={stages!r} is impossible: it must be ('learned',), "
+            "('gradient',) or ('learned', 'gradient')"
+        )
+    if stages == STAGES and not generator_from_config(settings).exact:
+        raise UserError(
+            f"config.generator.coupling={settings.coupling!r} gives fractions, which a gradient "
+            "stage after it could not undo: use 'integer', or one stage alone"
+        )
+    gradient = settings.gradient
+    if not gradient.views:
+        raise UserError("config.generator.gradient.views is empty: write ('identity',)")
+    for view in gradient.views:
+        parse_view(view)
+    try:
+        key = bytes.fromhex(gradient.mask_key)
+    except ValueError:
+        raise UserError(
+            f"config.generator.gradient.mask_key={gradient.mask_key!r} must be hexadecimal"
+        ) from None
+    if (gradient.mask == "keyed") != bool(key):
+        raise UserError(
+            f"config.generator.gradient.mask={gradient.mask!r} with mask_key="
+            f"{gradient.mask_key!r}: 'keyed' needs a key, the other masks have none"
+        )

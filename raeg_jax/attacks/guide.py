@@ -1,0 +1,106 @@
+"""The conditioner of gradient couplings: which way classifiers would misread an image."""
+
+from collections.abc import Callable
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from raeg_jax.attacks.gradient import LogitsFn, margin
+from raeg_jax.attacks.permutation import class_permutation
+from raeg_jax.errors import UserError
+from raeg_jax.image.filters import blur_radius, gaussian_blur
+from raeg_jax.image.jpeg import jpeg
+from raeg_jax.image.resize import rescale
+
+
+def untargeted(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The margin of the true class, [B]: falls until any other class leads."""
+    return margin(logits, labels)
+
+
+def targeted(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Minus the margin of the class pi(true), [B]: falls until that class leads."""
+    return -margin(logits, jnp.asarray(class_permutation(logits.shape[-1]))[labels])
+
+
+LOSSES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "untargeted": untargeted,
+    "targeted": targeted,
+}
+
+# Name of a view -> how it distorts images, given its number.
+VIEWS: dict[str, Callable[[jax.Array, float], jax.Array]] = {
+    "identity": lambda x, _: x,
+    "gaussian_blur": lambda x, sigma: gaussian_blur(x, sigma, blur_radius(sigma)),
+    "jpeg": lambda x, quality: jpeg(x, int(quality)),
+    "rescale": rescale,
+}
+
+
+@flax.struct.dataclass
+class Guide:
+    """The negative gradient of the classifiers' loss at an image.
+
+    Attributes:
+      classifiers: the ensemble, logits functions in evaluation mode; a pytree.
+      loss: key of `LOSSES`.
+      views: (name, number) of distortions through which the classifiers look, three
+        rounds each, in turn; what outlives them outlives such defences.
+      smoothing: standard deviation in pixels of the Gaussian that smooths the gradient.
+      kappa: in logits; a classifier whose loss is below minus kappa counts less than the others.
+        With a large one all count the same.
+    """
+
+    classifiers: tuple[LogitsFn, ...]
+    loss: str = flax.struct.field(pytree_node=False, default="untargeted")
+    views: tuple[tuple[str, float], ...] = flax.struct.field(
+        pytree_node=False, default=(("identity", 0.0),)
+    )
+    smoothing: float = flax.struct.field(pytree_node=False, default=0.0)
+    kappa: float = flax.struct.field(pytree_node=False, default=1.0)
+
+    def __call__(self, images: jax.Array, labels: jax.Array, index: jax.Array) -> jax.Array:
+        """The direction, float32 [B, H, W, 3], of any size.
+
+        Args:
+          images: float32 [B, H, W, 3] in pixel units.
+          labels: int32 [B], the true classes.
+          index: int32 scalar, the number of the round.
+        """
+        descents = [jax.grad(lambda x, v=view: -self._total(x, labels, v)) for view in self.views]
+        # Three rounds change every sample once.
+        direction = jax.lax.switch(index // 3 % len(self.views), descents, images)
+        if self.smoothing:
+            radius = blur_radius(self.smoothing)
+            direction = gaussian_blur(direction, self.smoothing, radius)
+        return direction
+
+    def _total(self, images, labels, view):
+        """Each image's loss depends on that image only: the sum's gradient is every image's own."""
+        name, number = view
+        seen = VIEWS[name](images, number)
+        values = [LOSSES[self.loss](fn(seen), labels) for fn in self.classifiers]
+        return jnp.sum(jax.nn.softplus(jnp.stack(values) + self.kappa))
+
+
+def parse_view(text: str) -> tuple[str, float]:
+    """Reads 'identity', 'gaussian_blur:1.0' (sigma), 'jpeg:50' (quality) or 'rescale:0.5'.
+
+    Raises:
+      UserError: another name, or no such number.
+    """
+    name, _, number = text.partition(":")
+    limits = {"gaussian_blur": (0.1, 100), "jpeg": (1, 100), "rescale": (0.01, 1)}
+    if text == "identity":
+        return name, 0.0
+    try:
+        low, high = limits[name]
+        if low <= float(number) <= high:
+            return name, float(number)
+    except (KeyError, ValueError):
+        pass
+    raise UserError(
+        f"view {text!r} is unknown: write identity, or one of "
+        + ", ".join(f"{name}:<{low} to {high}>" for name, (low, high) in limits.items())
+    )

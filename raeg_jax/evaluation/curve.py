@@ -1,0 +1,108 @@
+"""Accuracy left against PSNR: how a way to protect compares with noise and PGD as changes grow."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from raeg_jax.evaluation.compiled import LogitsFn
+from raeg_jax.evaluation.protection import evaluate_split
+from raeg_jax.invertible.chain import Chain
+
+
+def curve(
+    make: Callable[[float], Chain],
+    psnrs: Sequence[float],
+    classifiers: Mapping[str, LogitsFn],
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    *,
+    name: str,
+    targets: Sequence[str],
+    held_out: Sequence[str],
+    pgd_steps: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Evaluates a generator at several PSNRs, and the controls at the same distances.
+
+    Args:
+      make: from a PSNR in decibels to the generator that aims at it.
+      psnrs: in decibels.
+      classifiers: logits functions by name, in evaluation mode.
+      images: uint8 [N, H, W, 3].
+      labels: int [N].
+      batch_size: images at a time.
+      name: of the generator, as the rows have it.
+      targets: names of the classifiers attacked.
+      held_out: names of the others.
+      pgd_steps: steps of the PGD control; 0 leaves out both controls.
+      seed: of the noise.
+
+    Returns:
+      One row for each PSNR and for generator, noise and PGD: `method`, `asked` (decibels), `psnr`
+      (mean, decibels, of the files), `worst_miss` (largest distance of an image from the asked
+      PSNR, decibels), `accuracy` by classifier, `targets` (mean accuracy over the targets),
+      `outside_range`, `exact_images`, and `rounds` of a gradient stage. The controls have only the
+      first three and the accuracies.
+    """
+    rows = []
+    for asked in psnrs:
+        summary = evaluate_split(
+            make(asked),
+            classifiers,
+            images,
+            labels,
+            batch_size,
+            targets=targets,
+            held_out=held_out,
+            pgd_steps=pgd_steps,
+            seed=seed,
+            description=f"{name} at {asked:g} dB",
+        )
+        variants = {"protected": name}
+        if pgd_steps:
+            variants |= {"noise": "noise", "pgd": f"PGD-{pgd_steps}"}
+        for variant, method in variants.items():
+            accuracy = {k: v["accuracy"][variant] for k, v in summary["classifiers"].items()}
+            psnr = summary["per_image"][f"psnr/{variant}"]
+            rows.append(
+                {
+                    "method": method,
+                    "asked": asked,
+                    "psnr": summary["quality"][variant]["psnr"],
+                    "worst_miss": float(np.max(np.abs(psnr - asked))),
+                    "targets": float(np.mean([accuracy[k] for k in targets])),
+                    "accuracy": accuracy,
+                }
+            )
+        rows[-len(variants)] |= {
+            "outside_range": summary["outside_range"],
+            "exact_images": summary["quality"]["recovered"]["exact_images"],
+            "rounds": summary["rounds"],
+        }
+    return rows
+
+
+def gap(rows: Sequence[Mapping[str, Any]], method: str, control: str) -> list[dict[str, float]]:
+    """How many decibels a method is behind a control at equal accuracy of the targets.
+
+    Args:
+      rows: of `curve`, of one set of images.
+      method: a name in the rows.
+      control: another.
+
+    Returns:
+      For each row of the method whose accuracy the control's curve reaches: `psnr`, `targets`, and
+      `gap`, the PSNR at which the control leaves the same accuracy (interpolated) minus `psnr`.
+    """
+    points = sorted((r["psnr"], r["targets"]) for r in rows if r["method"] == control)
+    psnrs, left = np.array(points).T
+    # Accuracy grows with PSNR; measured curves may have small dips.
+    left = np.maximum.accumulate(left)
+    gaps = []
+    for row in rows:
+        if row["method"] == method and left[0] <= row["targets"] <= left[-1]:
+            equal = float(np.interp(row["targets"], left, psnrs))
+            gaps.append({k: row[k] for k in ("psnr", "targets")} | {"gap": equal - row["psnr"]})
+    return gaps

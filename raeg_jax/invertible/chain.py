@@ -1,0 +1,73 @@
+"""The whole generator, ready for use: one or more stages, each undone in reverse order."""
+
+from typing import Any
+
+import flax.struct
+import jax
+from flax import linen as nn
+
+
+@flax.struct.dataclass
+class Learned:
+    """The U-shaped network as a stage; it needs no label and leaves no code.
+
+    Attributes:
+      module: its methods `forward` and `inverse` map float32 [B, H, W, 3] in pixel units.
+      params: its parameters.
+    """
+
+    module: nn.Module = flax.struct.field(pytree_node=False)
+    params: Any
+
+    @property
+    def exact(self) -> bool:
+        """Whether integers map to integers and come back bit for bit."""
+        return self.module.exact
+
+    def forward(self, x: jax.Array, labels: jax.Array, reference: jax.Array):
+        """Returns the images and an empty code."""
+        return self.module.apply({"params": self.params}, x, method="forward"), ()
+
+    def inverse(self, y: jax.Array, code: tuple) -> jax.Array:
+        """Undoes `forward`."""
+        return self.module.apply({"params": self.params}, y, method="inverse")
+
+
+@flax.struct.dataclass
+class Chain:
+    """Stages one after the other; a pytree, so that it can be an argument of jitted functions.
+
+    Attributes:
+      stages: each has `forward(x, labels, reference) -> (y, code)`, `inverse(y, code) -> x` and
+        `exact`; all but the last must be exact, since a rounded image can't be followed backwards.
+    """
+
+    stages: tuple[Any, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every stage is."""
+        return all(stage.exact for stage in self.stages)
+
+    def forward(self, x: jax.Array, labels: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
+        """Protects.
+
+        Args:
+          x: float32 [B, H, W, 3] in pixel units.
+          labels: int32 [B], the class of each image.
+
+        Returns:
+          The protected images, float32 [B, H, W, 3], not yet rounded or clipped, and the code that
+          `inverse` needs.
+        """
+        y, codes = x, []
+        for stage in self.stages:
+            y, code = stage.forward(y, labels, x)
+            codes.append(code)
+        return y, tuple(codes)
+
+    def inverse(self, y: jax.Array, code: tuple[Any, ...]) -> jax.Array:
+        """Recovers: the reverse of `forward`, stage by stage."""
+        for stage, own in zip(reversed(self.stages), reversed(code), strict=True):
+            y = stage.inverse(y, own)
+        return y

@@ -1,0 +1,170 @@
+"""The gradient coupling: an iterative attack that runs backwards exactly (our own addition).
+
+A round changes the samples of a mask by a function of the others. It fills the mask from its
+surroundings, asks the conditioner where the filled image should go, and shifts the masked samples
+that way by whole numbers. The next round has other samples. As nothing depends on what is being
+changed, each round is undone by computing the same shift again:
+
+    xh = where(mask, fill(x), x)
+    s  = clip(round(c u / rms(u)), -m, m),   u = conditioner(xh)
+    y  = x + s where masked,   x = y - s
+
+Each shift is limited by the range of the neighbours, so that hardly a value leaves 0..255; those
+that do are clipped in an 8-bit file, and recovery needs them from elsewhere.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from raeg_jax.invertible.fill import fill
+from raeg_jax.invertible.masks import MASKS
+
+# (filled images float32 [B, H, W, 3], labels int32 [B], round int32) -> direction, the same shape.
+Conditioner = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+# The last round of an image goes so many of these parts of the way.
+PARTS = 32
+
+
+@flax.struct.dataclass
+class Code:
+    """What recovery must know of each image beside its pixels.
+
+    Attributes:
+      label: int32 [B], the class that the attack was told.
+      rounds: int32 [B], how many rounds were run.
+      part: int32 [B], how many of `PARTS` the last of them went.
+    """
+
+    label: jax.Array
+    rounds: jax.Array
+    part: jax.Array
+
+
+@flax.struct.dataclass
+class GradientCoupling:
+    """Rounds of shifts on integers, until each image is as far from its original as asked.
+
+    Attributes:
+      conditioner: any deterministic function of the filled image and the label; a pytree.
+      step: c, the root mean square of a full shift before rounding, in pixel units.
+      max_mse: mean squared error to stop at, in squared pixel units.
+      rounds: most rounds that an image can have.
+      bound: m, most that one round changes a value by.
+      margin: what a shift must leave between the neighbours' range and the ends of 0..255.
+      mask: key of `MASKS`.
+      mask_key: bytes for `keyed`.
+    """
+
+    conditioner: Any
+    step: jax.Array | float
+    max_mse: jax.Array | float
+    rounds: int = flax.struct.field(pytree_node=False, default=40)
+    bound: int = flax.struct.field(pytree_node=False, default=16)
+    margin: int = flax.struct.field(pytree_node=False, default=8)
+    mask: str = flax.struct.field(pytree_node=False, default="diagonal")
+    mask_key: bytes = flax.struct.field(pytree_node=False, default=b"")
+
+    exact = True
+
+    def forward(
+        self, x: jax.Array, labels: jax.Array, reference: jax.Array
+    ) -> tuple[jax.Array, Code]:
+        """Shifts each image.
+
+        Args:
+          x: integers as float32 [B, H, W, 3].
+          labels: int32 [B].
+          reference: float32 [B, H, W, 3] in pixel units, from which distance is measured.
+
+        Returns:
+          The images, integers as float32, a few of them perhaps outside 0..255, and their code. An
+          image that is not far enough after all rounds stays nearer; one that is too far from the
+          start gets one round, or a part of it that does not take it further.
+        """
+
+        def run(carry, step):
+            return jax.lax.cond(carry[-1].any(), advance, lambda c, _: c, carry, step), None
+
+        def advance(carry, step):
+            x, code, active = carry
+            index, mask = step
+            shifted = self._shift(x, mask, labels, index)
+            full = jnp.full_like(code.part, PARTS)
+            ends = active & (_mse(shifted(full), reference) > self.max_mse)
+            part = jnp.where(ends, self._part(shifted, full, reference), full)
+            x = jnp.where(active[:, None, None, None], shifted(part), x)
+            code = code.replace(
+                rounds=jnp.where(active, index + 1, code.rounds),
+                part=jnp.where(ends, part, code.part),
+            )
+            return x, code, active & ~ends
+
+        zeros = jnp.zeros_like(labels)
+        start = x.astype(jnp.int32), Code(labels, zeros, zeros + PARTS), zeros == 0
+        (y, code, _), _ = jax.lax.scan(run, start, self._steps(x))
+        return y.astype(jnp.float32), code
+
+    def inverse(self, y: jax.Array, code: Code) -> jax.Array:
+        """Undoes `forward`: the same lines, read from the last round to the first."""
+
+        def run(y, step):
+            return jax.lax.cond(jnp.any(step[0] < code.rounds), undo, lambda y, _: y, y, step), None
+
+        def undo(y, step):
+            index, mask = step
+            part = jnp.where(index == code.rounds - 1, code.part, PARTS)
+            part = jnp.where(index < code.rounds, part, 0)
+            return self._shift(y, mask, code.label, index)(part, sign=-1)
+
+        x, _ = jax.lax.scan(run, y.astype(jnp.int32), self._steps(y), reverse=True)
+        return x.astype(jnp.float32)
+
+    def _steps(self, x):
+        """The number and the mask of each round."""
+        masks = MASKS[self.mask](*x.shape[1:3], self.rounds, self.mask_key)
+        return jnp.arange(self.rounds), jnp.asarray(masks)
+
+    def _shift(self, x, mask, labels, index):
+        """One round, still open how far and which way: (part int32 [B], sign) -> images."""
+        known = fill(x, mask)
+        direction = self.conditioner(known.image.astype(jnp.float32), labels, index)
+        raw = self.step * _unit_rms(jnp.where(mask, direction, 0), mask)
+        # Saturated areas only go where there is room.
+        down = jnp.maximum(known.low - self.margin, 0)
+        up = jnp.maximum(255 - self.margin - known.high, 0)
+
+        def shifted(part, sign=1):
+            shift = jnp.round(raw * (part / PARTS)[:, None, None, None]).astype(jnp.int32)
+            shift = jnp.clip(jnp.clip(shift, -self.bound, self.bound), -down, up)
+            return x + sign * jnp.where(mask, shift, 0)
+
+        return shifted
+
+    def _part(self, shifted, full, reference):
+        """The parts after which each image's error is nearest to the asked one, in decibels.
+
+        None of them (0) leaves the image as the round before did.
+        """
+        errors = jax.lax.map(
+            lambda k: _mse(shifted(k + 0 * full), reference), jnp.arange(PARTS + 1)
+        )
+        ratio = jnp.log(jnp.maximum(errors, 1e-9) / self.max_mse)
+        return jnp.argmin(jnp.abs(ratio), axis=0).astype(full.dtype)
+
+
+def _unit_rms(x, mask):
+    """Scales each image to root mean square 1 over the mask; zeros stay zeros."""
+    peak = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
+    x = x / jnp.where(peak > 0, peak, 1)
+    mean = jnp.sum(x**2, axis=(1, 2, 3), keepdims=True) / jnp.maximum(mask.sum(), 1)
+    return x / jnp.where(mean > 0, jnp.sqrt(mean), 1)
+
+
+def _mse(x, reference):
+    """As an 8-bit file will have it: [B]."""
+    return jnp.mean((jnp.clip(x, 0, 255) - reference) ** 2, axis=(1, 2, 3))

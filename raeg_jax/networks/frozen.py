@@ -1,0 +1,26 @@
+"""Classifiers as they are attacked and evaluated: frozen, with their weights as data."""
+
+from typing import Any
+
+import flax.struct
+import jax
+from flax import linen as nn
+
+
+@flax.struct.dataclass
+class FrozenClassifier:
+    """A classifier in evaluation mode: its running statistics are read, never updated.
+
+    A pytree, so that its weights are arguments of jitted functions and not constants of them.
+
+    Attributes:
+      module: `module.apply(variables, images, train=False)` gives logits.
+      variables: its `params` and `batch_stats`.
+    """
+
+    module: nn.Module = flax.struct.field(pytree_node=False)
+    variables: Any
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Maps float32 images [B, H, W, 3] in pixel units to logits [B, K]."""
+        return self.module.apply(self.variables, images, train=False)

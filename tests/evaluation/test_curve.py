@@ -1,0 +1,58 @@
+"""The curve of accuracy against PSNR, worked out on toys."""
+
+import numpy as np
+from evaluation_toys import Brightness, flat_images, shift
+
+from raeg_jax.evaluation.curve import curve, gap
+from raeg_jax.networks.frozen import FrozenClassifier
+
+LABELS = np.array([0, 0, 1, 1])
+CLASSIFIERS = {
+    "near": FrozenClassifier(
+        Brightness(), {"params": {"offset": 0.0}, "batch_stats": {"count": 0.0}}
+    )
+}
+
+
+def rows(pgd_steps=2):
+    return curve(
+        lambda psnr: shift(255 * np.sqrt(2 / 10 ** (psnr / 10))),
+        [25.0, 40.0],
+        CLASSIFIERS,
+        flat_images([60, 86, 120, 146]),
+        LABELS,
+        4,
+        name="shift",
+        targets=("near",),
+        held_out=(),
+        pgd_steps=pgd_steps,
+        seed=0,
+    )
+
+
+def test_each_psnr_has_its_row_and_those_of_the_controls():
+    result = rows()
+    assert [r["method"] for r in result] == ["shift", "noise", "PGD-2"] * 2
+    np.testing.assert_allclose([r["psnr"] for r in result[::3]], [25, 40], atol=0.1)
+    np.testing.assert_allclose([r["psnr"] for r in result[1::3]], [25, 40], atol=0.5)
+    # Adding 20 to half of the image moves 86 and 146 into the next class; 3.6 does not.
+    assert [r["targets"] for r in result[::3]] == [0.5, 1.0]
+    assert result[0]["exact_images"] == 1
+    assert result[0]["rounds"] is None
+    assert all(r["worst_miss"] < 0.1 for r in result[::3])
+
+
+def test_without_pgd_there_are_no_controls():
+    assert [r["method"] for r in rows(pgd_steps=0)] == ["shift", "shift"]
+
+
+def test_gap_is_read_off_the_controls_curve():
+    def row(method, psnr, targets):
+        return {"method": method, "psnr": psnr, "targets": targets}
+
+    control = [row("PGD", 30.0, 0.1), row("PGD", 40.0, 0.3), row("PGD", 50.0, 0.5)]
+    # The control leaves 0.2 at 35 dB; what it never leaves can't be compared.
+    method = [row("ours", 34.0, 0.2), row("ours", 50.0, 0.7), row("ours", 20.0, 0.05)]
+    (found,) = gap(control + method, "ours", "PGD")
+    assert (found["psnr"], found["targets"]) == (34.0, 0.2)
+    np.testing.assert_allclose(found["gap"], 1.0)

@@ -1,0 +1,168 @@
+"""Gradient couplings: any conditioner, exact both ways, as far away as asked."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raeg_jax.attacks.guide import Guide
+from raeg_jax.invertible.chain import Chain
+from raeg_jax.invertible.gradient_coupling import PARTS, GradientCoupling
+from raeg_jax.invertible.masks import MASKS
+
+LABELS = np.array([0, 1, 2], np.int32)
+
+
+@flax.struct.dataclass
+class Pattern:
+    """A conditioner that any change of the filled image changes: its waves, label and round."""
+
+    frequency: jax.Array
+
+    def __call__(self, images, labels, index):
+        phase = images / 40 + labels[:, None, None, None] + index
+        return jnp.sin(self.frequency * phase + jnp.roll(phase, 1, axis=1))
+
+
+@flax.struct.dataclass
+class Linear:
+    """Logits of a fixed random linear map: margins whose gradient is known."""
+
+    weights: jax.Array
+
+    def __call__(self, images):
+        return jnp.einsum("bhwc,hwck->bk", images, self.weights)
+
+
+def images(height, width, low=0, high=256, seed=0):
+    return np.random.RandomState(seed).randint(low, high, (3, height, width, 3)).astype(np.float32)
+
+
+def coupling(**changes):
+    settings = {"conditioner": Pattern(jnp.float32(1)), "step": 1.0, "max_mse": 20.0, "rounds": 9}
+    return GradientCoupling(**(settings | changes))
+
+
+@jax.jit
+def forward(stage, x, labels):
+    return stage.forward(x, labels, x)
+
+
+@jax.jit
+def inverse(stage, y, code):
+    return stage.inverse(y, code)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 12), (16, 16)])
+@pytest.mark.parametrize("mask", MASKS)
+def test_round_trip_of_every_mask_and_size(mask, size):
+    stage = coupling(mask=mask, mask_key=b"key")
+    x = images(*size)
+    y, code = forward(stage, x, LABELS)
+    if min(size) > 1:
+        assert np.all(np.any(np.asarray(y) != x, axis=(1, 2, 3)))
+    np.testing.assert_array_equal(y, np.round(y))
+    np.testing.assert_array_equal(inverse(stage, y, code), x)
+
+
+def test_round_trip_from_outside_the_range_of_a_file():
+    x = images(8, 8, low=-20, high=276)
+    y, code = forward(coupling(), x, LABELS)
+    np.testing.assert_array_equal(inverse(coupling(), y, code), x)
+
+
+def test_jit_and_batch_size_change_nothing():
+    stage, x = coupling(), images(8, 8)
+    y, code = forward(stage, x, LABELS)
+    with jax.disable_jit():
+        eager, eager_code = stage.forward(x, LABELS, x)
+        np.testing.assert_array_equal(stage.inverse(y, code), x)
+    np.testing.assert_array_equal(eager, y)
+    jax.tree.map(np.testing.assert_array_equal, eager_code, code)
+    one, _ = forward(stage, x[1:2], LABELS[1:2])
+    np.testing.assert_array_equal(one, y[1:2])
+
+
+@pytest.mark.parametrize("psnr", [30, 38, 46])
+def test_every_image_gets_the_psnr_asked_for(psnr):
+    max_mse = 255**2 / 10 ** (psnr / 10)
+    stage = coupling(max_mse=max_mse, step=max(0.3 * np.sqrt(max_mse), 0.5), rounds=60)
+    x = images(16, 16, low=40, high=216)
+    y, code = forward(stage, x, LABELS)
+    reached = 10 * np.log10(255**2 / np.mean((np.asarray(y) - x) ** 2, axis=(1, 2, 3)))
+    np.testing.assert_allclose(reached, psnr, atol=0.3)
+    assert np.all(code.rounds < 60)
+    assert np.all((code.part >= 0) & (code.part <= PARTS))
+
+
+def test_an_image_that_is_too_far_from_the_start_gets_one_round_at_most():
+    x = images(16, 16, low=40, high=216)
+    _, code = jax.jit(lambda x, r: coupling().forward(x, LABELS, r))(x, x + 8.0)
+    np.testing.assert_array_equal(code.rounds, 1)
+
+
+def test_rounds_end_where_they_must():
+    stage = coupling(max_mse=1e4, rounds=4)
+    x = images(8, 8)
+    y, code = forward(stage, x, LABELS)
+    np.testing.assert_array_equal(code.rounds, 4)
+    np.testing.assert_array_equal(inverse(stage, y, code), x)
+
+
+@pytest.mark.parametrize("field", ["label", "rounds", "part"])
+def test_recovery_needs_the_whole_code(field):
+    x = images(16, 16)
+    y, code = forward(coupling(), x, LABELS)
+    wrong = code.replace(**{field: getattr(code, field) - 1})
+    assert np.any(np.asarray(inverse(coupling(), y, wrong)) != x)
+
+
+def test_recovery_needs_the_key_of_keyed_masks():
+    x = images(16, 16)
+    y, code = forward(coupling(mask="keyed", mask_key=b"right"), x, LABELS)
+    assert (
+        np.mean(np.asarray(inverse(coupling(mask="keyed", mask_key=b"wrong"), y, code)) != x) > 0.3
+    )
+
+
+def test_shifts_are_bounded():
+    x = images(16, 16, low=60, high=196)
+    stage = coupling(step=50.0, bound=3, max_mse=1e4, rounds=3)
+    y, _ = forward(stage, x, LABELS)
+    # Each sample is masked once in three rounds.
+    assert np.max(np.abs(np.asarray(y) - x)) == 3
+
+
+def test_saturated_areas_stay_in_range():
+    x = images(16, 16)
+    x[:, 4:12] = 255
+    x[:, 12:] = 0
+    y, _ = forward(coupling(rounds=30, max_mse=50.0), x, LABELS)
+    inner = np.asarray(y)[:, 5:11]
+    assert np.all(inner <= 255)
+    assert np.all(np.asarray(y)[:, 13:] >= 0)
+    assert np.any(inner < 255)
+
+
+def test_the_attack_lowers_the_margin_it_follows():
+    weights = np.random.RandomState(1).randn(16, 16, 3, 3).astype(np.float32) / 100
+    guide = Guide((Linear(jnp.asarray(weights)),))
+    x = images(16, 16, low=60, high=196)
+    logits = np.einsum("bhwc,hwck->bk", x, weights)
+    labels = logits.argmax(-1).astype(np.int32)
+    y, _ = forward(coupling(conditioner=guide, max_mse=30.0, rounds=60), x, labels)
+    after = np.einsum("bhwc,hwck->bk", np.asarray(y), weights)
+    best = np.max(np.where(np.eye(3, dtype=bool)[labels], -np.inf, after), axis=-1)
+    assert np.all(after[np.arange(3), labels] < best)
+
+
+def test_chain_of_two_stages_is_undone_backwards():
+    second = coupling(conditioner=Pattern(jnp.float32(3)), step=3.0, max_mse=8.0)
+    chain = Chain((coupling(max_mse=2.0), second))
+    x = images(16, 16, low=40, high=216)
+    y, code = jax.jit(lambda x: chain.forward(x, LABELS))(x)
+    assert chain.exact
+    np.testing.assert_array_equal(jax.jit(chain.inverse)(y, code), x)
+    # The second stage counts the distance from the original, not from what the first one made.
+    np.testing.assert_allclose(np.mean((y - x) ** 2, axis=(1, 2, 3)), 8, rtol=0.07)

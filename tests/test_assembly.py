@@ -1,0 +1,90 @@
+"""From the configuration to the whole generator."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import smoke
+from raeg_jax import networks
+from raeg_jax.assembly import assemble, check_stages
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.validation import validate
+
+LABELS = np.array([0, 1], np.int32)
+
+
+@pytest.fixture
+def config():
+    config = smoke.get_config()
+    config.loss.target_psnr = 40.0
+    return config
+
+
+@pytest.fixture(scope="module")
+def classifiers():
+    module = networks.classifier("resnet_small", 3)
+    blank = jnp.zeros((1, 32, 32, 3))
+    return {"resnet_small": (module, module.init(jax.random.key(0), blank, train=False))}
+
+
+def params(config):
+    generator = generator_from_config(config.generator)
+    variables = jax.jit(generator.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    random = np.random.RandomState(0)
+    return jax.tree.map(
+        lambda p: p + 0.02 * random.randn(*p.shape).astype(np.float32), variables["params"]
+    )
+
+
+@pytest.mark.parametrize("stages", [("learned",), ("gradient",), ("learned", "gradient")])
+def test_every_chain_is_undone_exactly(config, classifiers, stages):
+    config.generator.stages = stages
+    config.generator.gradient.rounds = 6
+    chain = assemble(config, params(config), classifiers)
+    assert len(chain.stages) == len(stages)
+    assert chain.exact
+    x = np.random.RandomState(0).randint(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    y, code = jax.jit(lambda c, x: c.forward(x, LABELS))(chain, x)
+    assert np.any(np.asarray(y) != x)
+    np.testing.assert_array_equal(jax.jit(lambda c, y, code: c.inverse(y, code))(chain, y, code), x)
+
+
+def test_settings_reach_the_coupling(config, classifiers):
+    config.generator.stages = ("gradient",)
+    config.generator.gradient.update(
+        target_psnr=40.0, mask="keyed", mask_key="beef", views=("jpeg:50",), loss="targeted"
+    )
+    (stage,) = assemble(config, None, classifiers).stages
+    np.testing.assert_allclose(stage.max_mse, 255**2 / 1e4)
+    np.testing.assert_allclose(stage.step, 0.28 * 2.55)
+    assert stage.mask_key == b"\xbe\xef"
+    assert stage.conditioner.views == (("jpeg", 50.0),)
+    assert stage.conditioner.loss == "targeted"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages": ()}, r"stages=\(\)"),
+        ({"stages": ("gradient", "learned")}, "stages=.'gradient', 'learned'"),
+        ({"stages": ("learned", "gradient"), "coupling": "affine"}, "'affine' gives fractions"),
+        ({"gradient": {"views": ()}}, "views is empty"),
+        ({"gradient": {"views": ("fog:1",)}}, "'fog:1' is unknown"),
+        ({"gradient": {"mask_key": "xyz"}}, "'xyz' must be hexadecimal"),
+        ({"gradient": {"mask": "keyed"}}, "'keyed' needs a key"),
+        ({"gradient": {"mask_key": "00"}}, "other masks have none"),
+    ],
+)
+def test_impossible_stages_are_named(config, changes, message):
+    config.generator.update(changes)
+    with pytest.raises(UserError, match=message):
+        check_stages(config.generator)
+
+
+def test_the_learned_stage_must_leave_some_distance(config):
+    config.generator.stages = ("learned", "gradient")
+    config.loss.target_psnr = config.generator.gradient.target_psnr
+    with pytest.raises(UserError, match=r"target_psnr=34\.0 must be above"):
+        validate(config)
