@@ -3,12 +3,12 @@
     python benchmarks/throughput.py --config=configs/caltech101.py
     python benchmarks/throughput.py --config=configs/caltech101.py:cpu --peak_tflops=0.4
 
-Random images and untrained classifiers: speed does not depend on them. Prints images per second
-of the training step (all devices) and of the generator both ways (one device), the arithmetic
-that XLA counts for them, and with `--peak_tflops`, the peak of one device, the share of it.
+Random images and untrained classifiers: speed does not depend on them, but for the number of
+rounds of a gradient stage. Prints images per second of the training step (all devices) and of the
+generator both ways (one device), the arithmetic that XLA counts for them (one round of a gradient
+stage), and with `--peak_tflops`, the peak of one device, the share of it.
 """
 
-import functools
 import pathlib
 import statistics
 import time
@@ -43,6 +43,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Builds everything as training does, and times it."""
     del workdir
     from raeg_jax import networks
+    from raeg_jax.assembly import assemble
     from raeg_jax.evaluation import compiled
     from raeg_jax.invertible.generator import generator_from_config
     from raeg_jax.networks.discriminator import Discriminator
@@ -75,18 +76,19 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     alone = jax.jit(jax.vmap(step_fn, axis_name="batch", in_axes=(None, None, 0)))
     whole = {name: value[None] for name, value in batch.items()}
     step_flops = alone.lower(state, frozen, whole).cost_analysis()["flops"]
-    way = jax.jit(lambda p, x: generator.apply({"params": p}, x))
-    way_flops = way.lower(state.params, images.astype(np.float32)).cost_analysis()["flops"]
+    chain = assemble(config, state.params, {k: (net, frozen[k]) for k, net in targets.items()})
+    way_flops = compiled.protect.lower(chain, images, labels).cost_analysis()["flops"]
 
     device = jax.devices()[0]
     print(f"{config.name}, {size} px, batch {batch_size}, {jax.device_count()} x {device}")
-    protected = np.asarray(compiled.protect(generator, state.params, images)[0])
-    for name, function, given in (
-        ("protect", compiled.protect, images),
-        ("recover", compiled.recover, protected),
+    protected, _, code = compiled.protect(chain, images, labels)
+    for name, call in (
+        ("protect", lambda: compiled.protect(chain, images, labels)),
+        ("recover", lambda: compiled.recover(chain, protected, code)),
     ):
-        call = functools.partial(function, generator, state.params, given)
         report(name, call, batch_size, way_flops, 1)
+    if "learned" not in config.generator.stages:
+        return
     step = parallel.parallelise(step_fn, config.parallel, jax.devices())
     holder = {"state": parallel.replicate(state), "frozen": parallel.replicate(frozen)}
 

@@ -1,0 +1,89 @@
+"""train.py and eval.py with gradient stages, as users start them."""
+
+import csv
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PSNR = 34.0
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    environment = os.environ | {"RAEG_DATA": str(tmp_path_factory.mktemp("data"))}
+    environment.pop("XLA_FLAGS")
+    # Recovery must be exact in programs as users have them.
+    environment.pop("JAX_DISABLE_MOST_OPTIMIZATIONS", None)
+    return environment
+
+
+def call(script, workdir, environment, stages, *arguments):
+    command = [
+        *(sys.executable, script, "--config=configs/smoke.py", f"--workdir={workdir}"),
+        *(f"--config.generator.stages={stages}", "--config.generator.gradient.rounds=30"),
+        *("--config.classifiers.held_out=()", "--config.train.steps=2"),
+        *("--config.eval.pgd_steps=0", "--config.eval.max_images=8"),
+        *("--config.generator.blocks=(1,)", "--config.generator.widths=(8,)"),
+        *arguments,
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def rows_of(workdir):
+    with (workdir / "images.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_protected_and_recovered(workdir):
+    rows = rows_of(workdir)
+    in_range = [row for row in rows if float(row["outside_range"]) == 0]
+    assert in_range
+    assert [row["file"] for row in in_range if row["exact"] != "1"] == []
+    assert [r["psnr_protected"] for r in rows if abs(float(r["psnr_protected"]) - PSNR) > 0.3] == []
+
+
+@pytest.fixture(scope="module")
+def trained(environment, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("both")
+    status, output = call("train.py", workdir, environment, "('learned','gradient')")
+    assert status == 0, output
+    return workdir
+
+
+def test_gradient_stages_follow_the_learned_one(trained):
+    assert (trained / "checkpoints").is_dir()
+    assert_protected_and_recovered(trained)
+    results = json.loads((trained / "results.json").read_text())
+    assert results["generator"]["stages"] == ["learned", "gradient"]
+    assert results["splits"]["test"]["rounds"]["most"] <= 30
+
+
+def test_a_generator_of_gradient_stages_alone_needs_only_classifiers(
+    trained, environment, tmp_path
+):
+    shutil.copytree(trained / "classifiers", tmp_path / "classifiers")
+    status, output = call("train.py", tmp_path, environment, "('gradient',)")
+    assert status == 0, output
+    assert "training" not in output
+    assert not (tmp_path / "checkpoints").exists()
+    assert_protected_and_recovered(tmp_path)
+    first = (tmp_path / "images.csv").read_bytes()
+    status, output = call("eval.py", tmp_path, environment, "('gradient',)")
+    assert status == 0, output
+    assert (tmp_path / "images.csv").read_bytes() == first
+    status, output = call("eval.py", tmp_path, environment, "('gradient',)", "--checkpoint=best")
+    assert (status, output.count("\n")) == (2, 1)
+    assert "have no checkpoints" in output
+
+
+def test_the_learned_stage_of_a_run_can_be_evaluated_alone(trained, environment):
+    status, output = call("eval.py", trained, environment, "('learned',)")
+    assert status == 0, output
+    assert json.loads((trained / "results.json").read_text())["splits"]["test"]["rounds"] is None
