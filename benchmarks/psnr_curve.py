@@ -18,8 +18,10 @@ from ml_collections import ConfigDict
 from raeg_jax import launch
 
 _PSNRS = flags.DEFINE_list("psnrs", ["30", "34", "38", "42", "46"], "Decibels.")
-_METHODS = flags.DEFINE_list("methods", ["gradient"], "Of gradient, learned and both.")
-_SPLITS = flags.DEFINE_list("splits", ["train", "test"], "Of train (fitted) and test (unseen).")
+_METHODS = flags.DEFINE_list(
+    "methods", ["gradient"], "Of gradient, learned and both; the controls go with the first."
+)
+_SPLITS = flags.DEFINE_list("splits", ["test", "train"], "Of train (fitted) and test (unseen).")
 _OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not given.")
 
 
@@ -43,6 +45,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     stages = {"gradient": ("gradient",), "learned": ("learned",), "both": ("learned", "gradient")}
     needs_params = {"learned", "both"} & set(_METHODS.value)
     params = trained_params(config, workdir) if needs_params else None
+    learned_psnr = config.loss.target_psnr
+    asked = parse()
 
     def maker(method):
         def make(psnr):
@@ -53,15 +57,23 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
         return make
 
-    results = {"config": config.name, "image_size": config.data.image_size, "splits": {}}
+    results = {"config": config.name, "image_size": config.data.image_size}
+    results |= {"splits": {}, "speed": {}}
+    out = pathlib.Path(_OUT.value or workdir)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def write(results):
+        (out / "curve.json").write_text(json.dumps(results, indent=2) + "\n")
+        (out / "curve.md").write_text(markdown(results))
+
     for split in _SPLITS.value:
         images, labels, _ = open_split(getattr(splits, split), config.data, config.eval.max_images)
         rows = []
         for number, method in enumerate(_METHODS.value):
-            # What was learned has a PSNR of its own; the controls need no second measurement.
-            psnrs = [config.loss.target_psnr] if method == "learned" else map(float, _PSNRS.value)
+            # What was learned has a PSNR of its own, and what follows it changes more.
+            psnrs = {"learned": [learned_psnr], "both": [p for p in asked if p < learned_psnr]}
             rows += curve(
-                maker(method), list(psnrs), frozen, images, labels,
+                maker(method), psnrs.get(method, asked), frozen, images, labels,
                 min(config.eval.batch_size, len(labels)), name=method,
                 targets=tuple(config.classifiers.targets),
                 held_out=tuple(config.classifiers.held_out),
@@ -73,19 +85,33 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
             "rows": rows,
             "gaps": {m: gap(rows, m, control) for m in _METHODS.value},
         }
+        write(results)
     size = min(config.eval.batch_size, len(labels))
     batch = np.asarray(images[np.arange(size)]), np.asarray(labels[:size], np.int32)
     results["speed"] = {
         f"{method} at {psnr} dB": throughput(maker(method)(float(psnr)), *batch)
         for method in _METHODS.value
-        for psnr in _PSNRS.value[1:2]
+        for psnr in _PSNRS.value[:1]
     }
-    out = pathlib.Path(_OUT.value or workdir)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "curve.json").write_text(json.dumps(results, indent=2) + "\n")
-    (out / "curve.md").write_text(markdown(results))
+    write(results)
     print(markdown(results))
     plot(results, out / "curve.png")
+
+
+def parse() -> list[float]:
+    """The PSNRs asked for; stops at flags that can't be meant."""
+    from raeg_jax.errors import UserError
+
+    for name, value, known in (
+        ("methods", _METHODS.value, ("gradient", "learned", "both")),
+        ("splits", _SPLITS.value, ("train", "test")),
+    ):
+        if odd := [entry for entry in value if entry not in known] or not value:
+            raise UserError(f"--{name}: {odd} must be of {', '.join(known)}")
+    try:
+        return [float(psnr) for psnr in _PSNRS.value]
+    except ValueError:
+        raise UserError(f"--psnrs={','.join(_PSNRS.value)}: must be numbers") from None
 
 
 def markdown(results) -> str:

@@ -187,7 +187,6 @@ def validate(config: ConfigDict) -> None:
         raise UserError("all of config.loss.weight are 0: there is nothing to train for")
     generator_from_config(config.generator)
     check_stages(config.generator)
-    _check_targets(config)
     check_settings(config.attack_layer)
     _check_classifiers(config.classifiers)
     _check_together(config)
@@ -218,8 +217,12 @@ def _check_classifiers(settings: ConfigDict) -> None:
         )
 
 
-def _check_targets(config: ConfigDict) -> None:
-    """The learned stage must leave some distance to the gradient stage after it."""
+def check_targets(config: ConfigDict) -> None:
+    """Stops if the learned stage leaves no distance to a gradient stage after it.
+
+    Raises:
+      UserError: naming both PSNRs.
+    """
     first, last = config.loss.target_psnr, config.generator.gradient.target_psnr
     if len(config.generator.stages) > 1 and first <= last:
         raise UserError(

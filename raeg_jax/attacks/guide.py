@@ -37,6 +37,8 @@ VIEWS: dict[str, Callable[[jax.Array, float], jax.Array]] = {
     "rescale": rescale,
 }
 
+_ROUNDS_A_VIEW = 3
+
 
 @flax.struct.dataclass
 class Guide:
@@ -69,8 +71,8 @@ class Guide:
           index: int32 scalar, the number of the round.
         """
         descents = [jax.grad(lambda x, v=view: -self._total(x, labels, v)) for view in self.views]
-        # Three rounds change every sample once.
-        direction = jax.lax.switch(index // 3 % len(self.views), descents, images)
+        # Three rounds change every sample, whatever the mask.
+        direction = jax.lax.switch(index // _ROUNDS_A_VIEW % len(self.views), descents, images)
         if self.smoothing:
             radius = blur_radius(self.smoothing)
             direction = gaussian_blur(direction, self.smoothing, radius)
@@ -81,7 +83,10 @@ class Guide:
         name, number = view
         seen = VIEWS[name](images, number)
         values = [LOSSES[self.loss](fn(seen), labels) for fn in self.classifiers]
-        return jnp.sum(jax.nn.softplus(jnp.stack(values) + self.kappa))
+        values = jnp.stack(values) + self.kappa
+        # Where all are misled by far, the least misled counts in full: else nothing would be left.
+        far = jax.lax.stop_gradient(jnp.minimum(jnp.max(values, axis=0), 0))
+        return jnp.sum(jax.nn.softplus(values - far))
 
 
 def parse_view(text: str) -> tuple[str, float]:
@@ -90,13 +95,13 @@ def parse_view(text: str) -> tuple[str, float]:
     Raises:
       UserError: another name, or no such number.
     """
-    name, _, number = text.partition(":")
+    name, _, number = str(text).partition(":")
     limits = {"gaussian_blur": (0.1, 100), "jpeg": (1, 100), "rescale": (0.01, 1)}
     if text == "identity":
         return name, 0.0
     try:
         low, high = limits[name]
-        if low <= float(number) <= high:
+        if low <= float(number) <= high and (name != "jpeg" or number.isdecimal()):
             return name, float(number)
     except (KeyError, ValueError):
         pass

@@ -97,6 +97,8 @@ def gap(rows: Sequence[Mapping[str, Any]], method: str, control: str) -> list[di
       `gap`, the PSNR at which the control leaves the same accuracy (interpolated) minus `psnr`.
     """
     points = sorted((r["psnr"], r["targets"]) for r in rows if r["method"] == control)
+    if not points:
+        return []
     psnrs, left = np.array(points).T
     # Accuracy grows with PSNR; measured curves may have small dips.
     left = np.maximum.accumulate(left)

@@ -65,7 +65,7 @@ def run(
         "seed": config.seed,
         "checkpoint": checkpoint,
         "step": step,
-        "command": command or shlex.join(["python", *sys.argv]),
+        "command": _without_key(command or shlex.join(["python", *sys.argv]), config),
         "versions": config_lib.versions(),
         "dataset": {
             "name": splits.name,
@@ -79,7 +79,7 @@ def run(
             "exact": generator.exact,
         },
         "pgd_steps": config.eval.pgd_steps,
-        "settings": config_lib.to_json(config),
+        "settings": config_lib.to_json(_without_key_setting(config)),
         "splits": {},
     }
     rows = []
@@ -117,6 +117,18 @@ def run(
         report.write(pathlib.Path(workdir), results, rows, picture, timings)
         _print(results, timings, pathlib.Path(workdir))
     return results
+
+
+def _without_key(text: str, config: ConfigDict) -> str:
+    """Results are for sharing, the key of keyed masks is not."""
+    key = config.generator.gradient.mask_key
+    return text.replace(key, "<key>") if key else text
+
+
+def _without_key_setting(config: ConfigDict) -> ConfigDict:
+    config = config.copy_and_resolve_references()
+    config.generator.gradient.mask_key = _without_key(config.generator.gradient.mask_key, config)
+    return config
 
 
 def _picture(batches, classes, classifiers, target, class_names) -> np.ndarray:

@@ -95,8 +95,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"# {results['config']}: protection and recovery",
         "",
         f"`{results['command']}`: {results['dataset']['name']}, {results['image_size']} px, "
-        f"{' and '.join(results['generator']['stages'])} stage, "
-        f"{results['generator']['coupling']} coupling, checkpoint {results['checkpoint']}{step}, "
+        f"{_stages(results['generator'])}, checkpoint {results['checkpoint']}{step}, "
         f"seed {results['seed']}.",
         "",
         NOTE,
@@ -107,6 +106,14 @@ def markdown(results: Mapping[str, Any]) -> str:
         lines += [_line(header), "|---|" + "---:|" * (len(header) - 1)]
         lines += [_line(row) for row in body]
     return "\n".join(lines) + "\n"
+
+
+def _stages(generator: Mapping[str, Any]) -> str:
+    titles = {
+        "learned": f"learned stage ({generator['coupling']} coupling)",
+        "gradient": "gradient stage",
+    }
+    return ", then ".join(titles[name] for name in generator["stages"])
 
 
 def _line(row: tuple[str, ...]) -> str:

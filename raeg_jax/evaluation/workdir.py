@@ -16,7 +16,7 @@ from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.training import checkpoint as checkpoint_lib
 from raeg_jax.training import parallel
 from raeg_jax.training.classifier import load_classifiers
-from raeg_jax.validation import validate
+from raeg_jax.validation import check_targets, validate
 
 # What the numbers depend on, beside the checkpoint itself.
 _MEASURED = ("seed", "data", "generator", "classifiers")
@@ -63,6 +63,7 @@ def evaluate_workdir(
         # The results name the settings that made the checkpoint, whatever the flags say.
         config = config_lib.as_trained(config, saved)
         config.classifiers.held_out = held_out
+        check_targets(config)
         generator = generator_from_config(config.generator)
         params = checkpoints.restore_ema(_shapes(generator, config), step)
     splits = data.load(config.data)

@@ -87,13 +87,12 @@ class GradientCoupling:
           start gets one round, or a part of it that does not take it further.
         """
 
-        def run(carry, step):
-            return jax.lax.cond(carry[-1].any(), advance, lambda c, _: c, carry, step), None
+        def run(carry, index):
+            return jax.lax.cond(carry[-1].any(), advance, lambda c, _: c, carry, index), None
 
-        def advance(carry, step):
+        def advance(carry, index):
             x, code, active = carry
-            index, mask = step
-            shifted = self._shift(x, mask, labels, index)
+            shifted = self._shift(x, labels, index)
             full = jnp.full_like(code.part, PARTS)
             ends = active & (_mse(shifted(full), reference) > self.max_mse)
             part = jnp.where(ends, self._part(shifted, full, reference), full)
@@ -106,31 +105,28 @@ class GradientCoupling:
 
         zeros = jnp.zeros_like(labels)
         start = x.astype(jnp.int32), Code(labels, zeros, zeros + PARTS), zeros == 0
-        (y, code, _), _ = jax.lax.scan(run, start, self._steps(x))
+        (y, code, _), _ = jax.lax.scan(run, start, jnp.arange(self.rounds))
         return y.astype(jnp.float32), code
 
     def inverse(self, y: jax.Array, code: Code) -> jax.Array:
         """Undoes `forward`: the same lines, read from the last round to the first."""
 
-        def run(y, step):
-            return jax.lax.cond(jnp.any(step[0] < code.rounds), undo, lambda y, _: y, y, step), None
+        def run(y, index):
+            return jax.lax.cond(jnp.any(index < code.rounds), undo, lambda y, _: y, y, index), None
 
-        def undo(y, step):
-            index, mask = step
+        def undo(y, index):
             part = jnp.where(index == code.rounds - 1, code.part, PARTS)
             part = jnp.where(index < code.rounds, part, 0)
-            return self._shift(y, mask, code.label, index)(part, sign=-1)
+            return self._shift(y, code.label, index)(part, sign=-1)
 
-        x, _ = jax.lax.scan(run, y.astype(jnp.int32), self._steps(y), reverse=True)
+        rounds = jnp.arange(self.rounds)
+        x, _ = jax.lax.scan(run, y.astype(jnp.int32), rounds, reverse=True)
         return x.astype(jnp.float32)
 
-    def _steps(self, x):
-        """The number and the mask of each round."""
-        masks = MASKS[self.mask](*x.shape[1:3], self.rounds, self.mask_key)
-        return jnp.arange(self.rounds), jnp.asarray(masks)
-
-    def _shift(self, x, mask, labels, index):
+    def _shift(self, x, labels, index):
         """One round, still open how far and which way: (part int32 [B], sign) -> images."""
+        masks = jnp.asarray(MASKS[self.mask](*x.shape[1:3], self.mask_key))
+        mask = masks[index % len(masks)]
         known = fill(x, mask)
         direction = self.conditioner(known.image.astype(jnp.float32), labels, index)
         raw = self.step * _unit_rms(jnp.where(mask, direction, 0), mask)

@@ -17,7 +17,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.training import parallel
-from raeg_jax.training.checkpoint import Checkpoints
+from raeg_jax.training.checkpoint import FOLDER, Checkpoints
 from raeg_jax.training.claim import claimed
 from raeg_jax.training.classifier import Classifiers, clean_accuracies, ensure_classifiers
 from raeg_jax.training.logs import MetricLog
@@ -26,7 +26,7 @@ from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.progress import Progress
 from raeg_jax.training.state import TrainState, create_state
 from raeg_jax.training.step import make_train_step
-from raeg_jax.validation import validate
+from raeg_jax.validation import check_targets, validate
 
 # Between two looks at the losses at most so many steps are on their way.
 _LOOK_EVERY = 50
@@ -51,6 +51,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     if config.multi_host:
         parallel.start_multi_host()
     validate(config)
+    check_targets(config)
     workdir = pathlib.Path(workdir).absolute()
     with claimed(workdir):
         train_stages = _train_learned if "learned" in config.generator.stages else _train_none
@@ -59,8 +60,13 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
 
 def _train_none(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     """Gradient stages need trained classifiers, and nothing else."""
+    trained = (workdir / FOLDER).is_dir()
+    if trained:
+        # Their classifiers must not be replaced: the checkpoints were fitted against them.
+        with Checkpoints(workdir, config.train, writable=False) as checkpoints:
+            check_same_network(config, checkpoints)
     splits = data.load(config.data)
-    if parallel.is_main_process():
+    if parallel.is_main_process() and not trained:
         config_lib.save(config, workdir / config_lib.FILE)
     classifiers = ensure_classifiers(config, splits, workdir)
     if classifiers is None:  # a signal stopped their training
@@ -106,6 +112,23 @@ def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] 
     return evaluation.run(config, workdir, splits, whole, classifiers, step=int(state.step))
 
 
+def check_same_network(config: ConfigDict, checkpoints: Checkpoints) -> dict[str, Any]:
+    """Stops if the workdir's run had settings that must not change; returns others that did.
+
+    Raises:
+      UserError: naming each setting, its old and its new value.
+    """
+    if not checkpoints.steps():
+        return {}
+    fixed, adjustable = config_lib.differences(checkpoints.meta()["config"], config)
+    if fixed:
+        raise UserError(
+            f"the workdir holds another run: {config_lib.describe(fixed)}. Use the same settings "
+            "to go on with it, or another --workdir."
+        )
+    return adjustable
+
+
 def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
     """Stops if the workdir's run had settings that must not change; tells of others that did.
 
@@ -116,13 +139,7 @@ def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
     """
     if not checkpoints.steps():
         return
-    saved = checkpoints.meta()
-    fixed, adjustable = config_lib.differences(saved["config"], config)
-    if fixed:
-        raise UserError(
-            f"the workdir holds another run: {config_lib.describe(fixed)}. Use the same settings "
-            "to go on with it, or another --workdir."
-        )
+    saved, adjustable = checkpoints.meta(), check_same_network(config, checkpoints)
     done = checkpoints.steps()[-1]
     if adjustable and done >= config.train.steps:
         raise UserError(

@@ -52,6 +52,17 @@ def test_a_misled_classifier_counts_less():
     assert np.abs(equal - alone).max() > 0.1 * np.abs(alone).max()
 
 
+@pytest.mark.parametrize("lead", [1, 40, 1000])
+def test_a_direction_is_left_however_far_all_are_misled(lead):
+    fn, x = linear(0), images()
+    far = jax.tree_util.Partial(lambda w, x: fn(x) - lead * jax.nn.one_hot(LABELS, 4), None)
+    expected = np.asarray(Guide((fn,))(x, LABELS, jnp.int32(0)))
+    found = np.asarray(Guide((far,))(x, LABELS, jnp.int32(0)))
+    cosine = np.sum(found * expected) / np.linalg.norm(found) / np.linalg.norm(expected)
+    assert cosine > 0.5
+    assert np.abs(found).max() > 0.1 * np.abs(expected).max()
+
+
 def test_smoothing_keeps_the_mean_and_flattens():
     x = images(16)
     rough = Guide((linear(0, 16),))(x, LABELS, jnp.int32(0))
@@ -79,7 +90,7 @@ def test_views_are_written_with_their_number(text):
     assert np.any(np.asarray(direction) != 0)
 
 
-@pytest.mark.parametrize("text", ["", "jpeg", "jpeg:0", "jpeg:x", "rescale:2", "identity:1"])
+@pytest.mark.parametrize("text", ["", 50, "jpeg", "jpeg:0", "jpeg:x", "jpeg:5.5", "rescale:2"])
 def test_unknown_views_are_named(text):
     with pytest.raises(UserError, match=r"identity.*jpeg:<1 to 100>"):
         parse_view(text)

@@ -64,7 +64,7 @@ def test_caption_says_which_images(split):
 def test_markdown_is_a_table_a_split():
     text = table.markdown(RESULTS)
     assert "`python eval.py --workdir=runs/quickstart`" in text
-    assert "integer coupling, checkpoint latest (step 1500), seed 0" in text
+    assert "learned stage (integer coupling), checkpoint latest (step 1500), seed 0" in text
     assert text.count("| resnet_small (target) | 0.981 | 0.250 | 0.980 | 0.900 |") == 2
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {6}

@@ -62,7 +62,7 @@ def test_gradient_stages_follow_the_learned_one(trained):
     assert_protected_and_recovered(trained)
     results = json.loads((trained / "results.json").read_text())
     assert results["generator"]["stages"] == ["learned", "gradient"]
-    assert results["splits"]["test"]["rounds"]["most"] <= 30
+    assert 1 <= results["splits"]["test"]["rounds"]["mean"] < 30
 
 
 def test_a_generator_of_gradient_stages_alone_needs_only_classifiers(
