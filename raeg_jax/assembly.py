@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax.attacks.guide import Guide, parse_view
 from raeg_jax.errors import UserError
+from raeg_jax.image.metrics import mse_of_psnr
 from raeg_jax.invertible.chain import Chain, Learned
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.invertible.gradient_coupling import GradientCoupling
@@ -45,7 +46,7 @@ def gradient_stage(
 ) -> GradientCoupling:
     """The gradient coupling of `config.generator.gradient` against the target classifiers."""
     settings = config.generator.gradient
-    max_mse = 255.0**2 / 10 ** (settings.target_psnr / 10)
+    max_mse = mse_of_psnr(settings.target_psnr)
     targets = tuple(FrozenClassifier(*classifiers[name]) for name in config.classifiers.targets)
     return GradientCoupling(
         conditioner=Guide(

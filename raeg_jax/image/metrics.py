@@ -50,6 +50,11 @@ def psnr(a: jax.Array, b: jax.Array) -> jax.Array:
     return 10.0 * jnp.log10(_RANGE**2 / mse(a, b))
 
 
+def mse_of_psnr(psnr: float) -> float:
+    """The mean squared error, in squared pixel units, of an image of that PSNR in decibels."""
+    return _RANGE**2 / 10 ** (psnr / 10)
+
+
 def ssim(a: jax.Array, b: jax.Array) -> jax.Array:
     """Structural similarity of each image (Wang et al. 2004), mean over pixels and channels.
 

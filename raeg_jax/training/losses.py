@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from raeg_jax.attacks.gradient import margin
 from raeg_jax.attacks.permutation import class_permutation
-from raeg_jax.image.metrics import mse
+from raeg_jax.image.metrics import mse, mse_of_psnr
 
 
 def untargeted(logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:
@@ -42,8 +42,7 @@ ADVERSARIES: dict[str, Callable[[jax.Array, jax.Array, float], jax.Array]] = {
 
 def fidelity_gate(y: jax.Array, x: jax.Array, target_psnr: float) -> jax.Array:
     """Mean of max(0, MSE(y, x) / MSE at `target_psnr` - 1) over images [B, H, W, C]."""
-    allowed = 255.0**2 / 10 ** (target_psnr / 10)
-    return jnp.mean(jnp.maximum(mse(y, x) / allowed - 1, 0))
+    return jnp.mean(jnp.maximum(mse(y, x) / mse_of_psnr(target_psnr) - 1, 0))
 
 
 def out_of_range(y: jax.Array) -> jax.Array:

@@ -30,6 +30,14 @@ def test_psnr_agrees_with_skimage(noise):
     np.testing.assert_allclose(psnr(a, b), expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("decibels", [10.0, 34.0, 51.5])
+def test_mse_of_psnr_undoes_psnr(decibels):
+    a = np.full((1, 12, 12, 3), 80, np.float32)
+    b = a + np.float32(np.sqrt(metrics.mse_of_psnr(decibels)))
+    np.testing.assert_allclose(psnr(a, b), [decibels], atol=1e-3)
+    np.testing.assert_allclose(metrics.mse_of_psnr(20), 25.5**2)
+
+
 @pytest.mark.parametrize("size", [(11, 11), (12, 31), (64, 48)])
 @pytest.mark.parametrize("noise", NOISE)
 def test_ssim_agrees_with_skimage(size, noise):
