@@ -13,30 +13,23 @@ Every term is a mean over images, float32 scalar, so that the mean over devices 
 the global batch.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.attacks.gradient import margin
-from raeg_jax.attacks.permutation import class_permutation
+from raeg_jax.attacks.guide import LOSSES
 from raeg_jax.image.metrics import mse, mse_of_psnr
 
 
-def untargeted(logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:
-    """max(z_true - max z_other, -kappa), [B]: content once misread by a margin of kappa."""
-    return jnp.maximum(margin(logits, labels), -kappa)
-
-
-def targeted(logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:
-    """max(max z_other - z_pi(true), -kappa), [B]: content once read as pi(true)."""
-    goal = jnp.asarray(class_permutation(logits.shape[-1]))[labels]
-    return jnp.maximum(-margin(logits, goal), -kappa)
+def _bounded(loss, logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:
+    """max(loss, -kappa), [B]: content once misled by a margin of kappa."""
+    return jnp.maximum(loss(logits, labels), -kappa)
 
 
 ADVERSARIES: dict[str, Callable[[jax.Array, jax.Array, float], jax.Array]] = {
-    "untargeted": untargeted,
-    "targeted": targeted,
+    name: functools.partial(_bounded, loss) for name, loss in LOSSES.items()
 }
 
 
