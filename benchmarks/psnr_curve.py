@@ -33,7 +33,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation.curve import curve, gap
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.timing import throughput
-    from raeg_jax.evaluation.workdir import trained_params
+    from raeg_jax.evaluation.workdir import restore
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
     from raeg_jax.validation import validate
@@ -44,7 +44,9 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
     stages = {"gradient": ("gradient",), "learned": ("learned",), "both": ("learned", "gradient")}
     needs_params = {"learned", "both"} & set(_METHODS.value)
-    params = trained_params(config, workdir) if needs_params else None
+    params = None
+    if needs_params:
+        config, params, _ = restore(config, workdir)
     learned_psnr = config.loss.target_psnr
     asked = parse()
 

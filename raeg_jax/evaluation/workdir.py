@@ -50,23 +50,9 @@ def evaluate_workdir(
     _validate(config)
     if "learned" not in config.generator.stages:
         return _evaluate_untrained(config, workdir, checkpoint)
-    if not (workdir / checkpoint_lib.FOLDER).is_dir():
-        raise UserError(
-            f"no run to evaluate in {workdir.absolute()}: train.py with the same --config and "
-            "--workdir makes one"
-        )
-    with checkpoint_lib.Checkpoints(workdir, config.train, writable=False) as checkpoints:
-        # Before the data are loaded: a wrong name or network is told at once.
-        step = checkpoints.resolve(checkpoint)
-        saved = checkpoints.meta(step)["config"]
-        _check_same_run(config, saved, workdir)
-        held_out = config.classifiers.held_out
-        # The results name the settings that made the checkpoint, whatever the flags say.
-        config = config_lib.as_trained(config, saved)
-        config.classifiers.held_out = held_out
-        check_targets(config)
-        generator = generator_from_config(config.generator)
-        params = checkpoints.restore_ema(_shapes(generator, config), step)
+    # Before the data are loaded: a wrong name or network is told at once.
+    config, params, step = restore(config, workdir, checkpoint)
+    check_targets(config)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
     which = checkpoint if checkpoint in ("latest", "best") else str(step)
@@ -74,18 +60,36 @@ def evaluate_workdir(
     return run(config, workdir, splits, whole, classifiers, checkpoint=which, step=step)
 
 
-def trained_params(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "latest") -> Any:
-    """The averaged parameters of a run's learned stage.
+def restore(
+    config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "latest"
+) -> tuple[ConfigDict, Any, int]:
+    """Loads the learned stage of a run.
+
+    Args:
+      config: as `evaluate_workdir`.
+      workdir: folder of the run.
+      checkpoint: 'latest', 'best' or a step.
+
+    Returns:
+      The settings that made the checkpoint, whatever the flags say, with those of `config` that
+      only evaluation uses; the averaged parameters; the step that they come from.
 
     Raises:
-      UserError: the workdir has no such checkpoint, or one of another network.
+      UserError: the workdir has no such checkpoint, or one of another config.
     """
+    if not (workdir / checkpoint_lib.FOLDER).is_dir():
+        raise UserError(
+            f"no run to evaluate in {workdir.absolute()}: train.py with the same --config and "
+            "--workdir makes one"
+        )
     with checkpoint_lib.Checkpoints(workdir, config.train, writable=False) as checkpoints:
         step = checkpoints.resolve(checkpoint)
-        _check_same_run(config, checkpoints.meta(step)["config"], workdir)
-        return checkpoints.restore_ema(
-            _shapes(generator_from_config(config.generator), config), step
-        )
+        saved = checkpoints.meta(step)["config"]
+        _check_same_run(config, saved, workdir)
+        trained = config_lib.as_trained(config, saved)
+        trained.classifiers.held_out = config.classifiers.held_out
+        generator = generator_from_config(trained.generator)
+        return trained, checkpoints.restore_ema(_shapes(generator, trained), step), step
 
 
 def _evaluate_untrained(config: ConfigDict, workdir: pathlib.Path, checkpoint: str):

@@ -147,6 +147,20 @@ def test_results_name_the_settings_that_made_the_checkpoint(folder):
     assert results["settings"] == config_lib.to_json(expected)
 
 
+def test_the_learned_stage_comes_with_the_settings_that_made_it(folder):
+    config = settings(folder)
+    made = config.loss.target_psnr
+    config.loss.target_psnr, config.eval.max_images = made + 9, 3
+    config.generator.stages, config.classifiers.held_out = ("gradient",), ("vgg16",)
+    trained, params, step = workdir_lib.restore(config, folder / "workdir", "best")
+    assert (step, trained.loss.target_psnr, trained.eval.max_images) == (2, made, 3)
+    assert (trained.generator.stages, trained.classifiers.held_out) == (("gradient",), ("vgg16",))
+    assert jax.tree.map(np.shape, params) == jax.tree.map(
+        np.shape, workdir_lib._shapes(generator_from_config(config.generator), config)
+    )
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(params))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("coupling", "additive"), ("mixing", "none"), ("downsampling", "unshuffle"), ("clamp", 0.5)],
