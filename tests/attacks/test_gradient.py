@@ -7,7 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raeg_jax.attacks.gradient import ensemble_margin, fgsm, gaussian_noise, margin, pgd_l2
+from raeg_jax.attacks.gradient import (
+    ensemble_margin,
+    fgsm,
+    gaussian_noise,
+    ifgsm,
+    margin,
+    pgd_l2,
+)
 
 SHAPE = (6, 8, 8, 3)
 LABELS = np.array([0, 1, 2, 3, 1, 0])
@@ -140,6 +147,61 @@ def test_fgsm_moves_all_values_alike():
     np.testing.assert_allclose(moved, 50 / np.sqrt(8 * 8 * 3), rtol=1e-3)
 
 
+@pytest.mark.parametrize(("steps", "step_size"), [(1, 1.0), (4, 2.0), (7, None)])
+def test_ifgsm_of_a_linear_classifier_is_the_formula(steps, step_size):
+    """x <- clip(x - alpha sign(g)) in NumPy; of two classes the gradient is the same everywhere."""
+    images, labels = images_of(), np.array([0, 1, 0, 1, 0, 1])
+    epsilon = np.float32([1, 2, 3, 5, 8, 200])
+    net = linear()
+
+    def two(x):
+        return net(x)[:, :2]
+
+    weights = np.asarray(net(np.eye(8 * 8 * 3, dtype=np.float32).reshape(-1, 8, 8, 3)))
+    rise = (weights[:, 0] - weights[:, 1]).reshape(8, 8, 3)
+    gradient = np.where((labels == 0)[:, None, None, None], rise, -rise)
+    ball = epsilon[:, None, None, None]
+    alpha = 2.5 * ball / steps if step_size is None else step_size
+    expected = images
+    for _ in range(steps):
+        expected = expected - alpha * np.sign(gradient)
+        expected = np.clip(np.clip(expected, images - ball, images + ball), 0, 255)
+    attacked = np.asarray(
+        jitted(ifgsm, steps=steps, step_size=step_size)((two,), images, labels, epsilon)
+    )
+    np.testing.assert_allclose(attacked, expected, atol=1e-4)
+    fall = np.asarray(margin(two(images), labels) - margin(two(attacked), labels))
+    np.testing.assert_allclose(
+        fall, np.sum((images - expected) * gradient, axis=(1, 2, 3)), rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_ifgsm_moves_the_margin_and_stays_inside(targeted):
+    nets, images = (curved(0), curved(1)), images_of()
+    epsilon = np.float32([0.5, 1, 2, 4, 8, 16])
+    attack = jitted(ifgsm, steps=10)
+    attacked = np.asarray(attack(nets, images, LABELS, epsilon, targeted=targeted))
+    before, after = (np.asarray(ensemble_margin(nets, x, LABELS)) for x in (images, attacked))
+    assert np.all(after > before if targeted else after < before)
+    assert (attacked.shape, attacked.dtype) == (SHAPE, np.float32)
+    assert attacked.min() >= 0
+    assert attacked.max() <= 255
+    change = np.abs(attacked.astype(np.float64) - images)
+    # Half a unit in the last place of a float32 near 255.
+    assert np.all(change <= epsilon[:, None, None, None] + 1e-5)
+    np.testing.assert_allclose(change.max(axis=(1, 2, 3)), epsilon, rtol=1e-4)
+
+
+def test_more_steps_of_ifgsm_attack_better():
+    nets, images = (curved(0), curved(1)), images_of()
+    one, ten = (
+        jnp.mean(ensemble_margin(nets, jitted(ifgsm, steps=n)(nets, images, LABELS, 6.0), LABELS))
+        for n in (1, 10)
+    )
+    assert ten < one - 0.01
+
+
 def test_radius_zero_and_zero_gradient_leave_the_images(attack):
     images = images_of()
     np.testing.assert_array_equal(attack((curved(),), images, LABELS, np.zeros(6)), images)
@@ -211,5 +273,7 @@ def test_bad_arguments():
     images = images_of()
     with pytest.raises(ValueError, match="at least one step, not 0"):
         pgd_l2((curved(),), images, LABELS, 1.0, steps=0)
+    with pytest.raises(ValueError, match="I-FGSM needs at least one step"):
+        ifgsm((curved(),), images, LABELS, 1.0, steps=0)
     with pytest.raises(ValueError, match="logits_fns is empty"):
         fgsm([], images, LABELS, 1.0)
