@@ -1,8 +1,9 @@
-"""How fast images are protected and recovered."""
+"""How fast images are protected and recovered, or anything else is done with a batch."""
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -37,19 +38,48 @@ def throughput(
         "protect": lambda: compiled.protect(generator, images, labels),
         "recover": lambda: compiled.recover(generator, protected, code),
     }
-    speeds = {
-        f"{name}_images_per_s": len(images) / _median_time(call, repeats, seconds)
-        for name, call in ways.items()
-    }
+    return speeds(ways, images, repeats, seconds)
+
+
+def speeds(
+    calls: Mapping[str, Callable[[], Any]],
+    images: np.ndarray,
+    repeats: int = 5,
+    seconds: float = 3.0,
+) -> dict[str, Any]:
+    """Times calls that each do something with the same batch.
+
+    Args:
+      calls: by name; each returns arrays.
+      images: [B, H, W, 3], the batch.
+      repeats: as `median_time`.
+      seconds: as `median_time`.
+
+    Returns:
+      `<name>_images_per_s` of each call, and what they were measured on.
+    """
     device = jax.devices()[0]
-    return speeds | {
+    return {
+        f"{name}_images_per_s": len(images) / median_time(call, repeats, seconds)
+        for name, call in calls.items()
+    } | {
         "batch_size": len(images),
         "image_size": list(images.shape[1:3]),
         "device": f"{device.platform} ({device.device_kind})",
     }
 
 
-def _median_time(call: Callable[[], Any], repeats: int, seconds: float) -> float:
+def median_time(call: Callable[[], Any], repeats: int, seconds: float = math.inf) -> float:
+    """How long a call takes until its arrays are there, after one call that compiles.
+
+    Args:
+      call: returns arrays.
+      repeats: at most so many timed calls.
+      seconds: stop repeating after so long.
+
+    Returns:
+      The median, in seconds.
+    """
     jax.block_until_ready(call())  # compiles
     times: list[float] = []
     while len(times) < max(repeats, 1) and (not times or sum(times) < seconds):

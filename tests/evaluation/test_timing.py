@@ -14,15 +14,23 @@ def test_throughput_says_how_fast_and_on_what():
     assert "cpu" in result["device"]
 
 
+def test_anything_done_with_a_batch_can_be_timed(monkeypatch):
+    monkeypatch.setattr(timing, "median_time", lambda call, repeats, seconds: call())
+    images = flat_images([100] * 4)
+    result = timing.speeds({"attack": lambda: 0.5, "read": lambda: 2.0}, images)
+    assert (result["attack_images_per_s"], result["read_images_per_s"]) == (8, 2)
+    assert (result["batch_size"], result["image_size"]) == (4, [16, 16])
+
+
 def test_the_first_call_compiles_and_does_not_count(monkeypatch):
     clock = iter([0.0, 2.0, 10.0, 13.0, 20.0, 30.0])
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
     calls = []
-    assert timing._median_time(lambda: calls.append(1), repeats=3, seconds=100) == 3.0
+    assert timing.median_time(lambda: calls.append(1), repeats=3, seconds=100) == 3.0
     assert len(calls) == 4
 
 
 def test_slow_calls_are_not_repeated(monkeypatch):
     clock = iter([0.0, 60.0])
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
-    assert timing._median_time(lambda: None, repeats=5, seconds=3.0) == 60.0
+    assert timing.median_time(lambda: None, repeats=5, seconds=3.0) == 60.0
