@@ -10,8 +10,6 @@ stage), and with `--peak_tflops`, the peak of one device, the share of it.
 """
 
 import pathlib
-import statistics
-import time
 
 import jax
 import numpy as np
@@ -27,13 +25,9 @@ _REPEATS = flags.DEFINE_integer("repeats", 10, "Timed calls, of which the median
 
 def report(name: str, call, images: int, flops: float, devices: int) -> None:
     """Times `call` after one warm-up and prints a line."""
-    jax.block_until_ready(call())
-    times = []
-    for _ in range(_REPEATS.value):
-        start = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - start)
-    seconds = statistics.median(times)
+    from raeg_jax.evaluation.timing import median_time
+
+    seconds = median_time(call, _REPEATS.value)
     rate = flops / seconds / 1e12
     share = f", {rate / (_PEAK.value * devices):.1%} of peak" if _PEAK.value else ""
     print(f"{name:10} {images / seconds:10.1f} images/s {rate:8.3f} TFLOP/s{share}", flush=True)
@@ -45,11 +39,6 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import networks
     from raeg_jax.assembly import assemble
     from raeg_jax.evaluation import compiled
-    from raeg_jax.invertible.generator import generator_from_config
-    from raeg_jax.networks.discriminator import Discriminator
-    from raeg_jax.training import parallel
-    from raeg_jax.training.state import create_state
-    from raeg_jax.training.step import make_train_step
     from raeg_jax.validation import validate
 
     validate(config)
@@ -60,8 +49,6 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     batch = {"image": images, "label": labels}
     key = jax.random.key(config.seed)
 
-    generator = generator_from_config(config.generator)
-    discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
     targets = {
         name: networks.classifier(name, _CLASSES.value) for name in config.classifiers.targets
     }
@@ -70,13 +57,12 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         name: jax.jit(lambda k, net=net: net.init(k, blank, train=False))(key)
         for name, net in targets.items()
     }
-    state = create_state(config, generator, discriminator, key)
-    step_fn = make_train_step(config, generator, discriminator, targets)
-    # XLA's own count, of one device's part of the step.
-    alone = jax.jit(jax.vmap(step_fn, axis_name="batch", in_axes=(None, None, 0)))
-    whole = {name: value[None] for name, value in batch.items()}
-    step_flops = alone.lower(state, frozen, whole).cost_analysis()["flops"]
-    chain = assemble(config, state.params, {k: (net, frozen[k]) for k, net in targets.items()})
+    # Gradient stages are not trained.
+    learned = "learned" in config.generator.stages
+    params, train, step_flops = (
+        training(config, key, targets, frozen, batch) if learned else (None,) * 3
+    )
+    chain = assemble(config, params, {k: (net, frozen[k]) for k, net in targets.items()})
     way_flops = compiled.protect.lower(chain, images, labels).cost_analysis()["flops"]
 
     device = jax.devices()[0]
@@ -87,8 +73,26 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         ("recover", lambda: compiled.recover(chain, protected, code)),
     ):
         report(name, call, batch_size, way_flops, 1)
-    if "learned" not in config.generator.stages:
-        return
+    if learned:
+        report("train", train, batch_size, step_flops, jax.device_count())
+
+
+def training(config: ConfigDict, key, targets, frozen, batch):
+    """The learned stage's first parameters, a call that takes a training step, and its FLOPs."""
+    from raeg_jax.invertible.generator import generator_from_config
+    from raeg_jax.networks.discriminator import Discriminator
+    from raeg_jax.training import parallel
+    from raeg_jax.training.state import create_state
+    from raeg_jax.training.step import make_train_step
+
+    generator = generator_from_config(config.generator)
+    discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
+    state = create_state(config, generator, discriminator, key)
+    step_fn = make_train_step(config, generator, discriminator, targets)
+    # XLA's own count, of one device's part of the step.
+    alone = jax.jit(jax.vmap(step_fn, axis_name="batch", in_axes=(None, None, 0)))
+    whole = {name: value[None] for name, value in batch.items()}
+    flops = alone.lower(state, frozen, whole).cost_analysis()["flops"]
     step = parallel.parallelise(step_fn, config.parallel, jax.devices())
     holder = {"state": parallel.replicate(state), "frozen": parallel.replicate(frozen)}
 
@@ -96,7 +100,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         holder["state"], metrics = step(holder["state"], holder["frozen"], batch)
         return metrics
 
-    report("train", train, batch_size, step_flops, jax.device_count())
+    return state.params, train, flops
 
 
 if __name__ == "__main__":
