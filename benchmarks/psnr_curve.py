@@ -27,6 +27,7 @@ _OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
+    from configs.scale import STAGES
     from raeg_jax import data
     from raeg_jax.assembly import assemble
     from raeg_jax.evaluation import compiled
@@ -42,10 +43,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
     frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
-    stages = {"gradient": ("gradient",), "learned": ("learned",), "both": ("learned", "gradient")}
-    needs_params = {"learned", "both"} & set(_METHODS.value)
     params = None
-    if needs_params:
+    if any("learned" in STAGES[method] for method in _METHODS.value):
         config, params, _ = restore(config, workdir)
     learned_psnr = config.loss.target_psnr
     asked = parse()
@@ -53,7 +52,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     def maker(method):
         def make(psnr):
             changed = config.copy_and_resolve_references()
-            changed.generator.stages = stages[method]
+            changed.generator.stages = STAGES[method]
             changed.generator.gradient.target_psnr = psnr
             return assemble(changed, params, classifiers)
 
@@ -102,10 +101,11 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def parse() -> list[float]:
     """The PSNRs asked for; stops at flags that can't be meant."""
+    from configs.scale import STAGES
     from raeg_jax.errors import UserError
 
     for name, value, known in (
-        ("methods", _METHODS.value, ("gradient", "learned", "both")),
+        ("methods", _METHODS.value, tuple(STAGES)),
         ("splits", _SPLITS.value, ("train", "test")),
     ):
         if odd := [entry for entry in value if entry not in known] or not value:

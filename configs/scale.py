@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 from configs import base
 
 EPOCHS, BATCH = 50, 32
+# Ways to protect; the variant `cpu` is `learned`.
 STAGES = {
-    "cpu": ("learned",),
     "learned": ("learned",),
     "gradient": ("gradient",),
     "both": ("learned", "gradient"),
@@ -28,8 +28,8 @@ def choose(name: str, variant: str, images: int) -> ConfigDict:
     Raises:
       ValueError: for another variant.
     """
-    if variant not in ("", *STAGES):
-        known = ", ".join(f"':{name}'" for name in STAGES)
+    if variant not in ("", "cpu", *STAGES):
+        known = ", ".join(f"':{name}'" for name in ("cpu", *STAGES))
         raise ValueError(f"unknown variant {variant!r}: leave it out, or write one of {known}")
     config = cpu() if variant else paper(images)
     config.generator.stages = STAGES.get(variant, ("learned",))
