@@ -41,10 +41,11 @@ def curve(
 
     Returns:
       One row for each PSNR and for generator, noise and PGD: `method`, `asked` (decibels), `psnr`
-      (mean, decibels, of the files), `worst_miss` (largest distance of an image from the asked
-      PSNR, decibels), `accuracy` by classifier, `targets` (mean accuracy over the targets),
-      `outside_range`, `exact_images`, and `rounds` of a gradient stage. The controls have only the
-      first three and the accuracies.
+      (mean, decibels, of the files that differ from their originals; None where none does),
+      `worst_miss` (largest distance of an image from the asked PSNR, decibels; None where an image
+      is unchanged, which is infinitely far), `accuracy` by classifier, `targets` (mean accuracy
+      over the targets), `outside_range`, `exact_images`, and `rounds` of a gradient stage. The
+      controls have none of the last three.
     """
     rows = []
     for asked in psnrs:
@@ -65,13 +66,13 @@ def curve(
             variants |= {"noise": "noise", "pgd": f"PGD-{pgd_steps}"}
         for variant, method in variants.items():
             accuracy = {k: v["accuracy"][variant] for k, v in summary["classifiers"].items()}
-            psnr = summary["per_image"][f"psnr/{variant}"]
+            worst = float(np.max(np.abs(summary["per_image"][f"psnr/{variant}"] - asked)))
             rows.append(
                 {
                     "method": method,
                     "asked": asked,
                     "psnr": summary["quality"][variant]["psnr"],
-                    "worst_miss": float(np.max(np.abs(psnr - asked))),
+                    "worst_miss": worst if np.isfinite(worst) else None,
                     "targets": float(np.mean([accuracy[k] for k in targets])),
                     "accuracy": accuracy,
                 }
@@ -93,9 +94,11 @@ def gap(rows: Sequence[Mapping[str, Any]], method: str, control: str) -> list[di
       control: another.
 
     Returns:
-      For each row of the method whose accuracy the control's curve reaches: `psnr`, `targets`, and
-      `gap`, the PSNR at which the control leaves the same accuracy (interpolated) minus `psnr`.
+      For each row of the method that has a PSNR, and whose accuracy the control's curve reaches:
+      `psnr`, `targets`, and `gap`, the PSNR at which the control leaves the same accuracy
+      (interpolated) minus `psnr`.
     """
+    rows = [row for row in rows if row["psnr"] is not None]
     points = sorted((r["psnr"], r["targets"]) for r in rows if r["method"] == control)
     if not points:
         return []

@@ -1,5 +1,7 @@
 """The curve of accuracy against PSNR, worked out on toys."""
 
+import json
+
 import numpy as np
 from evaluation_toys import Brightness, flat_images, shift
 
@@ -14,9 +16,13 @@ CLASSIFIERS = {
 }
 
 
-def rows(pgd_steps=2):
+def amount(psnr):
+    return 255 * np.sqrt(2 / 10 ** (psnr / 10))
+
+
+def rows(pgd_steps=2, make=lambda psnr: shift(amount(psnr))):
     return curve(
-        lambda psnr: shift(255 * np.sqrt(2 / 10 ** (psnr / 10))),
+        make,
         [25.0, 39.1],
         CLASSIFIERS,
         flat_images([60, 86, 120, 146]),
@@ -46,6 +52,16 @@ def test_without_pgd_there_are_no_controls():
     assert [r["method"] for r in rows(pgd_steps=0)] == ["shift", "shift"]
 
 
+def test_images_without_a_finite_psnr_leave_none_and_not_infinity():
+    """An image unchanged has no distance from the asked PSNR, and JSON no infinity."""
+    result = rows(make=lambda psnr: shift(amount(psnr) if psnr > 30 else 0))
+    for row in result[:3]:
+        assert (row["psnr"], row["worst_miss"]) == (None, None)
+        assert row["targets"] == 1
+    assert all(row["psnr"] > 30 and row["worst_miss"] < 1 for row in result[3:])
+    json.dumps(result, allow_nan=False)
+
+
 def test_gap_is_read_off_the_controls_curve():
     def row(method, psnr, targets):
         return {"method": method, "psnr": psnr, "targets": targets}
@@ -53,6 +69,8 @@ def test_gap_is_read_off_the_controls_curve():
     control = [row("PGD", 30.0, 0.1), row("PGD", 40.0, 0.3), row("PGD", 50.0, 0.5)]
     # The control leaves 0.2 at 35 dB; what it never leaves can't be compared.
     method = [row("ours", 34.0, 0.2), row("ours", 50.0, 0.7), row("ours", 20.0, 0.05)]
-    (found,) = gap(control + method, "ours", "PGD")
+    # Nor can what left every image as it was.
+    unchanged = [row("PGD", None, 0.9), row("ours", None, 0.4)]
+    (found,) = gap(unchanged + control + method, "ours", "PGD")
     assert (found["psnr"], found["targets"]) == (34.0, 0.2)
     np.testing.assert_allclose(found["gap"], 1.0)
