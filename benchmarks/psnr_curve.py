@@ -5,11 +5,13 @@
 
 The workdir holds trained classifiers, and for `--methods=learned,both` a trained generator. Writes
 `curve.json`, `curve.md` and `curve.png` (the last with Matplotlib) into `--out`, and how fast each
-method protects and recovers.
+method protects and recovers, beside PGD and I-FGSM on the same batch.
 """
 
 import json
+import math
 import pathlib
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -22,32 +24,52 @@ _METHODS = flags.DEFINE_list(
     "methods", ["gradient"], "Of gradient, learned and both; the controls go with the first."
 )
 _SPLITS = flags.DEFINE_list("splits", ["test", "train"], "Of train (fitted) and test (unseen).")
+_SPEED_PSNR = flags.DEFINE_float(
+    "speed_psnr", None, "Decibels at which speed is measured: if not given 34, or the first asked."
+)
 _OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not given.")
+
+_IFGSM_STEPS = 40
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
+    # Mistakes in the flags are told at once.
+    asked, speed_psnr = parse()
     from configs.scale import STAGES
     from raeg_jax import data
     from raeg_jax.assembly import assemble
+    from raeg_jax.errors import UserError
     from raeg_jax.evaluation import compiled
     from raeg_jax.evaluation.curve import curve, gap
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.timing import throughput
     from raeg_jax.evaluation.workdir import restore
+    from raeg_jax.files import write_whole
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
     from raeg_jax.validation import validate
 
     validate(config)
+    params = None
+    if any("learned" in STAGES[method] for method in _METHODS.value):
+        # The checkpoint's own settings: its PSNR is the one it was trained for.
+        config, params, _ = restore(config, workdir)
+    learned_psnr = config.loss.target_psnr
+
+    def possible(method, psnrs):
+        """What was learned has a PSNR of its own, and what follows it changes more."""
+        if method == "learned":
+            return [learned_psnr]
+        return [p for p in psnrs if method != "both" or p < learned_psnr]
+
+    if not all(possible(method, asked) for method in _METHODS.value):
+        raise UserError(
+            f"--psnrs: 'both' needs one below the {learned_psnr:g} dB of what it follows"
+        )
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
     frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
-    params = None
-    if any("learned" in STAGES[method] for method in _METHODS.value):
-        config, params, _ = restore(config, workdir)
-    learned_psnr = config.loss.target_psnr
-    asked = parse()
 
     def maker(method):
         def make(psnr):
@@ -64,17 +86,16 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     def write(results):
-        (out / "curve.json").write_text(json.dumps(results, indent=2) + "\n")
-        (out / "curve.md").write_text(markdown(results))
+        content = json.dumps(results, indent=2, allow_nan=False) + "\n"
+        write_whole(out / "curve.json", content.encode())
+        write_whole(out / "curve.md", markdown(results).encode())
 
     for split in _SPLITS.value:
         images, labels, _ = open_split(getattr(splits, split), config.data, config.eval.max_images)
         rows = []
         for number, method in enumerate(_METHODS.value):
-            # What was learned has a PSNR of its own, and what follows it changes more.
-            psnrs = {"learned": [learned_psnr], "both": [p for p in asked if p < learned_psnr]}
             rows += curve(
-                maker(method), psnrs.get(method, asked), frozen, images, labels,
+                maker(method), possible(method, asked), frozen, images, labels,
                 min(config.eval.batch_size, len(labels)), name=method,
                 targets=tuple(config.classifiers.targets),
                 held_out=tuple(config.classifiers.held_out),
@@ -90,17 +111,46 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     size = min(config.eval.batch_size, len(labels))
     batch = np.asarray(images[np.arange(size)]), np.asarray(labels[:size], np.int32)
     results["speed"] = {
-        f"{method} at {psnr} dB": throughput(maker(method)(float(psnr)), *batch)
+        f"{method} at {psnr:g} dB": throughput(maker(method)(psnr), *batch)
         for method in _METHODS.value
-        for psnr in _PSNRS.value[:1]
+        for psnr in possible(method, [speed_psnr])
     }
+    targets = tuple(frozen[name] for name in config.classifiers.targets)
+    results["speed"] |= attack_speeds(targets, speed_psnr, config.eval.pgd_steps, *batch)
     write(results)
     print(markdown(results))
     plot(results, out / "curve.png")
 
 
-def parse() -> list[float]:
-    """The PSNRs asked for; stops at flags that can't be meant."""
+def attack_speeds(targets, psnr: float, pgd_steps: int, images, labels) -> dict[str, Any]:
+    """How fast PGD and I-FGSM attack the targets on one batch, as far away as a PSNR allows."""
+    import jax
+    import jax.numpy as jnp
+
+    from raeg_jax.attacks.gradient import ifgsm
+    from raeg_jax.evaluation.controls import pgd_control
+    from raeg_jax.evaluation.timing import speeds
+    from raeg_jax.image.metrics import mse_of_psnr
+    from raeg_jax.image.quantise import to_uint8
+
+    # A change by epsilon of every value has that PSNR.
+    epsilon = mse_of_psnr(psnr) ** 0.5
+    distance = np.full(len(images), epsilon * images[0].size ** 0.5, np.float32)
+
+    @jax.jit
+    def iterated(targets, images, labels):
+        return to_uint8(ifgsm(targets, images.astype(jnp.float32), labels, epsilon, _IFGSM_STEPS))
+
+    calls = {f"I-FGSM-{_IFGSM_STEPS}": lambda: iterated(targets, images, labels)}
+    if pgd_steps:
+        calls[f"PGD-{pgd_steps}"] = lambda: pgd_control(
+            targets, images, labels, distance, pgd_steps
+        )
+    return {f"{k} at {psnr:g} dB": speeds({"attack": call}, images) for k, call in calls.items()}
+
+
+def parse() -> tuple[list[float], float]:
+    """The PSNRs asked for and that of the speeds; stops at flags that can't be meant."""
     from configs.scale import STAGES
     from raeg_jax.errors import UserError
 
@@ -111,9 +161,17 @@ def parse() -> list[float]:
         if odd := [entry for entry in value if entry not in known] or not value:
             raise UserError(f"--{name}: {odd} must be of {', '.join(known)}")
     try:
-        return [float(psnr) for psnr in _PSNRS.value]
+        asked = [float(psnr) for psnr in _PSNRS.value]
     except ValueError:
-        raise UserError(f"--psnrs={','.join(_PSNRS.value)}: must be numbers") from None
+        asked = []
+    if not asked or not all(0 < psnr < math.inf for psnr in asked):
+        raise UserError(f"--psnrs={','.join(_PSNRS.value)}: must be numbers above 0")
+    speed = _SPEED_PSNR.value
+    if speed is None:
+        speed = 34.0 if 34.0 in asked else asked[0]
+    if not 0 < speed < math.inf:
+        raise UserError(f"--speed_psnr={speed}: must be a number above 0")
+    return asked, speed
 
 
 def markdown(results) -> str:
@@ -126,7 +184,11 @@ def markdown(results) -> str:
         lines[-1] += " | outside | exact images | rounds |"
         lines += ["|---|" + "---:|" * (len(names) + 5)]
         for row in sorted(part["rows"], key=lambda r: (r["asked"], r["method"])):
-            cells = [row["method"], f"{row['psnr']:.2f}", f"{row['worst_miss']:.2f}"]
+            cells = [
+                row["method"],
+                decibels(row["psnr"], "equal"),
+                decibels(row["worst_miss"], "unchanged image"),
+            ]
             cells += [f"{row['accuracy'][name]:.3f}" for name in names]
             cells += (
                 [f"{row['outside_range']:.3%}", f"{row['exact_images']:.3f}"]
@@ -141,9 +203,17 @@ def markdown(results) -> str:
             lines += ["", f"Decibels of {method} behind PGD at equal accuracy of targets: {text}."]
         lines += [""]
     for name, speed in results["speed"].items():
-        ways = f"{speed['protect_images_per_s']:.1f} / {speed['recover_images_per_s']:.1f}"
-        lines += [f"{name}: {ways} images/s protected / recovered on {speed['device']}.", ""]
+        ways = {"protect": "protected", "recover": "recovered", "attack": "attacked"}
+        ways = {way: done for way, done in ways.items() if f"{way}_images_per_s" in speed}
+        rates = " / ".join(f"{speed[f'{way}_images_per_s']:.1f}" for way in ways)
+        done = " / ".join(ways.values())
+        lines += [f"{name}: {rates} images/s {done} on {speed['device']}.", ""]
     return "\n".join(lines)
+
+
+def decibels(value: float | None, otherwise: str) -> str:
+    """A cell of the table, of a number that may be infinite."""
+    return otherwise if value is None else f"{value:.2f}"
 
 
 def plot(results, path: pathlib.Path) -> None:
@@ -153,12 +223,15 @@ def plot(results, path: pathlib.Path) -> None:
     except ImportError:
         print("no picture: pip install matplotlib")
         return
+    from raeg_jax.files import whole_file
+
     figure, axes = plt.subplots(
         1, len(results["splits"]), sharey=True, squeeze=False, figsize=(9, 4)
     )
     for axis, (split, part) in zip(axes[0], results["splits"].items(), strict=True):
         for method in dict.fromkeys(row["method"] for row in part["rows"]):
-            rows = sorted((r for r in part["rows"] if r["method"] == method), key=_by_psnr)
+            rows = [r for r in part["rows"] if r["method"] == method and r["psnr"] is not None]
+            rows.sort(key=_by_psnr)
             x = [row["psnr"] for row in rows]
             line = axis.plot(x, [row["targets"] for row in rows], marker="o", label=method)[0]
             last = [list(row["accuracy"].values())[-1] for row in rows]
@@ -168,7 +241,8 @@ def plot(results, path: pathlib.Path) -> None:
     axes[0, 0].set_ylabel("accuracy left (dashed: held-out classifier)")
     axes[0, 0].legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=120, format="png")
 
 
 def _by_psnr(row):
