@@ -26,6 +26,17 @@ def config(toy_config):
     return toy_config
 
 
+def assert_refused(config, workdir, change, message):
+    """A run of three steps, finished, is not gone on with; its settings stay as they are."""
+    config.train.steps = 3
+    loop.train(config, workdir)
+    before = (workdir / "config.json").read_text()
+    config.update_from_flattened_dict(change)
+    with pytest.raises(UserError, match=message):
+        loop.train(config, workdir)
+    assert (workdir / "config.json").read_text() == before
+
+
 @pytest.mark.parametrize(("number", "at_step"), [(signal.SIGTERM, 3), (signal.SIGINT, 4)])
 def test_stopping_saves_and_going_on_equals_an_unbroken_run(
     config, tmp_path, monkeypatch, looks, capsys, number, at_step
@@ -93,15 +104,8 @@ def test_a_finished_run_is_only_evaluated(config, tmp_path, monkeypatch, looks):
 )
 def test_a_finished_run_takes_no_other_settings(config, tmp_path, looks, change, message):
     """They would stand in its results without having been used."""
-    config.train.steps = 3
-    loop.train(config, tmp_path)
-    before = (tmp_path / "config.json").read_text()
-    config.update_from_flattened_dict(change)
-    with pytest.raises(
-        UserError, match=rf"finished at step 3 with other settings: {message}; raise .*train\.steps"
-    ):
-        loop.train(config, tmp_path)
-    assert (tmp_path / "config.json").read_text() == before
+    message = rf"finished at step 3 with other settings: {message}; raise .*train\.steps"
+    assert_refused(config, tmp_path, change, message)
 
 
 def test_weights_are_logged_whenever_a_run_goes_on(config, tmp_path, looks):
@@ -140,13 +144,7 @@ def test_other_number_of_devices_and_mode_go_on(config, tmp_path, monkeypatch, l
     ],
 )
 def test_another_run_in_the_same_workdir_is_refused(config, tmp_path, looks, change, message):
-    config.train.steps = 3
-    loop.train(config, tmp_path)
-    before = (tmp_path / "config.json").read_text()
-    config.update_from_flattened_dict(change)
-    with pytest.raises(UserError, match=f"holds another run: {message}.* another --workdir"):
-        loop.train(config, tmp_path)
-    assert (tmp_path / "config.json").read_text() == before
+    assert_refused(config, tmp_path, change, f"holds another run: {message}.* another --workdir")
 
 
 def test_other_images_are_refused(config, tmp_path, looks, monkeypatch):
