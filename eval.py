@@ -6,7 +6,8 @@ python eval.py --config=configs/celeba.py --workdir=DIR --checkpoint=best
 
 Give the flags of the training run. Prints a table for training and for test images and writes
 results.json, results.md, images.csv and grid.png into the workdir; with another checkpoint than
-the latest results-best.json or results-<step>.json, and so on. Two runs give equal numbers.
+the latest results-best.json or results-<step>.json, and so on. Results of other stages that were
+there are renamed, such as to results-learned.json. Two runs give equal numbers.
 """
 
 import pathlib

@@ -41,7 +41,8 @@ def run(
 
     Files in the workdir: `results.json`, `results.md`, `images.csv`, `grid.png`, and
     `timings.json`, the only one that changes from run to run. Those of another checkpoint than
-    the latest have its name in theirs: `results-best.json`, `results-300.json`.
+    the latest have its name in theirs: `results-best.json`, `results-300.json`. Those of other
+    stages or gradient settings that are there are renamed, see `report`.
 
     Args:
       config: the whole configuration; `config.eval` says how many images, and how.
@@ -114,8 +115,10 @@ def run(
     picture = _picture(batches, classes, frozen, config.classifiers.targets[0], splits.class_names)
     timings = throughput(generator, batches[0], labels[np.resize(chosen, batch_size)])
     if jax.process_index() == 0:
-        report.write(pathlib.Path(workdir), results, rows, picture, timings)
+        kept = report.write(pathlib.Path(workdir), results, rows, picture, timings)
         _print(results, timings, pathlib.Path(workdir))
+        if kept:
+            _say(f"the result of another generator that was there is kept: {kept} and so on")
     return results
 
 

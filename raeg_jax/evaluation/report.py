@@ -2,14 +2,18 @@
 
 All but the timings are the same, byte for byte, for the same run on the same machine. Those of
 the latest checkpoint have the plain names; another checkpoint's say which: `results-best.json`,
-`grid-300.png`. So neither takes the other's place.
+`grid-300.png`. So neither takes the other's place. Nor does a result of other stages, or of other
+settings of the gradient stage: what was there is renamed to `results-learned.json`,
+`results-gradient-1f2e3d.json` (the digest of those settings), and so on.
 """
 
+import contextlib
 import csv
+import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +37,7 @@ def write(
     images: Sequence[Mapping[str, Any]],
     grid: np.ndarray,
     timings: Mapping[str, Any],
-) -> None:
+) -> str | None:
     """Writes every file of a result into the workdir; each is whole at any time.
 
     Args:
@@ -42,6 +46,9 @@ def write(
       images: one row an image, all with the same keys.
       grid: uint8 [H, W, 3].
       timings: what JSON can hold.
+
+    Returns:
+      The new name of the `results.json` of another generator that was there, if one was.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     contents = {
@@ -52,8 +59,34 @@ def write(
         # Last: who sees new results finds the other files new too.
         RESULTS: _json(results),
     }
+    kept = _keep(workdir, results, contents)
     for name, content in contents.items():
         write_whole(workdir / file_name(name, results["checkpoint"]), content)
+    return kept
+
+
+def _keep(workdir: pathlib.Path, results: Mapping[str, Any], files: Iterable[str]) -> str | None:
+    """Renames the files of another generator's result; returns the new name of RESULTS."""
+    there = file_name(RESULTS, results["checkpoint"])
+    try:
+        made_by = _generator(json.loads((workdir / there).read_bytes()))
+    except (FileNotFoundError, ValueError, KeyError):  # nothing there that we could have written
+        return None
+    if made_by == _generator(results):
+        return None
+    for name in (file_name(name, results["checkpoint"]) for name in files):
+        with contextlib.suppress(FileNotFoundError):
+            (workdir / name).rename(workdir / file_name(name, made_by))
+    return file_name(there, made_by)
+
+
+def _generator(results: Mapping[str, Any]) -> str:
+    """Names a result's generator: its stages, and a digest of the gradient stage's settings."""
+    stages = results["generator"].get("stages", ["learned"])  # older versions had no others
+    if "gradient" not in stages:
+        return "-".join(stages)
+    settings = json.dumps(results["settings"]["generator"]["gradient"], sort_keys=True)
+    return "-".join([*stages, hashlib.sha256(settings.encode()).hexdigest()[:6]])
 
 
 def file_name(name: str, checkpoint: str) -> str:

@@ -28,8 +28,8 @@ def evaluate_workdir(
     """Loads generator and classifiers of a run, measures them, prints and writes the results.
 
     The results of the latest checkpoint are in `results.json` and its companions, those of another
-    in `results-best.json` or `results-<step>.json`: none takes the place of another's. But other
-    stages with the same checkpoint do: measure them in a copy of the workdir.
+    in `results-best.json` or `results-<step>.json`: none takes the place of another's. Results of
+    other stages or gradient settings are kept under other names, see `report`.
 
     Args:
       config: the configuration of the training run; `config.eval`, where the data lie and the

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ GRID = np.full((4, 5, 3), 7, np.uint8)
 
 
 def write(folder, results=RESULTS):
-    report.write(folder, results, ROWS, GRID, {"protect_images_per_s": 1.5})
+    return report.write(folder, results, ROWS, GRID, {"protect_images_per_s": 1.5})
 
 
 def test_all_files_can_be_read_back(tmp_path):
@@ -40,6 +41,56 @@ def test_another_checkpoint_leaves_the_results_of_the_latest(tmp_path, checkpoin
         for stem, suffix in (path.name.split(".") for path in before)
     }
     assert json.loads((tmp_path / f"results-{checkpoint}.json").read_text())["step"] == 300
+
+
+def of(stages, **gradient):
+    settings = {"generator": {"gradient": gradient}}
+    generator = {**RESULTS["generator"], "stages": list(stages)}
+    return {**RESULTS, "generator": generator, "settings": settings}
+
+
+def test_results_of_another_generator_are_kept(tmp_path):
+    learned, both = of(["learned"]), of(["learned", "gradient"], target_psnr=34.0)
+    other = of(["learned", "gradient"], target_psnr=38.0)
+    assert write(tmp_path, learned) is None
+    grid = (tmp_path / "grid.png").read_bytes()
+    assert write(tmp_path, both) == "results-learned.json"
+    assert len(list(tmp_path.iterdir())) == 10
+    assert (tmp_path / "grid-learned.png").read_bytes() == grid
+    kept = write(tmp_path, other)
+    assert re.fullmatch(r"results-learned-gradient-[0-9a-f]{6}\.json", kept)
+    # Going back and forth leaves one copy of each, and nothing is renamed for the same generator.
+    assert write(tmp_path, both) != kept
+    assert write(tmp_path, both) is None
+    assert write(tmp_path, other) == kept
+    for name, results in {
+        "results.json": other,
+        kept: both,
+        "results-learned.json": learned,
+    }.items():
+        assert json.loads((tmp_path / name).read_text()) == results
+
+
+def test_settings_of_a_gradient_stage_that_is_not_there_make_no_other_generator(tmp_path):
+    write(tmp_path, of(["learned"], target_psnr=34.0))
+    assert write(tmp_path, of(["learned"], target_psnr=38.0)) is None
+
+
+@pytest.mark.parametrize("there", ["", "{}"])
+def test_what_is_no_result_of_ours_is_replaced(tmp_path, there):
+    (tmp_path / "results.json").write_text(there)
+    assert write(tmp_path) is None
+    assert json.loads((tmp_path / "results.json").read_text()) == RESULTS
+
+
+def test_results_of_another_generator_are_kept_for_each_checkpoint(tmp_path):
+    write(tmp_path, of(["gradient"], target_psnr=34.0))
+    write(tmp_path, {**of(["learned"]), "checkpoint": "best"})
+    both = {**of(["learned", "gradient"]), "checkpoint": "best"}
+    assert write(tmp_path, both) == "results-best-learned.json"
+    assert json.loads((tmp_path / "results.json").read_text())["generator"]["stages"] == [
+        "gradient"
+    ]
 
 
 def test_results_that_json_cannot_hold_leave_the_old_ones(tmp_path):

@@ -87,3 +87,7 @@ def test_the_learned_stage_of_a_run_can_be_evaluated_alone(trained, environment)
     status, output = call("eval.py", trained, environment, "('learned',)")
     assert status == 0, output
     assert json.loads((trained / "results.json").read_text())["splits"]["test"]["rounds"] is None
+    # The result of both stages is still there.
+    (kept,) = trained.glob("results-learned-gradient-*.json")
+    assert json.loads(kept.read_text())["splits"]["test"]["rounds"]["mean"] >= 1
+    assert f"is kept: {kept.name}" in output
