@@ -1,13 +1,12 @@
 """How well a generator protects and recovers, image by image, on files read back."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from tqdm import tqdm
 
 from raeg_jax.evaluation import compiled, controls
+from raeg_jax.evaluation.batches import batches, progress
 from raeg_jax.evaluation.images import DecodedOnDemand
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.evaluation.summary import summarise
@@ -84,8 +83,8 @@ def evaluate_split(
         return out
 
     rows = []
-    with _progress(len(labels), description) as bar:
-        for index, originals, truth, count in _batches(images, labels, batch_size):
+    with progress(len(labels), description) as bar:
+        for index, originals, truth, count in batches(images, labels, batch_size):
             out = measure(index, originals, truth)
             rows.append({name: np.asarray(values)[:count] for name, values in out.items()})
             bar.set_description(description)
@@ -121,7 +120,7 @@ def quick(
     generator = compiled.on_one_device(generator)
     fns = {name: _argument(fn) for name, fn in target_logits_fns.items()}
     rows = []
-    for _, originals, truth, count in _batches(images, labels, batch_size):
+    for _, originals, truth, count in batches(images, labels, batch_size):
         protected, outside, code = compiled.protect(generator, originals, truth)
         quality = compiled.compare(protected, originals)
         recovered = compiled.compare(compiled.recover(generator, protected, code), originals)
@@ -171,29 +170,3 @@ def _fields(code: Any) -> dict[str, Any]:
 
 def _argument(logits_fn: compiled.LogitsFn) -> compiled.LogitsFn:
     return compiled.on_one_device(compiled.as_pytree(logits_fn))
-
-
-def _batches(
-    images: np.ndarray | DecodedOnDemand, labels: np.ndarray, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-    """Batches of one size: (index, images, labels, how many are real).
-
-    The last image is repeated where the last batch is not full.
-    """
-    if not len(images) or len(images) != len(labels):
-        raise ValueError(f"need images and as many labels, got {len(images)} and {len(labels)}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    for start in range(0, len(images), batch_size):
-        index = np.minimum(np.arange(start, start + batch_size), len(images) - 1)
-        batch = np.asarray(images[index]), np.asarray(labels[index], np.int32)
-        yield index.astype(np.int32), *batch, min(batch_size, len(images) - start)
-
-
-def _progress(total: int, description: str) -> tqdm:
-    return tqdm(
-        total=total,
-        desc=f"{description}: compiling (the first batch takes longest)",
-        unit="img",
-        disable=jax.process_index() != 0,
-    )
