@@ -52,25 +52,27 @@ def noise_control(
     return noisy(jax.lax.fori_loop(0, _CORRECTIONS, correct, distance))
 
 
-@functools.partial(jax.jit, static_argnames="steps")
+@functools.partial(jax.jit, static_argnames=("steps", "targeted"))
 def pgd_control(
     logits_fns: Sequence[LogitsFn],
     images: jax.Array,
     labels: jax.Array,
     distance: jax.Array,
     steps: int,
+    targeted: bool = False,
 ) -> jax.Array:
     """Attacks all target classifiers together by projected gradient descent, white box.
 
     Args:
       logits_fns: the targets.
       images: uint8 [B, H, W, 3].
-      labels: int32 [B].
+      labels: int32 [B], the true classes, or with `targeted` the classes to be read instead.
       distance: float32 [B], greatest L2 norms in pixel units, before rounding.
       steps: of the descent.
+      targeted: go toward `labels` rather than away from them.
 
     Returns:
       uint8 [B, H, W, 3].
     """
-    adversarial = pgd_l2(logits_fns, images.astype(jnp.float32), labels, distance, steps)
-    return to_uint8(adversarial)
+    originals = images.astype(jnp.float32)
+    return to_uint8(pgd_l2(logits_fns, originals, labels, distance, steps, targeted=targeted))

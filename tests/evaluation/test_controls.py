@@ -60,6 +60,21 @@ def test_pgd_misleads_its_target_within_the_distance_up_to_rounding():
     np.testing.assert_allclose(distances(attacked, originals), wanted, rtol=0.05)
 
 
+@pytest.mark.parametrize("goals", [[0, 2], [2, 0]])
+def test_targeted_pgd_goes_to_the_class_it_is_given(goals):
+    def three(images):
+        """Classes by mean brightness: nearest of 60, 120 and 180."""
+        return -((jnp.mean(images, axis=(1, 2, 3))[:, None] - jnp.array([60.0, 120, 180])) ** 2)
+
+    originals = flat_images([120, 120], spread=0)
+    # Enough to change every sample by 40.
+    wanted = np.full(2, 40 * np.sqrt(originals[0].size), np.float32)
+    labels = np.array(goals, np.int32)
+    attacked = pgd_control((as_pytree(three),), originals, labels, wanted, 10, targeted=True)
+    np.testing.assert_array_equal(jnp.argmax(three(attacked.astype(jnp.float32)), -1), goals)
+    np.testing.assert_allclose(distances(attacked, originals), wanted, rtol=0.05)
+
+
 def test_noise_of_the_same_distance_does_not_mislead_where_pgd_does():
     originals = flat_images([100] * 3, size=24, spread=0)
     originals[:, :, :12] += 4
