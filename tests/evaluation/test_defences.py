@@ -1,0 +1,84 @@
+"""Defences against Pillow and SciPy, and what classifiers read after them."""
+
+import io
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+import skimage.data
+from evaluation_toys import flat_images
+from PIL import Image
+
+from raeg_jax.evaluation.compiled import as_pytree
+from raeg_jax.evaluation.defences import DEFENCES, read_defended
+from raeg_jax.image import metrics
+
+PHOTOGRAPH = np.ascontiguousarray(skimage.data.coffee()[100:147, 200:260])
+
+
+def pillow_jpeg(image, quality):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=2)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("name", DEFENCES)
+def test_files_become_files_each_on_its_own(name):
+    batch = np.stack([PHOTOGRAPH, PHOTOGRAPH[::-1]])
+    defended = DEFENCES[name](batch)
+    assert defended.dtype == jnp.uint8
+    assert defended.shape == batch.shape
+    np.testing.assert_array_equal(DEFENCES[name](batch), defended)
+    np.testing.assert_array_equal(DEFENCES[name](batch[::-1]), defended[::-1])
+
+
+def test_none_changes_nothing():
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=-1)
+    np.testing.assert_array_equal(DEFENCES["none"](every), every)
+
+
+def test_jpeg_is_that_of_pillow():
+    defended = DEFENCES["jpeg_50"](PHOTOGRAPH[None]).astype(jnp.float32)
+    psnr = {
+        quality: metrics.psnr(defended, np.float32(pillow_jpeg(PHOTOGRAPH, quality))[None])[0]
+        for quality in (49, 50, 51)
+    }
+    assert psnr[50] >= 53
+    assert max(psnr, key=psnr.get) == 50
+
+
+def test_blur_is_that_of_scipy():
+    exact = scipy.ndimage.gaussian_filter(PHOTOGRAPH.astype(np.float64), 1.0, axes=(0, 1))
+    difference = np.abs(DEFENCES["blur_1"](PHOTOGRAPH[None])[0].astype(float) - exact)
+    assert difference.max() < 0.51
+
+
+def test_blur_takes_detail_away_and_the_reading_with_it():
+    def detail(images):
+        """Two classes: do neighbours differ by more than 20 on average?"""
+        lead = jnp.mean(jnp.abs(jnp.diff(images, axis=2)), axis=(1, 2, 3)) - 20
+        return jnp.stack([-lead, lead], axis=-1)
+
+    stripes = flat_images([100, 100], spread=0)
+    stripes[1, :, ::2] += 50
+    read = read_defended({"detail": as_pytree(detail)}, stripes)
+    assert {name: list(map(int, v["detail"])) for name, v in read.items()} == {
+        "none": [0, 1],
+        "jpeg_50": [0, 1],
+        "blur_1": [0, 0],
+    }
+
+
+def test_readings_are_kept_apart_by_defence_and_classifier():
+    def bright(images):
+        lead = jnp.mean(images, axis=(1, 2, 3)) - 128
+        return jnp.stack([-lead, lead], axis=-1)
+
+    fns = {"bright": as_pytree(bright), "dark": as_pytree(lambda x: -bright(x))}
+    defences = {"none": lambda x: x, "negative": lambda x: 255 - x}
+    read = read_defended(fns, flat_images([60, 200, 220]), defences)
+    assert list(read) == ["none", "negative"]
+    np.testing.assert_array_equal(read["none"]["bright"], [0, 1, 1])
+    np.testing.assert_array_equal(read["none"]["dark"], [1, 0, 0])
+    np.testing.assert_array_equal(read["negative"]["bright"], [1, 0, 0])
