@@ -1,0 +1,168 @@
+"""What views, smoothing and the ensemble of targets buy gradient couplings, at equal PSNR.
+
+    python benchmarks/gradient_variants.py --config=configs/caltech101.py:gradient --workdir=W \
+        --config.data.source=DIR --config.eval.max_images=128 --psnrs=34 --splits=test
+
+The workdir holds trained classifiers. Each row is a way to protect: a variant of gradient couplings
+(see `raeg_jax/evaluation/variants.py`), or PGD on the same targets, image by image as far from the
+original as `plain` or `targeted`. For each classifier it has the accuracy left after each defence,
+and how many images are read as the class that targeted attacks go toward (in the rows of others:
+by chance). Writes `gradient_variants.json` and `gradient_variants.md` into `--out`, row by row.
+"""
+
+import itertools
+import json
+import pathlib
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from raeg_jax import launch
+
+_PSNRS = flags.DEFINE_list("psnrs", ["34"], "Decibels.")
+_ROWS = flags.DEFINE_list("rows", [], "Names of rows; all if not given. A typo lists them.")
+_SPLITS = flags.DEFINE_list("splits", ["test", "train"], "Of train (fitted) and test (unseen).")
+_OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not given.")
+
+_DECIBELS = ("psnr", "worst_miss")
+
+
+def main(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Measures, prints and writes."""
+    from raeg_jax import data
+    from raeg_jax.assembly import assemble
+    from raeg_jax.attacks.permutation import class_permutation
+    from raeg_jax.evaluation import compiled
+    from raeg_jax.evaluation.controls import pgd_control
+    from raeg_jax.evaluation.defended import evaluate_defended
+    from raeg_jax.evaluation.images import open_split
+    from raeg_jax.evaluation.variants import variants
+    from raeg_jax.files import write_whole
+    from raeg_jax.image.metrics import PSNR_CAP
+    from raeg_jax.networks.frozen import FrozenClassifier
+    from raeg_jax.training.classifier import load_classifiers
+    from raeg_jax.validation import validate
+
+    validate(config)
+    made = variants(config)
+    controls = pgd_rows(config)
+    psnrs, rows, out = check_flags(workdir, [*made, *controls], controls)
+    splits = data.load(config.data)
+    classifiers = load_classifiers(config, splits, workdir)
+    frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
+    permutation = class_permutation(splits.num_classes)
+    results = {"config": config.name, "image_size": config.data.image_size, "splits": {}}
+
+    def protect_by(name, psnr, goals, distances):
+        """What makes the protected images of a row."""
+        if name == "original":
+            return lambda index, images, labels: images
+        variant = made[controls.get(name, name)]
+        if name not in controls:
+            changed = variant.copy_and_resolve_references()
+            changed.generator.gradient.target_psnr = psnr
+            generator = compiled.on_one_device(assemble(changed, None, classifiers))
+            return lambda index, images, labels: compiled.protect(generator, images, labels)[0]
+        attacked = tuple(frozen[k] for k in variant.classifiers.targets)
+        targeted = variant.generator.gradient.loss == "targeted"
+        distance = distances[controls[name]]
+
+        def attack(index, images, labels):
+            classes = goals[index] if targeted else labels
+            steps = config.eval.pgd_steps
+            return pgd_control(attacked, images, classes, distance[index], steps, targeted)
+
+        return attack
+
+    for split in dict.fromkeys(_SPLITS.value):
+        images, labels, _ = open_split(getattr(splits, split), config.data, config.eval.max_images)
+        goals = permutation[labels]
+        part = {"images": len(labels), "rows": []}
+        results["splits"][split] = part
+        distances = {}
+        for asked, name in [(None, "original"), *itertools.product(psnrs, rows)]:
+            result = evaluate_defended(
+                protect_by(name, asked, goals, distances), frozen, images, labels, goals,
+                min(config.eval.batch_size, len(labels)),
+                description=f"{split}, {name}" + (f" at {asked:g} dB" if asked else ""),
+            )  # fmt: skip
+            each = result.pop("per_image")
+            distances[name] = each["distance"]
+            row = {"row": name, "attacked": [], "asked": asked}
+            if asked:
+                row["attacked"] = list(made[controls.get(name, name)].classifiers.targets)
+                miss = np.abs(np.minimum(each["psnr"], PSNR_CAP) - asked)
+                row["worst_miss"] = float(np.max(miss))
+            part["rows"].append(row | result)
+            for ending, text in (("json", json.dumps(results, indent=2)), ("md", table(results))):
+                write_whole(out / f"gradient_variants.{ending}", f"{text.rstrip()}\n".encode())
+    print(table(results))
+
+
+def pgd_rows(config: ConfigDict) -> dict[str, str]:
+    """The rows of PGD, and the variant whose distance and direction each has."""
+    name = f"PGD-{config.eval.pgd_steps}"
+    return {name: "plain", f"{name} targeted": "targeted"} if config.eval.pgd_steps else {}
+
+
+def check_flags(
+    workdir: pathlib.Path, known: list[str], controls: dict[str, str]
+) -> tuple[list[float], list[str], pathlib.Path]:
+    """PSNRs, rows (controls last) and the folder asked for; stops at flags that can't be meant."""
+    from raeg_jax.errors import UserError
+    from raeg_jax.training.classifier import FOLDER
+    from raeg_jax.validation import RULES
+
+    rows = _ROWS.value or known
+    for flag, values, allowed in (
+        ("rows", rows, known),
+        ("splits", _SPLITS.value, ("train", "test")),
+    ):
+        if not values or not set(values) <= set(allowed):
+            raise UserError(f"--{flag}={','.join(values)}: each must be of {', '.join(allowed)}")
+    for control, variant in controls.items():
+        if control in rows and variant not in rows:
+            raise UserError(f"--rows: {control!r} has the distance of {variant!r}: add that one")
+    rule = RULES["generator.gradient.target_psnr"]
+    try:
+        psnrs = [float(psnr) for psnr in _PSNRS.value]
+    except ValueError:
+        psnrs = []
+    if not psnrs or not all(rule.accepts(psnr) for psnr in psnrs):
+        raise UserError(f"--psnrs={','.join(_PSNRS.value)}: each must be {rule}")
+    if not (workdir / FOLDER).is_dir():
+        raise UserError(f"--workdir={workdir}: no classifiers there; run train.py first")
+    out = pathlib.Path(_OUT.value or workdir)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out={out}: can't be made a folder: {error.strerror}") from None
+    return list(dict.fromkeys(psnrs)), [name for name in known if name in rows], out
+
+
+def table(results) -> str:
+    """One table a split, in the order measured."""
+    lines = []
+    for split, part in results["splits"].items():
+        lines += [f"## {split}, {part['images']} images", ""]
+        lines += ["Accuracy after each defence; goal: share read as the class of targeted attacks."]
+        accuracy = part["rows"][0]["accuracy"]
+        names = list(accuracy["none"])
+        heads = [f"{name} {kind}" for name in names for kind in (*accuracy, "goal")]
+        heads = ["row", "attacks", "asked, dB", "PSNR, dB", "worst miss, dB", *heads]
+        lines += ["", "| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
+        for row in part["rows"]:
+            cells = [row["row"], ", ".join(row["attacked"])]
+            cells += ["" if row["asked"] is None else f"{row['asked']:g}"]
+            cells += [f"{row[k]:.2f}" if row.get(k) is not None else "" for k in _DECIBELS]
+            for name in names:
+                cells += [f"{row['accuracy'][defence][name]:.3f}" for defence in accuracy]
+                cells += [f"{row['hits']['none'][name]:.3f}"]
+            lines += ["| " + " | ".join(cells) + " |"]
+        lines += [""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")
