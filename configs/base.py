@@ -57,13 +57,16 @@ def get_config() -> ConfigDict:
     config.generator.gradient = ConfigDict()
     # Each image is changed until it has this PSNR, or for so many rounds.
     config.generator.gradient.target_psnr = 34.0
-    config.generator.gradient.rounds = 40
-    # Root mean square of one round's shifts, as a share of the distance that target_psnr allows;
-    # and the least, in pixel units: shorter ones are rounded away.
-    config.generator.gradient.step = 0.28
+    config.generator.gradient.rounds = 16
+    # Steps of the attack of which a round carries out a third.
+    config.generator.gradient.attack_steps = 6
+    # Root mean square of one round's shifts, as a share of the distance that target_psnr allows
+    # (three rounds of 1 would just do, if no shift were limited); and the least, in pixel units:
+    # shorter ones are rounded away.
+    config.generator.gradient.step = 1.05
     config.generator.gradient.least_step = 0.5
     # Most that one round changes a value by, and how far shifts stay from 0 and 255.
-    config.generator.gradient.bound = 16
+    config.generator.gradient.bound = 64
     config.generator.gradient.margin = 8
     # checkerboard | diagonal | random | keyed (by mask_key, hexadecimal)
     config.generator.gradient.mask = "diagonal"
@@ -72,8 +75,8 @@ def get_config() -> ConfigDict:
     config.generator.gradient.loss = "untargeted"
     # In logits: a classifier misled by more than this counts less than the others.
     config.generator.gradient.kappa = 1.0
-    # How the classifiers look at the image, in turn: identity, gaussian_blur:<sigma>,
-    # jpeg:<quality>, rescale:<factor>.
+    # How the classifiers look at the image, in turn from step to step: identity,
+    # gaussian_blur:<sigma>, jpeg:<quality>, rescale:<factor>.
     config.generator.gradient.views = ("identity",)
     # Standard deviation in pixels of a Gaussian that smooths the gradient.
     config.generator.gradient.smoothing = 0.0

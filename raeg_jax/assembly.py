@@ -51,6 +51,8 @@ def gradient_stage(
     return GradientCoupling(
         conditioner=Guide(
             targets,
+            reach=math.sqrt(max_mse),
+            steps=settings.attack_steps,
             loss=settings.loss,
             kappa=settings.kappa,
             views=tuple(parse_view(view) for view in settings.views),
@@ -88,6 +90,11 @@ def check_stages(settings: ConfigDict) -> None:
         raise UserError("config.generator.gradient.views is empty: write ('identity',)")
     for view in gradient.views:
         parse_view(view)
+    if len(gradient.views) > gradient.attack_steps:
+        raise UserError(
+            f"config.generator.gradient.attack_steps={gradient.attack_steps} leaves views unused: "
+            f"it must be at least their number, {len(gradient.views)}"
+        )
     try:
         key = bytes.fromhex(gradient.mask_key)
     except ValueError:

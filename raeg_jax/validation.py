@@ -122,6 +122,7 @@ RULES: dict[str, Number | OneOf | Each] = {
     "generator.clamp": _RATE,
     "generator.gradient.target_psnr": Number(5, 58),
     "generator.gradient.rounds": Number(1, 1000, whole=True),
+    "generator.gradient.attack_steps": Number(1, 1000, whole=True),
     "generator.gradient.step": _RATE,
     "generator.gradient.least_step": _WEIGHT,
     "generator.gradient.bound": Number(1, 255, whole=True),

@@ -41,7 +41,7 @@ def params(config):
 @pytest.mark.parametrize("stages", [("learned",), ("gradient",), ("learned", "gradient")])
 def test_every_chain_is_undone_exactly(config, classifiers, stages):
     config.generator.stages = stages
-    config.generator.gradient.rounds = 6
+    config.generator.gradient.update(rounds=4, attack_steps=2)
     chain = assemble(config, params(config), classifiers)
     assert len(chain.stages) == len(stages)
     assert chain.exact
@@ -62,7 +62,9 @@ def test_settings_reach_the_coupling(config, classifiers):
     )
     (stage,) = assemble(config, None, classifiers).stages
     np.testing.assert_allclose(stage.max_mse, 255**2 / 1e4)
-    np.testing.assert_allclose(stage.step, 0.28 * 2.55)
+    np.testing.assert_allclose(stage.step, 1.05 * 2.55)
+    np.testing.assert_allclose(stage.conditioner.reach, 2.55)
+    assert stage.conditioner.steps == 6
     assert stage.mask_key == b"\xbe\xef"
     assert stage.conditioner.views == (("jpeg", 50.0),)
     assert stage.conditioner.loss == "targeted"
@@ -76,6 +78,7 @@ def test_settings_reach_the_coupling(config, classifiers):
         ({"stages": ("learned", "gradient"), "coupling": "affine"}, "'affine' gives fractions"),
         ({"gradient": {"views": ()}}, "views is empty"),
         ({"gradient": {"views": ("fog:1",)}}, "'fog:1' is unknown"),
+        ({"gradient": {"views": ("identity", "jpeg:50"), "attack_steps": 1}}, "attack_steps=1 "),
         ({"gradient": {"mask_key": "xyz"}}, "'xyz' must be hexadecimal"),
         ({"gradient": {"mask": "keyed"}}, "'keyed' needs a key"),
         ({"gradient": {"mask_key": "00"}}, "other masks have none"),

@@ -116,19 +116,44 @@ def pgd_l2(
     """
     if steps < 1:
         raise ValueError(f"PGD needs at least one step, not {steps}")
-    radius = jnp.asarray(radius, jnp.float32)
-    step_size = 2.5 * radius / steps if step_size is None else step_size
     descent = _descent(logits_fns, labels, targeted)
     start = images
     if key is not None:
         noise_key, length_key = jax.random.split(key)
         share = jax.random.uniform(length_key, images.shape[:1])
-        start = gaussian_noise(noise_key, images, share * radius)
+        start = gaussian_noise(noise_key, images, share * jnp.asarray(radius, jnp.float32))
+    return descend(lambda x, _: descent(x), images, radius, steps, step_size, start)
 
-    def step(_, adversarial):
-        return _move(images, adversarial, descent(adversarial), step_size, radius)
 
-    return jax.lax.fori_loop(0, steps, step, start)
+def descend(
+    descent: Callable[[jax.Array, jax.Array], jax.Array],
+    images: jax.Array,
+    radius: jax.Array,
+    steps: int,
+    step_size: jax.Array | None = None,
+    start: jax.Array | None = None,
+) -> jax.Array:
+    """The loop of projected gradient descent in the L2 norm, for any direction of descent.
+
+    Args:
+      descent: from images and the number of the step to a direction of any length, float32
+        `[B, H, W, 3]`.
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      radius: greatest L2 distance of each image, in pixel units; `[B]` or a scalar.
+      steps: number of steps.
+      step_size: L2 norm of each step, as `radius`; by default 2.5 radius / steps.
+      start: from where to go; by default from the original.
+
+    Returns:
+      float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
+    """
+    radius = jnp.asarray(radius, jnp.float32)
+    step_size = 2.5 * radius / steps if step_size is None else step_size
+
+    def step(index, adversarial):
+        return _move(images, adversarial, descent(adversarial, index), step_size, radius)
+
+    return jax.lax.fori_loop(0, steps, step, images if start is None else start)
 
 
 def ifgsm(

@@ -1,12 +1,13 @@
-"""The conditioner of gradient couplings: which way classifiers would misread an image."""
+"""The conditioner of gradient couplings: what would make classifiers misread an image."""
 
+import math
 from collections.abc import Callable
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.attacks.gradient import LogitsFn, margin
+from raeg_jax.attacks.gradient import LogitsFn, descend, margin
 from raeg_jax.attacks.permutation import class_permutation
 from raeg_jax.errors import UserError
 from raeg_jax.image.filters import blur_radius, gaussian_blur
@@ -37,24 +38,26 @@ VIEWS: dict[str, Callable[[jax.Array, float], jax.Array]] = {
     "rescale": rescale,
 }
 
-_ROUNDS_A_VIEW = 3
-
 
 @flax.struct.dataclass
 class Guide:
-    """The negative gradient of the classifiers' loss at an image.
+    """Where projected gradient descent on the classifiers' loss takes an image.
 
     Attributes:
       classifiers: the ensemble, logits functions in evaluation mode; a pytree.
+      reach: how far the descent may go from the image, as a root mean square in pixel units.
+      steps: of the descent.
       loss: key of `LOSSES`.
-      views: (name, number) of distortions through which the classifiers look, three
-        rounds each, in turn; what outlives them outlives such defences.
-      smoothing: standard deviation in pixels of the Gaussian that smooths the gradient.
+      views: (name, number) of distortions through which the classifiers look, in turn from step
+        to step; what outlives them outlives such defences.
+      smoothing: standard deviation in pixels of the Gaussian that smooths each gradient.
       kappa: in logits; a classifier whose loss is below minus kappa counts less than the others.
         With a large one all count the same.
     """
 
     classifiers: tuple[LogitsFn, ...]
+    reach: jax.Array | float
+    steps: int = flax.struct.field(pytree_node=False, default=6)
     loss: str = flax.struct.field(pytree_node=False, default="untargeted")
     views: tuple[tuple[str, float], ...] = flax.struct.field(
         pytree_node=False, default=(("identity", 0.0),)
@@ -62,21 +65,24 @@ class Guide:
     smoothing: float = flax.struct.field(pytree_node=False, default=0.0)
     kappa: float = flax.struct.field(pytree_node=False, default=1.0)
 
-    def __call__(self, images: jax.Array, labels: jax.Array, index: jax.Array) -> jax.Array:
-        """The direction, float32 [B, H, W, 3], of any size.
+    def __call__(self, images: jax.Array, labels: jax.Array) -> jax.Array:
+        """The way there, float32 [B, H, W, 3] in pixel units.
 
         Args:
           images: float32 [B, H, W, 3] in pixel units.
           labels: int32 [B], the true classes.
-          index: int32 scalar, the number of the round.
         """
         descents = [jax.grad(lambda x, v=view: -self._total(x, labels, v)) for view in self.views]
-        # Three rounds change every sample, whatever the mask.
-        direction = jax.lax.switch(index // _ROUNDS_A_VIEW % len(self.views), descents, images)
-        if self.smoothing:
-            radius = blur_radius(self.smoothing)
-            direction = gaussian_blur(direction, self.smoothing, radius)
-        return direction
+
+        def descent(x, step):
+            direction = jax.lax.switch(step % len(self.views), descents, x)
+            if self.smoothing:
+                radius = blur_radius(self.smoothing)
+                direction = gaussian_blur(direction, self.smoothing, radius)
+            return direction
+
+        radius = self.reach * math.sqrt(math.prod(images.shape[1:]))
+        return descend(descent, images, radius, self.steps) - images
 
     def _total(self, images, labels, view):
         """Each image's loss depends on that image only: the sum's gradient is every image's own."""

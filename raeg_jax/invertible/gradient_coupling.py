@@ -1,13 +1,17 @@
-"""The gradient coupling: an iterative attack that runs backwards exactly (our own addition).
+"""The gradient coupling: an attack that runs backwards exactly (our own addition).
 
 A round changes the samples of a mask by a function of the others. It fills the mask from its
-surroundings, asks the conditioner where the filled image should go, and shifts the masked samples
+surroundings, asks the conditioner how the filled image should change, and shifts the masked samples
 that way by whole numbers. The next round has other samples. As nothing depends on what is being
 changed, each round is undone by computing the same shift again:
 
     xh = where(mask, fill(x), x)
     s  = clip(round(c u / rms(u)), -m, m),   u = conditioner(xh)
     y  = x + s where masked,   x = y - s
+
+The conditioner is best a whole attack on the filled image, of which a round carries out the masked
+part, as large as the attack wants it. Many rounds of single short gradient steps are weaker: their
+fill can't know what earlier rounds did to the masked samples.
 
 Each shift is limited by the range of the neighbours, so that hardly a value leaves 0..255; those
 that do are clipped in an 8-bit file, and recovery needs them from elsewhere.
@@ -23,8 +27,8 @@ import jax.numpy as jnp
 from raeg_jax.invertible.fill import fill
 from raeg_jax.invertible.masks import MASKS
 
-# (filled images float32 [B, H, W, 3], labels int32 [B], round int32) -> direction, the same shape.
-Conditioner = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+# (filled images float32 [B, H, W, 3], labels int32 [B]) -> direction, the same shape as the images.
+Conditioner = Callable[[jax.Array, jax.Array], jax.Array]
 
 # The last round of an image goes so many of these parts of the way.
 PARTS = 32
@@ -63,8 +67,8 @@ class GradientCoupling:
     conditioner: Any
     step: jax.Array | float
     max_mse: jax.Array | float
-    rounds: int = flax.struct.field(pytree_node=False, default=40)
-    bound: int = flax.struct.field(pytree_node=False, default=16)
+    rounds: int = flax.struct.field(pytree_node=False, default=16)
+    bound: int = flax.struct.field(pytree_node=False, default=64)
     margin: int = flax.struct.field(pytree_node=False, default=8)
     mask: str = flax.struct.field(pytree_node=False, default="diagonal")
     mask_key: bytes = flax.struct.field(pytree_node=False, default=b"")
@@ -128,7 +132,7 @@ class GradientCoupling:
         masks = jnp.asarray(MASKS[self.mask](*x.shape[1:3], self.mask_key))
         mask = masks[index % len(masks)]
         known = fill(x, mask)
-        direction = self.conditioner(known.image.astype(jnp.float32), labels, index)
+        direction = self.conditioner(known.image.astype(jnp.float32), labels)
         raw = self.step * _unit_rms(jnp.where(mask, direction, 0), mask)
         # Saturated areas only go where there is room.
         down = jnp.maximum(known.low - self.margin, 0)

@@ -16,12 +16,12 @@ LABELS = np.array([0, 1, 2], np.int32)
 
 @flax.struct.dataclass
 class Pattern:
-    """A conditioner that any change of the filled image changes: its waves, label and round."""
+    """A conditioner that any change of the filled image changes: its waves and label."""
 
     frequency: jax.Array
 
-    def __call__(self, images, labels, index):
-        phase = images / 40 + labels[:, None, None, None] + index
+    def __call__(self, images, labels):
+        phase = images / 40 + labels[:, None, None, None]
         return jnp.sin(self.frequency * phase + jnp.roll(phase, 1, axis=1))
 
 
@@ -147,7 +147,7 @@ def test_saturated_areas_stay_in_range():
 
 def test_the_attack_lowers_the_margin_it_follows():
     weights = np.random.RandomState(1).randn(16, 16, 3, 3).astype(np.float32) / 100
-    guide = Guide((Linear(jnp.asarray(weights)),))
+    guide = Guide((Linear(jnp.asarray(weights)),), reach=5.0)
     x = images(16, 16, low=60, high=196)
     logits = np.einsum("bhwc,hwck->bk", x, weights)
     labels = logits.argmax(-1).astype(np.int32)
