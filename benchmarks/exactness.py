@@ -1,0 +1,103 @@
+"""Does recovery give the same bits in other programs than the one that protected?
+
+    python benchmarks/exactness.py --config=configs/caltech101.py:gradient --workdir=W \
+        --config.data.source=DIR --config.eval.max_images=128
+
+The workdir holds trained classifiers, and for a learned stage its checkpoint. Protects in one
+batch size under jit, then recovers in others, and without jit, and counts the pixels and images
+that differ from the originals. Recovery starts from what the generator made, before clipping to
+0..255: what is counted here is arithmetic alone. Writes `exactness.json` into `--out`.
+"""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from raeg_jax import launch
+
+_BATCHES = flags.DEFINE_list("batches", ["64", "16", "7", "1"], "Sizes to recover in; first: both.")
+_EAGER = flags.DEFINE_integer("eager", 8, "Images recovered without jit, which is slow.")
+_SPLIT = flags.DEFINE_enum("split", "test", ["train", "test"], "Fitted or unseen images.")
+_OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not given.")
+
+
+def main(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Measures, prints and writes."""
+    sizes = parse()
+    from raeg_jax import data
+    from raeg_jax.assembly import assemble
+    from raeg_jax.evaluation import compiled
+    from raeg_jax.evaluation.batches import batches
+    from raeg_jax.evaluation.images import open_split
+    from raeg_jax.evaluation.workdir import restore
+    from raeg_jax.files import write_whole
+    from raeg_jax.training.classifier import load_classifiers
+    from raeg_jax.validation import validate
+
+    validate(config)
+    params = None
+    if "learned" in config.generator.stages:
+        config, params, _ = restore(config, workdir)
+    splits = data.load(config.data)
+    classifiers = load_classifiers(config, splits, workdir)
+    chain = compiled.on_one_device(assemble(config, params, classifiers))
+    split = getattr(splits, _SPLIT.value)
+    images, labels, _ = open_split(split, config.data, config.eval.max_images)
+    originals = np.asarray(images[np.arange(len(labels))]).astype(np.float32)
+    forward = jax.jit(lambda chain, x, labels: chain.forward(x, labels))
+    inverse = jax.jit(lambda chain, y, code: chain.inverse(y, code))
+
+    made = []
+    for _, x, truth, count in batches(originals, labels, sizes[0]):
+        made += [jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], forward(chain, x, truth))]
+    protected, code = jax.tree.map(lambda *parts: np.concatenate(parts), *made)
+
+    def recovered(size):
+        parts = []
+        for start in range(0, len(labels), size):
+            # As a user's last batch would be, smaller batches are repeated to fill it.
+            chosen = np.minimum(np.arange(start, start + size), len(labels) - 1)
+            own = jax.tree.map(lambda leaf, i=chosen: leaf[i], code)
+            parts += [np.asarray(inverse(chain, protected[chosen], own))]
+        return np.concatenate(parts)[: len(labels)]
+
+    ways = {f"batch {size}": recovered(size) for size in sizes}
+    few = min(_EAGER.value, len(labels))
+    if few:
+        with jax.disable_jit():
+            own = jax.tree.map(lambda leaf: leaf[:few], code)
+            ways["without jit"] = np.asarray(chain.inverse(protected[:few], own))
+    results = {"config": config.name, "protected in": f"batch {sizes[0]}", "ways": {}}
+    results["device"] = f"{jax.devices()[0].platform} ({jax.devices()[0].device_kind})"
+    for name, found in ways.items():
+        differ = np.any(found != originals[: len(found)], axis=-1)
+        results["ways"][name] = {
+            "images": len(found),
+            "images that differ": int(np.sum(np.any(differ, axis=(1, 2)))),
+            "pixels that differ": int(np.sum(differ)),
+            "pixels": differ.size,
+        }
+    text = json.dumps(results, indent=2)
+    out = pathlib.Path(_OUT.value or workdir)
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / "exactness.json", f"{text}\n".encode())
+    print(text)
+
+
+def parse() -> list[int]:
+    """The batch sizes asked for; stops at those that can't be meant."""
+    from raeg_jax.errors import UserError
+
+    if not _BATCHES.value or not all(size.isdecimal() and int(size) for size in _BATCHES.value):
+        raise UserError(f"--batches={','.join(_BATCHES.value)}: whole numbers of at least 1")
+    if _EAGER.value < 0:
+        raise UserError(f"--eager={_EAGER.value}: must be 0 or more")
+    return [int(size) for size in _BATCHES.value]
+
+
+if __name__ == "__main__":
+    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")
