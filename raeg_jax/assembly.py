@@ -90,10 +90,10 @@ def check_stages(settings: ConfigDict) -> None:
         raise UserError("config.generator.gradient.views is empty: write ('identity',)")
     for view in gradient.views:
         parse_view(view)
-    if len(gradient.views) > gradient.attack_steps:
+    if gradient.attack_steps % len(gradient.views):
         raise UserError(
-            f"config.generator.gradient.attack_steps={gradient.attack_steps} leaves views unused: "
-            f"it must be at least their number, {len(gradient.views)}"
+            f"config.generator.gradient.attack_steps={gradient.attack_steps} must be a multiple of "
+            f"the number of views, {len(gradient.views)}: each has as many steps"
         )
     try:
         key = bytes.fromhex(gradient.mask_key)

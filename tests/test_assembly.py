@@ -78,7 +78,7 @@ def test_settings_reach_the_coupling(config, classifiers):
         ({"stages": ("learned", "gradient"), "coupling": "affine"}, "'affine' gives fractions"),
         ({"gradient": {"views": ()}}, "views is empty"),
         ({"gradient": {"views": ("fog:1",)}}, "'fog:1' is unknown"),
-        ({"gradient": {"views": ("identity", "jpeg:50"), "attack_steps": 1}}, "attack_steps=1 "),
+        ({"gradient": {"views": ("identity", "jpeg:50"), "attack_steps": 5}}, "attack_steps=5 "),
         ({"gradient": {"mask_key": "xyz"}}, "'xyz' must be hexadecimal"),
         ({"gradient": {"mask": "keyed"}}, "'keyed' needs a key"),
         ({"gradient": {"mask_key": "00"}}, "other masks have none"),

@@ -4,7 +4,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-_PLAIN = {"loss": "untargeted", "views": ("identity",), "smoothing": 0.0}
+# A multiple of every number of views below.
+_STEPS = 8
+_PLAIN = {"loss": "untargeted", "views": ("identity",), "smoothing": 0.0, "attack_steps": _STEPS}
 _SMOOTHING = {"smoothing": 0.7}
 _VIEWS = {"views": ("identity", "gaussian_blur:1.0", "jpeg:50", "rescale:0.5")}
 
@@ -26,12 +28,15 @@ def variants(config: ConfigDict) -> dict[str, ConfigDict]:
 
     Returns:
       Whole configurations of one gradient stage. Where there are several targets, 'only <name>'
-      attacks that one alone and counts the others as held out.
+      attacks that one alone and counts the others as held out; 'all' attacks the held-out
+      classifiers too.
     """
     made = {name: _change(config, change) for name, change in _CHANGES.items()}
     targets = tuple(config.classifiers.targets)
     if len(targets) > 1:
-        made |= {f"only {name}": _only(made["plain"], name) for name in targets}
+        made |= {f"only {name}": _with(made["plain"], (name,)) for name in targets}
+    if held_out := tuple(config.classifiers.held_out):
+        made["all"] = _with(made["plain"], (*targets, *held_out))
     return made
 
 
@@ -42,10 +47,10 @@ def _change(config: ConfigDict, change: dict[str, Any]) -> ConfigDict:
     return changed
 
 
-def _only(config: ConfigDict, target: str) -> ConfigDict:
+def _with(config: ConfigDict, attacked: tuple[str, ...]) -> ConfigDict:
     changed = config.copy_and_resolve_references()
     settings = changed.classifiers
-    others = tuple(name for name in settings.targets if name != target)
-    settings.held_out = (*others, *settings.held_out)
-    settings.targets = (target,)
+    names = (*settings.targets, *settings.held_out)
+    settings.targets = attacked
+    settings.held_out = tuple(name for name in names if name not in attacked)
     return changed

@@ -10,8 +10,8 @@ changed, each round is undone by computing the same shift again:
     y  = x + s where masked,   x = y - s
 
 The conditioner is best a whole attack on the filled image, of which a round carries out the masked
-part, as large as the attack wants it. Many rounds of single short gradient steps are weaker: their
-fill can't know what earlier rounds did to the masked samples.
+part, scaled to the root mean square c. Many rounds of short gradient steps are weaker: their fill
+can't know what earlier rounds did to the masked samples.
 
 Each shift is limited by the range of the neighbours, so that hardly a value leaves 0..255; those
 that do are clipped in an 8-bit file, and recovery needs them from elsewhere.
@@ -132,7 +132,9 @@ class GradientCoupling:
         masks = jnp.asarray(MASKS[self.mask](*x.shape[1:3], self.mask_key))
         mask = masks[index % len(masks)]
         known = fill(x, mask)
-        direction = self.conditioner(known.image.astype(jnp.float32), labels)
+        # Behind barriers, forward and inverse compile the conditioner alike, to the same bits.
+        seen = jax.lax.optimization_barrier(jnp.clip(known.image, 0, 255).astype(jnp.float32))
+        direction = jax.lax.optimization_barrier(self.conditioner(seen, labels))
         raw = self.step * _unit_rms(jnp.where(mask, direction, 0), mask)
         # Saturated areas only go where there is room.
         down = jnp.maximum(known.low - self.margin, 0)
