@@ -1,12 +1,18 @@
 """Gradient couplings: any conditioner, exact both ways, as far away as asked."""
 
+import pathlib
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import skimage
+from PIL import Image
 
+from configs import base
 from raeg_jax.attacks.guide import Guide
+from raeg_jax.data.photographs import FILES
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.invertible.gradient_coupling import PARTS, GradientCoupling
 from raeg_jax.invertible.masks import MASKS
@@ -40,7 +46,7 @@ def images(height, width, low=0, high=256, seed=0):
 
 
 def coupling(**changes):
-    settings = {"conditioner": Pattern(jnp.float32(1)), "step": 1.0, "max_mse": 20.0, "rounds": 9}
+    settings = {"conditioner": Pattern(jnp.float32(1)), "step": 1.5, "max_mse": 2.0, "rounds": 9}
     return GradientCoupling(**(settings | changes))
 
 
@@ -84,16 +90,65 @@ def test_jit_and_batch_size_change_nothing():
     np.testing.assert_array_equal(one, y[1:2])
 
 
+def test_images_of_one_batch_end_in_different_rounds():
+    x, stage = images(16, 16, low=100, high=156), coupling()
+    # Between black and white neighbours there is no room for a shift.
+    x[1, 6:] = np.where(x[1, 6:] < 128, 0, 255)
+    x[2] = np.where(x[2] < 128, 0, 255)
+    y, code = forward(stage, x, LABELS)
+    assert len(set(np.asarray(code.rounds).tolist())) > 1
+    assert np.any(code.rounds < stage.rounds)
+    assert np.any((code.part > 0) & (code.part < PARTS))
+    np.testing.assert_array_equal(inverse(stage, y, code), x)
+    with jax.disable_jit():
+        np.testing.assert_array_equal(stage.inverse(y, code), x)
+    for i in range(3):
+        own = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], code)
+        np.testing.assert_array_equal(inverse(stage, y[i : i + 1], own), x[i : i + 1])
+        alone, alone_code = forward(stage, x[i : i + 1], LABELS[i : i + 1])
+        np.testing.assert_array_equal(alone, y[i : i + 1])
+        jax.tree.map(np.testing.assert_array_equal, alone_code, own)
+
+
+def as_configured(psnr):
+    """A coupling of the base configuration's settings, but for its conditioner."""
+    settings = base.get_config().generator.gradient
+    max_mse = 255**2 / 10 ** (psnr / 10)
+    return coupling(
+        max_mse=max_mse,
+        step=max(settings.step * np.sqrt(max_mse), settings.least_step),
+        rounds=settings.rounds,
+        bound=settings.bound,
+        margin=settings.margin,
+        mask=settings.mask,
+    )
+
+
 @pytest.mark.parametrize("psnr", [30, 38, 46])
 def test_every_image_gets_the_psnr_asked_for(psnr):
-    max_mse = 255**2 / 10 ** (psnr / 10)
-    stage = coupling(max_mse=max_mse, step=max(0.3 * np.sqrt(max_mse), 0.5), rounds=60)
+    stage = as_configured(psnr)
     x = images(16, 16, low=40, high=216)
     y, code = forward(stage, x, LABELS)
     reached = 10 * np.log10(255**2 / np.mean((np.asarray(y) - x) ** 2, axis=(1, 2, 3)))
     np.testing.assert_allclose(reached, psnr, atol=0.3)
-    assert np.all(code.rounds < 60)
+    assert np.all(code.rounds < stage.rounds)
     assert np.all((code.part >= 0) & (code.part <= PARTS))
+    np.testing.assert_array_equal(inverse(stage, y, code), x)
+
+
+def photographs_of(size):
+    """Those of scikit-image that the quickstart is made of, whole: float32 [8, size, size, 3]."""
+    whole = [Image.open(pathlib.Path(skimage.data_dir) / file) for file in FILES.values()]
+    small = [image.convert("RGB").resize((size, size), Image.Resampling.BOX) for image in whole]
+    return np.stack(small).astype(np.float32)
+
+
+def test_hardly_a_sample_of_a_photograph_leaves_the_range():
+    x, stage = photographs_of(64), as_configured(34)
+    labels = np.arange(len(x), dtype=np.int32)
+    y, code = forward(stage, x, labels)
+    assert np.mean((np.asarray(y) < 0) | (np.asarray(y) > 255)) < 1e-3
+    np.testing.assert_array_equal(inverse(stage, y, code), x)
 
 
 def test_an_image_that_is_too_far_from_the_start_gets_one_round_at_most():
