@@ -11,6 +11,8 @@ import jax.numpy as jnp
 
 # float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
 LogitsFn = Callable[[jax.Array], jax.Array]
+# The same images -> a direction for each, of the same shape.
+Direction = Callable[[jax.Array], jax.Array]
 
 # Projections aim this much inside the ball, so that rounding errors never leave it.
 _INSIDE = 1 - 1e-5
@@ -215,7 +217,7 @@ def gaussian_noise(key: jax.Array, images: jax.Array, radius: jax.Array) -> jax.
     return _move(images, images, jax.random.normal(key, images.shape), radius, radius)
 
 
-def _descent(logits_fns: Sequence[LogitsFn], labels: jax.Array, targeted: bool) -> LogitsFn:
+def _descent(logits_fns: Sequence[LogitsFn], labels: jax.Array, targeted: bool) -> Direction:
     """The direction, at each image, in which the attack's loss falls fastest."""
     sign = 1 if targeted else -1
 
