@@ -1,6 +1,7 @@
 """Walking over a split: batches of one size, and a bar that shows how far it is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,11 +39,39 @@ def batches(
         yield index.astype(np.int32), *batch, min(batch_size, len(images) - start)
 
 
-def progress(total: int, description: str) -> tqdm:
-    """A bar of `total` images, in the main process only, that begins by saying that it compiles."""
-    return tqdm(
-        total=total,
+def measure_all(
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], Mapping[Hashable, Any]],
+    images: np.ndarray | DecodedOnDemand,
+    labels: np.ndarray,
+    batch_size: int,
+    description: str = "",
+) -> dict[Any, np.ndarray]:
+    """Measures something of every image, batch by batch.
+
+    Args:
+      measure: from numbers, images and labels, as `batches` has them, to arrays [B, ...] by name.
+      images: as `batches`.
+      labels: as `batches`.
+      batch_size: as `batches`.
+      description: what a progress bar says, in the main process only; no bar where empty. It
+        begins by saying that it compiles.
+
+    Returns:
+      Arrays [N, ...] by name.
+
+    Raises:
+      ValueError: as `batches`.
+    """
+    rows = []
+    with tqdm(
+        total=len(labels),
         desc=f"{description}: compiling (the first batch takes longest)",
         unit="img",
-        disable=jax.process_index() != 0,
-    )
+        disable=not description or jax.process_index() != 0,
+    ) as bar:
+        for *batch, count in batches(images, labels, batch_size):
+            measured = measure(*batch)
+            rows.append({name: np.asarray(values)[:count] for name, values in measured.items()})
+            bar.set_description(description)
+            bar.update(count)
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from raeg_jax.evaluation import compiled
-from raeg_jax.evaluation.batches import batches, progress
+from raeg_jax.evaluation.batches import measure_all
 from raeg_jax.evaluation.defences import DEFENCES, Defence, read_defended
 from raeg_jax.evaluation.images import DecodedOnDemand
 from raeg_jax.evaluation.roundtrip import png_roundtrip
@@ -52,18 +52,16 @@ def evaluate_defended(
     if len(goals) != len(labels):
         raise ValueError(f"need as many goals as labels, got {len(goals)} and {len(labels)}")
     fns = {k: compiled.on_one_device(compiled.as_pytree(fn)) for k, fn in classifiers.items()}
-    rows = []
-    with progress(len(labels), description) as bar:
-        for index, originals, truth, count in batches(images, labels, batch_size):
-            files, _ = png_roundtrip(protect(index, originals, truth))
-            measured = compiled.compare(files, originals)
-            row = {name: measured[name] for name in ("psnr", "distance")}
-            for defence, reading in read_defended(fns, files, defences).items():
-                row |= {(defence, name): classes for name, classes in reading.items()}
-            rows.append({key: np.asarray(values)[:count] for key, values in row.items()})
-            bar.set_description(description)
-            bar.update(count)
-    per_image = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+
+    def measure(index, originals, truth):
+        files, _ = png_roundtrip(protect(index, originals, truth))
+        measured = compiled.compare(files, originals)
+        row = {name: measured[name] for name in ("psnr", "distance")}
+        for defence, reading in read_defended(fns, files, defences).items():
+            row |= {(defence, name): classes for name, classes in reading.items()}
+        return row
+
+    per_image = measure_all(measure, images, labels, batch_size, description)
 
     def share(classes):
         """Of the images that are read as given, by defence and classifier."""

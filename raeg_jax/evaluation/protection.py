@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from raeg_jax.evaluation import compiled, controls
-from raeg_jax.evaluation.batches import batches, progress
+from raeg_jax.evaluation.batches import measure_all
 from raeg_jax.evaluation.images import DecodedOnDemand
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.evaluation.summary import summarise
@@ -82,14 +82,7 @@ def evaluate_split(
             save("pgd", controls.pgd_control(attacked, originals, truth, distance, pgd_steps))
         return out
 
-    rows = []
-    with progress(len(labels), description) as bar:
-        for index, originals, truth, count in batches(images, labels, batch_size):
-            out = measure(index, originals, truth)
-            rows.append({name: np.asarray(values)[:count] for name, values in out.items()})
-            bar.set_description(description)
-            bar.update(count)
-    per_image = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    per_image = measure_all(measure, images, labels, batch_size, description)
     return summarise(per_image, np.asarray(labels), roles) | {"per_image": per_image}
 
 
@@ -119,13 +112,13 @@ def quick(
     """
     generator = compiled.on_one_device(generator)
     fns = {name: _argument(fn) for name, fn in target_logits_fns.items()}
-    rows = []
-    for _, originals, truth, count in batches(images, labels, batch_size):
+
+    def measure(_, originals, truth):
         protected, outside, code = compiled.protect(generator, originals, truth)
         quality = compiled.compare(protected, originals)
         recovered = compiled.compare(compiled.recover(generator, protected, code), originals)
         before, after = compiled.read(fns, originals), compiled.read(fns, protected)
-        row = {
+        return {
             "clean_accuracy": np.mean([np.asarray(v) == truth for v in before.values()], axis=0),
             "protected_accuracy": np.mean([np.asarray(v) == truth for v in after.values()], axis=0),
             "psnr": np.minimum(quality["psnr"], PSNR_CAP),
@@ -133,11 +126,9 @@ def quick(
             "exact_images": recovered["exact"],
             "outside_range": outside,
         }
-        rows.append({name: np.asarray(values)[:count] for name, values in row.items()})
-    return {
-        name: float(np.mean(np.concatenate([row[name] for row in rows]), dtype=np.float64))
-        for name in rows[0]
-    }
+
+    per_image = measure_all(measure, images, labels, batch_size)
+    return {name: float(np.mean(values, dtype=np.float64)) for name, values in per_image.items()}
 
 
 def examples(
