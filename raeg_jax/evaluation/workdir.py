@@ -14,8 +14,8 @@ from raeg_jax.errors import UserError
 from raeg_jax.evaluation.evaluate import run
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.training import checkpoint as checkpoint_lib
+from raeg_jax.training import classifier as classifier_lib
 from raeg_jax.training import parallel
-from raeg_jax.training.classifier import load_classifiers
 from raeg_jax.validation import check_targets, validate
 
 # What the numbers depend on, beside the checkpoint itself.
@@ -47,17 +47,43 @@ def evaluate_workdir(
     if config.multi_host:
         parallel.start_multi_host()
     workdir = pathlib.Path(workdir)
-    _validate(config)
+    validate_for_evaluation(config)
     if "learned" not in config.generator.stages:
         return _evaluate_untrained(config, workdir, checkpoint)
     # Before the data are loaded: a wrong name or network is told at once.
     config, params, step = restore(config, workdir, checkpoint)
     check_targets(config)
+    check_classifiers(workdir)
     splits = data.load(config.data)
-    classifiers = load_classifiers(config, splits, workdir)
+    classifiers = classifier_lib.load_classifiers(config, splits, workdir)
     which = checkpoint if checkpoint in ("latest", "best") else str(step)
     whole = assemble(config, params, classifiers)
     return run(config, workdir, splits, whole, classifiers, checkpoint=which, step=step)
+
+
+def validate_for_evaluation(config: ConfigDict) -> None:
+    """As for training, but any number of devices will do: evaluation uses one.
+
+    Raises:
+      UserError: as `validation.validate`.
+    """
+    config = config.copy_and_resolve_references()
+    for part in (config.train, config.classifiers):
+        part.batch_size = jax.device_count()
+    validate(config)
+
+
+def check_classifiers(workdir: str | pathlib.Path) -> None:
+    """Stops at a workdir that has no classifiers at all, before data are prepared for nothing.
+
+    Raises:
+      UserError: naming the workdir and the way out.
+    """
+    if not (pathlib.Path(workdir) / classifier_lib.FOLDER).is_dir():
+        raise UserError(
+            f"--workdir={workdir}: no classifiers there; train.py with the same --config and "
+            "--workdir trains them"
+        )
 
 
 def restore(
@@ -99,17 +125,10 @@ def _evaluate_untrained(config: ConfigDict, workdir: pathlib.Path, checkpoint: s
             f"--checkpoint={checkpoint}: config.generator.stages={tuple(config.generator.stages)} "
             "are not trained and have no checkpoints; leave the flag out"
         )
+    check_classifiers(workdir)
     splits = data.load(config.data)
-    classifiers = load_classifiers(config, splits, workdir)
+    classifiers = classifier_lib.load_classifiers(config, splits, workdir)
     return run(config, workdir, splits, assemble(config, None, classifiers), classifiers)
-
-
-def _validate(config: ConfigDict) -> None:
-    """As for training, but any number of devices will do: evaluation uses one."""
-    config = config.copy_and_resolve_references()
-    for part in (config.train, config.classifiers):
-        part.batch_size = jax.device_count()
-    validate(config)
 
 
 def _check_same_run(config: ConfigDict, saved: dict[str, Any], workdir: pathlib.Path) -> None:

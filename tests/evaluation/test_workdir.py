@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -204,6 +205,18 @@ def test_a_folder_without_a_run_is_named_and_stays_as_it_is(folder, tmp_path):
     with pytest.raises(UserError, match="no run to evaluate"):
         evaluate_workdir(settings(folder), tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("stages", [("learned",), ("gradient",)])
+def test_a_run_without_classifiers_is_named_before_data_are_prepared(
+    folder, tmp_path, monkeypatch, stages
+):
+    shutil.copytree(folder / "workdir" / "checkpoints", tmp_path / "checkpoints")
+    monkeypatch.setattr(data, "load", lambda settings: pytest.fail("loaded"))
+    config = settings(folder)
+    config.generator.stages = stages
+    with pytest.raises(UserError, match=f"--workdir={tmp_path}: no classifiers there"):
+        evaluate_workdir(config, tmp_path)
 
 
 def test_any_number_of_devices_can_evaluate(folder):
