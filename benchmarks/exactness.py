@@ -9,7 +9,6 @@ that differ from the originals. Recovery starts from what the generator made, be
 0..255: what is counted here is arithmetic alone. Writes `exactness.json` into `--out`.
 """
 
-import json
 import pathlib
 
 import jax
@@ -28,20 +27,31 @@ _OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
     sizes = parse()
+    from raeg_jax import config as config_lib
     from raeg_jax import data
     from raeg_jax.assembly import assemble
-    from raeg_jax.evaluation import compiled
+    from raeg_jax.errors import UserError
+    from raeg_jax.evaluation import benchmark, compiled
     from raeg_jax.evaluation.batches import batches
     from raeg_jax.evaluation.images import open_split
-    from raeg_jax.evaluation.workdir import restore
+    from raeg_jax.evaluation.workdir import check_classifiers, restore, validate_for_evaluation
     from raeg_jax.files import write_whole
+    from raeg_jax.invertible.generator import generator_from_config
     from raeg_jax.training.classifier import load_classifiers
-    from raeg_jax.validation import validate
+    from raeg_jax.validation import check_targets
 
-    validate(config)
+    validate_for_evaluation(config)
+    check_classifiers(workdir)
     params = None
     if "learned" in config.generator.stages:
+        if not generator_from_config(config.generator).exact:
+            raise UserError(
+                f"config.generator.coupling={config.generator.coupling!r} gives fractions, which "
+                "rounding changes: only 'integer' can come back to the bit"
+            )
         config, params, _ = restore(config, workdir)
+        check_targets(config)
+    out = benchmark.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
     chain = compiled.on_one_device(assemble(config, params, classifiers))
@@ -71,7 +81,13 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         with jax.disable_jit():
             own = jax.tree.map(lambda leaf: leaf[:few], code)
             ways["without jit"] = np.asarray(chain.inverse(protected[:few], own))
-    results = {"config": config.name, "protected in": f"batch {sizes[0]}", "ways": {}}
+    results = benchmark.origin(config) | {
+        "split": _SPLIT.value,
+        "stages": list(config.generator.stages),
+        "settings": config_lib.to_json(config_lib.without_key(config)),
+        "protected in": f"batch {sizes[0]}",
+        "ways": {},
+    }
     results["device"] = f"{jax.devices()[0].platform} ({jax.devices()[0].device_kind})"
     for name, found in ways.items():
         differ = np.any(found != originals[: len(found)], axis=-1)
@@ -81,11 +97,9 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
             "pixels that differ": int(np.sum(differ)),
             "pixels": differ.size,
         }
-    text = json.dumps(results, indent=2)
-    out = pathlib.Path(_OUT.value or workdir)
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "exactness.json", f"{text}\n".encode())
-    print(text)
+    content = benchmark.to_json(results)
+    write_whole(out / "exactness.json", content)
+    print(content.decode(), end="")
 
 
 def parse() -> list[int]:

@@ -11,7 +11,6 @@ by chance). Writes `gradient_variants.json` and `gradient_variants.md` into `--o
 """
 
 import itertools
-import json
 import pathlib
 
 import numpy as np
@@ -31,28 +30,32 @@ _DECIBELS = ("psnr", "worst_miss")
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
     from raeg_jax import data
-    from raeg_jax.assembly import assemble
+    from raeg_jax.assembly import assemble, check_stages
     from raeg_jax.attacks.permutation import class_permutation
-    from raeg_jax.evaluation import compiled
+    from raeg_jax.evaluation import benchmark, compiled
     from raeg_jax.evaluation.controls import pgd_control
     from raeg_jax.evaluation.defended import evaluate_defended
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.variants import variants
+    from raeg_jax.evaluation.workdir import check_classifiers, validate_for_evaluation
     from raeg_jax.files import write_whole
     from raeg_jax.image.metrics import PSNR_CAP
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
-    from raeg_jax.validation import validate
 
-    validate(config)
+    validate_for_evaluation(config)
     made = variants(config)
     controls = pgd_rows(config)
-    psnrs, rows, out = check_flags(workdir, [*made, *controls], controls)
+    psnrs, rows = check_flags([*made, *controls], controls)
+    for name in rows:
+        check_stages(made[controls.get(name, name)].generator)
+    check_classifiers(workdir)
+    out = benchmark.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
     frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
     permutation = class_permutation(splits.num_classes)
-    results = {"config": config.name, "image_size": config.data.image_size, "splits": {}}
+    results = benchmark.origin(config) | {"splits": {}}
 
     def protect_by(name, psnr, goals, distances):
         """What makes the protected images of a row."""
@@ -95,8 +98,9 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
                 miss = np.abs(np.minimum(each["psnr"], PSNR_CAP) - asked)
                 row["worst_miss"] = float(np.max(miss))
             part["rows"].append(row | result)
-            for ending, text in (("json", json.dumps(results, indent=2)), ("md", table(results))):
-                write_whole(out / f"gradient_variants.{ending}", f"{text.rstrip()}\n".encode())
+            write_whole(out / "gradient_variants.json", benchmark.to_json(results))
+            text = f"{table(results).rstrip()}\n"
+            write_whole(out / "gradient_variants.md", text.encode())
     print(table(results))
 
 
@@ -106,39 +110,17 @@ def pgd_rows(config: ConfigDict) -> dict[str, str]:
     return {name: "plain", f"{name} targeted": "targeted"} if config.eval.pgd_steps else {}
 
 
-def check_flags(
-    workdir: pathlib.Path, known: list[str], controls: dict[str, str]
-) -> tuple[list[float], list[str], pathlib.Path]:
-    """PSNRs, rows (controls last) and the folder asked for; stops at flags that can't be meant."""
+def check_flags(known: list[str], controls: dict[str, str]) -> tuple[list[float], list[str]]:
+    """The PSNRs and rows asked for, controls last; stops at flags that can't be meant."""
     from raeg_jax.errors import UserError
-    from raeg_jax.training.classifier import FOLDER
-    from raeg_jax.validation import RULES
+    from raeg_jax.evaluation import benchmark
 
-    rows = _ROWS.value or known
-    for flag, values, allowed in (
-        ("rows", rows, known),
-        ("splits", _SPLITS.value, ("train", "test")),
-    ):
-        if not values or not set(values) <= set(allowed):
-            raise UserError(f"--{flag}={','.join(values)}: each must be of {', '.join(allowed)}")
+    rows = benchmark.choices("rows", _ROWS.value or known, known)
+    benchmark.choices("splits", _SPLITS.value, ("train", "test"))
     for control, variant in controls.items():
         if control in rows and variant not in rows:
             raise UserError(f"--rows: {control!r} has the distance of {variant!r}: add that one")
-    rule = RULES["generator.gradient.target_psnr"]
-    try:
-        psnrs = [float(psnr) for psnr in _PSNRS.value]
-    except ValueError:
-        psnrs = []
-    if not psnrs or not all(rule.accepts(psnr) for psnr in psnrs):
-        raise UserError(f"--psnrs={','.join(_PSNRS.value)}: each must be {rule}")
-    if not (workdir / FOLDER).is_dir():
-        raise UserError(f"--workdir={workdir}: no classifiers there; run train.py first")
-    out = pathlib.Path(_OUT.value or workdir)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out={out}: can't be made a folder: {error.strerror}") from None
-    return list(dict.fromkeys(psnrs)), [name for name in known if name in rows], out
+    return benchmark.psnrs("psnrs", _PSNRS.value), [name for name in known if name in rows]
 
 
 def table(results) -> str:

@@ -80,7 +80,7 @@ def run(
             "exact": generator.exact,
         },
         "pgd_steps": config.eval.pgd_steps,
-        "settings": config_lib.to_json(_without_key_setting(config)),
+        "settings": config_lib.to_json(config_lib.without_key(config)),
         "splits": {},
     }
     rows = []
@@ -125,13 +125,7 @@ def run(
 def _without_key(text: str, config: ConfigDict) -> str:
     """Results are for sharing, the key of keyed masks is not."""
     key = config.generator.gradient.mask_key
-    return text.replace(key, "<key>") if key else text
-
-
-def _without_key_setting(config: ConfigDict) -> ConfigDict:
-    config = config.copy_and_resolve_references()
-    config.generator.gradient.mask_key = _without_key(config.generator.gradient.mask_key, config)
-    return config
+    return text.replace(key, config_lib.HIDDEN_KEY) if key else text
 
 
 def _picture(batches, classes, classifiers, target, class_names) -> np.ndarray:

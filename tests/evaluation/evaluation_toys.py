@@ -1,8 +1,12 @@
 """A generator and classifiers small enough to work out by hand."""
 
+import importlib.util
+import pathlib
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
 from raeg_jax.invertible.chain import Chain, Learned
 
@@ -53,3 +57,19 @@ def flat_images(levels, size=16, spread=4, seed=0):
     rng = np.random.default_rng(seed)
     noise = rng.integers(-spread, spread + 1, (len(levels), size, size, 3))
     return (np.asarray(levels)[:, None, None, None] + noise).astype(np.uint8)
+
+
+def load_benchmark(name):
+    """For fixtures: a script of `benchmarks/`, whose flags are there as long as it is needed.
+
+    Several scripts have flags of the same names, which can't be defined twice.
+    """
+    path = pathlib.Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+    before = set(flags.FLAGS)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    flags.FLAGS.mark_as_parsed()
+    yield module
+    for flag in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, flag)

@@ -1,24 +1,22 @@
 """The benchmark of exactness counts what comes back otherwise, and nothing else."""
 
-import importlib.util
 import json
-import pathlib
 import types
 
 import flax.struct
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
 from absl.testing import flagsaver
+from evaluation_toys import load_benchmark
 
 from configs import base
 from raeg_jax import assembly, data
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import images as evaluation_images
+from raeg_jax.evaluation import workdir as workdir_lib
 from raeg_jax.training import classifier
 
-PATH = pathlib.Path(__file__).parents[2] / "benchmarks" / "exactness.py"
 IMAGES = np.random.RandomState(0).randint(0, 256, (5, 4, 4, 3)).astype(np.uint8)
 
 
@@ -38,16 +36,12 @@ class WrongAlone:
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    flags.FLAGS.mark_as_parsed()
-    return module
+    yield from load_benchmark("exactness")
 
 
-def run(benchmark, workdir, **given):
+def run(benchmark, workdir, stages=("gradient",), coupling="integer", **given):
     config = base.get_config()
-    config.generator.stages = ("gradient",)
+    config.generator.stages, config.generator.coupling = stages, coupling
     with flagsaver.flagsaver(**given):
         benchmark.main(config, workdir)
 
@@ -58,8 +52,13 @@ def test_what_differs_is_counted_by_program(benchmark, monkeypatch, tmp_path):
     monkeypatch.setattr(assembly, "assemble", lambda *_: WrongAlone(jnp.float32(2)))
     labels = np.arange(5, dtype=np.int32)
     monkeypatch.setattr(evaluation_images, "open_split", lambda *_: (IMAGES, labels, []))
+    (tmp_path / "classifiers").mkdir()
     run(benchmark, tmp_path, batches=["3", "2", "1"], eager=2, split="test")
-    ways = json.loads((tmp_path / "exactness.json").read_text())["ways"]
+    results = json.loads((tmp_path / "exactness.json").read_text())
+    assert (results["split"], results["stages"]) == ("test", ["gradient"])
+    assert results["settings"]["generator"] == results["generator"]
+    assert "jax" in results["versions"]
+    ways = results["ways"]
     assert {name: list(way.values()) for name, way in ways.items()} == {
         "batch 3": [5, 0, 0, 80],
         "batch 2": [5, 0, 0, 80],
@@ -74,3 +73,32 @@ def test_what_differs_is_counted_by_program(benchmark, monkeypatch, tmp_path):
 def test_flags_that_cannot_be_meant_are_named(benchmark, tmp_path, given, message):
     with pytest.raises(UserError, match=message):
         run(benchmark, tmp_path, **given)
+
+
+def test_a_workdir_without_classifiers_is_named(benchmark, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "load", lambda settings: pytest.fail("loaded"))
+    with pytest.raises(UserError, match=f"--workdir={tmp_path}: no classifiers"):
+        run(benchmark, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages": ("learned",), "coupling": "affine"}, "coupling='affine' gives fractions"),
+        ({"stages": ("learned", "gradient")}, "target_psnr=.* must be above"),
+        ({"out": __file__}, "--out=.*test_exactness.py"),
+    ],
+)
+def test_what_cannot_be_measured_stops_before_anything_is_loaded(
+    benchmark, monkeypatch, tmp_path, changes, message
+):
+    (tmp_path / "classifiers").mkdir()
+
+    def restore(config, workdir):
+        config.loss.target_psnr = config.generator.gradient.target_psnr
+        return config, None, 1
+
+    monkeypatch.setattr(data, "load", lambda settings: pytest.fail("loaded"))
+    monkeypatch.setattr(workdir_lib, "restore", restore)
+    with pytest.raises(UserError, match=message):
+        run(benchmark, tmp_path, **changes)

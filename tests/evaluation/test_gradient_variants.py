@@ -1,36 +1,28 @@
 """The benchmark of gradient variants, from flags to files, on toys in place of classifiers."""
 
-import importlib.util
 import json
-import pathlib
 import types
 
 import numpy as np
 import pytest
-from absl import flags
 from absl.testing import flagsaver
-from evaluation_toys import Brightness, flat_images
+from evaluation_toys import Brightness, flat_images, load_benchmark
 
 from configs import base
 from raeg_jax import data
 from raeg_jax.attacks.permutation import class_permutation
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation import controls, defended
+from raeg_jax.evaluation import controls, defended, variants
 from raeg_jax.evaluation import images as evaluation_images
 from raeg_jax.training import classifier
 
-PATH = pathlib.Path(__file__).parents[2] / "benchmarks" / "gradient_variants.py"
 LABELS = np.array([0, 1, 1, 2, 1], np.int32)
 IMAGES = flat_images([70, 110, 120, 170, 130])
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    flags.FLAGS.mark_as_parsed()
-    return module
+    yield from load_benchmark("gradient_variants")
 
 
 @pytest.fixture
@@ -63,6 +55,8 @@ def test_rows_have_equal_psnr_and_end_up_in_both_files(benchmark, workdir, toys,
     run(benchmark, workdir, rows=names, psnrs=["15"], splits=["test"])
     results = json.loads((workdir / "gradient_variants.json").read_text())
     assert results["splits"]["test"]["images"] == 5
+    assert results["generator"]["gradient"]["mask"] == "diagonal"
+    assert "jax" in results["versions"]
     rows = {row["row"]: row for row in results["splits"]["test"]["rows"]}
     assert list(rows) == [
         "original", "plain", "targeted", "only vgg_small", "PGD-3", "PGD-3 targeted"
@@ -125,7 +119,7 @@ def test_rows_are_written_one_by_one(benchmark, workdir, toys, monkeypatch):
         ({"psnrs": ["34", "much"]}, "--psnrs=34,much"),
         ({"psnrs": ["34", "nan"]}, "--psnrs=34,nan: each must be a number between 5 and 58"),
         ({"psnrs": ["3"]}, "--psnrs=3"),
-        ({"out": str(PATH)}, "--out=.*gradient_variants.py"),
+        ({"out": __file__}, "--out=.*test_gradient_variants.py"),
     ],
 )
 def test_flags_that_cannot_be_meant_stop_before_anything_is_loaded(
@@ -134,6 +128,17 @@ def test_flags_that_cannot_be_meant_stop_before_anything_is_loaded(
     monkeypatch.setattr(data, "load", lambda settings: pytest.fail("loaded"))
     with pytest.raises(UserError, match=message):
         run(benchmark, workdir, **given)
+
+
+def test_impossible_settings_of_a_row_stop_before_anything_is_loaded(
+    benchmark, workdir, monkeypatch
+):
+    made = variants.variants(base.get_config())
+    made["plain"].generator.gradient.views = ()
+    monkeypatch.setattr(variants, "variants", lambda config: made)
+    monkeypatch.setattr(data, "load", lambda settings: pytest.fail("loaded"))
+    with pytest.raises(UserError, match="views is empty"):
+        run(benchmark, workdir, rows=["plain"])
 
 
 def test_a_workdir_without_classifiers_is_named(benchmark, tmp_path):

@@ -1,0 +1,86 @@
+"""What the scripts in `benchmarks/` share: checks of their flags, and the origin of results.
+
+A benchmark may run for hours: what can be known to be wrong is told before anything is loaded.
+"""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from raeg_jax import config as config_lib
+from raeg_jax.errors import UserError
+from raeg_jax.validation import RULES
+
+_PSNR = RULES["generator.gradient.target_psnr"]
+
+
+def psnrs(flag: str, values: Sequence[str]) -> list[float]:
+    """The PSNRs that a flag lists, each once.
+
+    Args:
+      flag: its name.
+      values: its entries.
+
+    Raises:
+      UserError: none, or one that no gradient stage can aim at.
+    """
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(_PSNR.accepts(number) for number in numbers):
+        raise UserError(f"--{flag}={','.join(values)}: each must be {_PSNR}")
+    return list(dict.fromkeys(numbers))
+
+
+def choices(flag: str, values: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The names that a flag lists, each once.
+
+    Args:
+      flag: its name.
+      values: its entries.
+      known: what they can be.
+
+    Raises:
+      UserError: none, or an unknown one.
+    """
+    if not values or not set(values) <= set(known):
+        raise UserError(f"--{flag}={','.join(values)}: each must be of {', '.join(known)}")
+    return list(dict.fromkeys(values))
+
+
+def make_folder(out: str, workdir: pathlib.Path) -> pathlib.Path:
+    """The folder of the results, made if it isn't there.
+
+    Args:
+      out: the flag `--out`; the workdir where empty.
+      workdir: folder of the run.
+
+    Raises:
+      UserError: it can't be made.
+    """
+    folder = pathlib.Path(out or workdir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out={folder}: can't be made a folder: {error.strerror}") from None
+    return folder
+
+
+def origin(config: ConfigDict) -> dict[str, Any]:
+    """What numbers come from, as JSON holds it: settings of the generator (no key), versions."""
+    settings = config_lib.to_json(config_lib.without_key(config))
+    return {
+        "config": config.name,
+        "image_size": config.data.image_size,
+        "generator": settings["generator"],
+        "versions": config_lib.versions(),
+    }
+
+
+def to_json(results: dict[str, Any]) -> bytes:
+    """The content of a file; JSON knows no NaN and no infinity, and neither do results."""
+    return (json.dumps(results, indent=2, allow_nan=False) + "\n").encode()
