@@ -5,11 +5,10 @@
 
 The workdir holds trained classifiers, and for `--methods=learned,both` a trained generator. Writes
 `curve.json`, `curve.md` and `curve.png` (the last with Matplotlib) into `--out`, and how fast each
-method protects and recovers, beside PGD and I-FGSM on the same batch.
+method protects and recovers, beside PGD and I-FGSM on the same batch. PGD and noise have the
+distances of the method with the most PSNRs: `learned` has only the one it was trained for.
 """
 
-import json
-import math
 import pathlib
 from typing import Any
 
@@ -21,7 +20,7 @@ from raeg_jax import launch
 
 _PSNRS = flags.DEFINE_list("psnrs", ["30", "34", "38", "42", "46"], "Decibels.")
 _METHODS = flags.DEFINE_list(
-    "methods", ["gradient"], "Of gradient, learned and both; the controls go with the first."
+    "methods", ["gradient"], "Of gradient, learned and both; controls go with one."
 )
 _SPLITS = flags.DEFINE_list("splits", ["test", "train"], "Of train (fitted) and test (unseen).")
 _SPEED_PSNR = flags.DEFINE_float(
@@ -36,23 +35,24 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
     # Mistakes in the flags are told at once.
     asked, speed_psnr = parse()
+    methods, parts = dict.fromkeys(_METHODS.value), dict.fromkeys(_SPLITS.value)
     from configs.scale import STAGES
     from raeg_jax import data
     from raeg_jax.assembly import assemble
     from raeg_jax.errors import UserError
-    from raeg_jax.evaluation import compiled
+    from raeg_jax.evaluation import benchmark, compiled
     from raeg_jax.evaluation.curve import curve, gap
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.timing import throughput
-    from raeg_jax.evaluation.workdir import restore
+    from raeg_jax.evaluation.workdir import check_classifiers, restore, validate_for_evaluation
     from raeg_jax.files import write_whole
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
-    from raeg_jax.validation import validate
 
-    validate(config)
+    validate_for_evaluation(config)
+    check_classifiers(workdir)
     params = None
-    if any("learned" in STAGES[method] for method in _METHODS.value):
+    if any("learned" in STAGES[method] for method in methods):
         # The checkpoint's own settings: its PSNR is the one it was trained for.
         config, params, _ = restore(config, workdir)
     learned_psnr = config.loss.target_psnr
@@ -63,10 +63,12 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
             return [learned_psnr]
         return [p for p in psnrs if method != "both" or p < learned_psnr]
 
-    if not all(possible(method, asked) for method in _METHODS.value):
+    if not all(possible(method, asked) for method in methods):
         raise UserError(
             f"--psnrs: 'both' needs one below the {learned_psnr:g} dB of what it follows"
         )
+    controlled = max(methods, key=lambda method: len(possible(method, asked)))
+    out = benchmark.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
     frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
@@ -80,39 +82,35 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
         return make
 
-    results = {"config": config.name, "image_size": config.data.image_size}
-    results |= {"splits": {}, "speed": {}}
-    out = pathlib.Path(_OUT.value or workdir)
-    out.mkdir(parents=True, exist_ok=True)
+    results = benchmark.origin(config) | {"splits": {}, "speed": {}}
 
     def write(results):
-        content = json.dumps(results, indent=2, allow_nan=False) + "\n"
-        write_whole(out / "curve.json", content.encode())
+        write_whole(out / "curve.json", benchmark.to_json(results))
         write_whole(out / "curve.md", markdown(results).encode())
 
-    for split in _SPLITS.value:
+    for split in parts:
         images, labels, _ = open_split(getattr(splits, split), config.data, config.eval.max_images)
         rows = []
-        for number, method in enumerate(_METHODS.value):
+        for method in methods:
             rows += curve(
                 maker(method), possible(method, asked), frozen, images, labels,
                 min(config.eval.batch_size, len(labels)), name=method,
                 targets=tuple(config.classifiers.targets),
                 held_out=tuple(config.classifiers.held_out),
-                pgd_steps=0 if number else config.eval.pgd_steps, seed=config.seed,
+                pgd_steps=config.eval.pgd_steps if method == controlled else 0, seed=config.seed,
             )  # fmt: skip
         control = f"PGD-{config.eval.pgd_steps}"
         results["splits"][split] = {
             "images": len(labels),
             "rows": rows,
-            "gaps": {m: gap(rows, m, control) for m in _METHODS.value},
+            "gaps": {m: gap(rows, m, control) for m in methods},
         }
         write(results)
     size = min(config.eval.batch_size, len(labels))
     batch = np.asarray(images[np.arange(size)]), np.asarray(labels[:size], np.int32)
     results["speed"] = {
         f"{method} at {psnr:g} dB": throughput(maker(method)(psnr), *batch)
-        for method in _METHODS.value
+        for method in methods
         for psnr in possible(method, [speed_psnr])
     }
     targets = tuple(frozen[name] for name in config.classifiers.targets)
@@ -152,26 +150,14 @@ def attack_speeds(targets, psnr: float, pgd_steps: int, images, labels) -> dict[
 def parse() -> tuple[list[float], float]:
     """The PSNRs asked for and that of the speeds; stops at flags that can't be meant."""
     from configs.scale import STAGES
-    from raeg_jax.errors import UserError
+    from raeg_jax.evaluation import benchmark
 
-    for name, value, known in (
-        ("methods", _METHODS.value, tuple(STAGES)),
-        ("splits", _SPLITS.value, ("train", "test")),
-    ):
-        if odd := [entry for entry in value if entry not in known] or not value:
-            raise UserError(f"--{name}: {odd} must be of {', '.join(known)}")
-    try:
-        asked = [float(psnr) for psnr in _PSNRS.value]
-    except ValueError:
-        asked = []
-    if not asked or not all(0 < psnr < math.inf for psnr in asked):
-        raise UserError(f"--psnrs={','.join(_PSNRS.value)}: must be numbers above 0")
-    speed = _SPEED_PSNR.value
-    if speed is None:
-        speed = 34.0 if 34.0 in asked else asked[0]
-    if not 0 < speed < math.inf:
-        raise UserError(f"--speed_psnr={speed}: must be a number above 0")
-    return asked, speed
+    benchmark.choices("methods", _METHODS.value, tuple(STAGES))
+    benchmark.choices("splits", _SPLITS.value, ("train", "test"))
+    asked = benchmark.psnrs("psnrs", _PSNRS.value)
+    if _SPEED_PSNR.value is None:
+        return asked, 34.0 if 34.0 in asked else asked[0]
+    return asked, *benchmark.psnrs("speed_psnr", [str(_SPEED_PSNR.value)])
 
 
 def markdown(results) -> str:
@@ -199,8 +185,10 @@ def markdown(results) -> str:
             cells += [f"{rounds['mean']:.1f} (at most {rounds['most']})" if rounds else ""]
             lines += ["| " + " | ".join(cells) + " |"]
         for method, gaps in part["gaps"].items():
-            text = ", ".join(f"{g['gap']:+.2f} at {g['psnr']:.1f}" for g in gaps)
-            lines += ["", f"Decibels of {method} behind PGD at equal accuracy of targets: {text}."]
+            if gaps:
+                text = ", ".join(map(behind, gaps))
+                lines += ["", f"Decibels of {method} behind PGD at equal accuracy of targets:"]
+                lines[-1] += f" {text}."
         lines += [""]
     for name, speed in results["speed"].items():
         ways = {"protect": "protected", "recover": "recovered", "attack": "attacked"}
@@ -209,6 +197,13 @@ def markdown(results) -> str:
         done = " / ".join(ways.values())
         lines += [f"{name}: {rates} images/s {done} on {speed['device']}.", ""]
     return "\n".join(lines)
+
+
+def behind(gap) -> str:
+    """A gap in words, of a row that may have none."""
+    if gap["gap"] is None:
+        return f"beyond PGD's curve at {gap['psnr']:.1f} ({gap['beyond']} all of its accuracies)"
+    return f"{gap['gap']:+.2f} at {gap['psnr']:.1f}"
 
 
 def decibels(value: float | None, otherwise: str) -> str:
@@ -234,11 +229,12 @@ def plot(results, path: pathlib.Path) -> None:
             rows.sort(key=_by_psnr)
             x = [row["psnr"] for row in rows]
             line = axis.plot(x, [row["targets"] for row in rows], marker="o", label=method)[0]
-            last = [list(row["accuracy"].values())[-1] for row in rows]
-            axis.plot(x, last, linestyle="--", color=line.get_color(), alpha=0.6)
+            # Nothing is drawn where no classifier is held out.
+            held_out = [np.nan if row["held_out"] is None else row["held_out"] for row in rows]
+            axis.plot(x, held_out, linestyle="--", color=line.get_color(), alpha=0.6)
         axis.set(title=f"{split} images", xlabel="PSNR, dB", ylim=(0, None))
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("accuracy left (dashed: held-out classifier)")
+    axes[0, 0].set_ylabel("mean accuracy left (dashed: held-out)")
     axes[0, 0].legend()
     figure.tight_layout()
     with whole_file(path) as file:

@@ -44,8 +44,8 @@ def curve(
       (mean, decibels, of the files that differ from their originals; None where none does),
       `worst_miss` (largest distance of an image from the asked PSNR, decibels; None where an image
       is unchanged, which is infinitely far), `accuracy` by classifier, `targets` (mean accuracy
-      over the targets), `outside_range`, `exact_images`, and `rounds` of a gradient stage. The
-      controls have none of the last three.
+      over the targets), `held_out` (over the others; None where there are none), `outside_range`,
+      `exact_images`, and `rounds` of a gradient stage. The controls have none of the last three.
     """
     rows = []
     for asked in psnrs:
@@ -74,6 +74,9 @@ def curve(
                     "psnr": summary["quality"][variant]["psnr"],
                     "worst_miss": worst if np.isfinite(worst) else None,
                     "targets": float(np.mean([accuracy[k] for k in targets])),
+                    "held_out": float(np.mean([accuracy[k] for k in held_out]))
+                    if held_out
+                    else None,
                     "accuracy": accuracy,
                 }
             )
@@ -85,7 +88,7 @@ def curve(
     return rows
 
 
-def gap(rows: Sequence[Mapping[str, Any]], method: str, control: str) -> list[dict[str, float]]:
+def gap(rows: Sequence[Mapping[str, Any]], method: str, control: str) -> list[dict[str, Any]]:
     """How many decibels a method is behind a control at equal accuracy of the targets.
 
     Args:
@@ -94,9 +97,10 @@ def gap(rows: Sequence[Mapping[str, Any]], method: str, control: str) -> list[di
       control: another.
 
     Returns:
-      For each row of the method that has a PSNR, and whose accuracy the control's curve reaches:
-      `psnr`, `targets`, and `gap`, the PSNR at which the control leaves the same accuracy
-      (interpolated) minus `psnr`.
+      For each row of the method that has a PSNR: `psnr`, `targets`, `gap`, the PSNR at which the
+      control leaves the same accuracy (interpolated) minus `psnr`, and `beyond`. Where the
+      method's accuracy is 'below' or 'above' all of the control's, `beyond` says which and `gap`
+      is None; elsewhere `beyond` is. Nothing at all where the control has no row with a PSNR.
     """
     rows = [row for row in rows if row["psnr"] is not None]
     points = sorted((r["psnr"], r["targets"]) for r in rows if r["method"] == control)
@@ -107,7 +111,14 @@ def gap(rows: Sequence[Mapping[str, Any]], method: str, control: str) -> list[di
     left = np.maximum.accumulate(left)
     gaps = []
     for row in rows:
-        if row["method"] == method and left[0] <= row["targets"] <= left[-1]:
-            equal = float(np.interp(row["targets"], left, psnrs))
-            gaps.append({k: row[k] for k in ("psnr", "targets")} | {"gap": equal - row["psnr"]})
+        if row["method"] != method:
+            continue
+        found, beyond = None, None
+        if row["targets"] < left[0]:
+            beyond = "below"
+        elif row["targets"] > left[-1]:
+            beyond = "above"
+        else:
+            found = float(np.interp(row["targets"], left, psnrs)) - row["psnr"]
+        gaps.append({k: row[k] for k in ("psnr", "targets")} | {"gap": found, "beyond": beyond})
     return gaps

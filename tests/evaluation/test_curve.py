@@ -20,17 +20,17 @@ def amount(psnr):
     return 255 * np.sqrt(2 / 10 ** (psnr / 10))
 
 
-def rows(pgd_steps=2, make=lambda psnr: shift(amount(psnr))):
+def rows(pgd_steps=2, make=lambda psnr: shift(amount(psnr)), held_out=(), classifiers=CLASSIFIERS):
     return curve(
         make,
         [25.0, 39.1],
-        CLASSIFIERS,
+        classifiers,
         flat_images([60, 86, 120, 146]),
         LABELS,
         4,
         name="shift",
         targets=("near",),
-        held_out=(),
+        held_out=held_out,
         pgd_steps=pgd_steps,
         seed=0,
     )
@@ -67,10 +67,27 @@ def test_gap_is_read_off_the_controls_curve():
         return {"method": method, "psnr": psnr, "targets": targets}
 
     control = [row("PGD", 30.0, 0.1), row("PGD", 40.0, 0.3), row("PGD", 50.0, 0.5)]
-    # The control leaves 0.2 at 35 dB; what it never leaves can't be compared.
+    # The control leaves 0.2 at 35 dB; what it never leaves can't be compared, which is told.
     method = [row("ours", 34.0, 0.2), row("ours", 50.0, 0.7), row("ours", 20.0, 0.05)]
     # Nor can what left every image as it was.
     unchanged = [row("PGD", None, 0.9), row("ours", None, 0.4)]
-    (found,) = gap(unchanged + control + method, "ours", "PGD")
-    assert (found["psnr"], found["targets"]) == (34.0, 0.2)
-    np.testing.assert_allclose(found["gap"], 1.0)
+    found = gap(unchanged + control + method, "ours", "PGD")
+    assert [(f["psnr"], f["targets"], f["beyond"]) for f in found] == [
+        (34.0, 0.2, None),
+        (50.0, 0.7, "above"),
+        (20.0, 0.05, "below"),
+    ]
+    np.testing.assert_allclose(found[0]["gap"], 1.0)
+    assert [f["gap"] for f in found[1:]] == [None, None]
+    assert gap(unchanged + method, "ours", "PGD") == []
+
+
+def test_held_out_is_the_mean_over_those_there_are():
+    assert {r["held_out"] for r in rows()} == {None}
+    offset = FrozenClassifier(
+        Brightness(), {"params": {"offset": -1000.0}, "batch_stats": {"count": 0.0}}
+    )
+    others = {"far": offset, "other": CLASSIFIERS["near"]}
+    for row in rows(pgd_steps=0, held_out=tuple(others), classifiers=CLASSIFIERS | others):
+        assert row["held_out"] == np.mean([row["accuracy"][name] for name in others])
+        assert row["held_out"] != row["accuracy"]["other"]
