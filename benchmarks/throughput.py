@@ -5,8 +5,9 @@
 
 Random images and untrained classifiers: speed does not depend on them, but for the number of
 rounds of a gradient stage. Prints images per second of the training step (all devices) and of the
-generator both ways (one device), the arithmetic that XLA counts for them (one round of a gradient
-stage), and with `--peak_tflops`, the peak of one device, the share of it.
+generator both ways (one device), and of the learned stage the arithmetic that XLA counts for them
+and, with `--peak_tflops`, the peak of one device, the share of it. A generator with a gradient
+stage has neither: its rounds and the steps in them are loops, whose body XLA counts once.
 """
 
 import pathlib
@@ -23,14 +24,17 @@ _CLASSES = flags.DEFINE_integer("classes", 101, "Number of classes of the classi
 _REPEATS = flags.DEFINE_integer("repeats", 10, "Timed calls, of which the median counts.")
 
 
-def report(name: str, call, images: int, flops: float, devices: int) -> None:
-    """Times `call` after one warm-up and prints a line."""
+def report(name: str, call, images: int, flops: float | None, devices: int) -> None:
+    """Times `call` after one warm-up and prints a line; without arithmetic where not known."""
     from raeg_jax.evaluation.timing import median_time
 
     seconds = median_time(call, _REPEATS.value)
-    rate = flops / seconds / 1e12
-    share = f", {rate / (_PEAK.value * devices):.1%} of peak" if _PEAK.value else ""
-    print(f"{name:10} {images / seconds:10.1f} images/s {rate:8.3f} TFLOP/s{share}", flush=True)
+    line = f"{name:10} {images / seconds:10.1f} images/s"
+    if flops is not None:
+        rate = flops / seconds / 1e12
+        line += f" {rate:8.3f} TFLOP/s"
+        line += f", {rate / (_PEAK.value * devices):.1%} of peak" if _PEAK.value else ""
+    print(line, flush=True)
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -39,9 +43,12 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import networks
     from raeg_jax.assembly import assemble
     from raeg_jax.evaluation import compiled
+    from raeg_jax.evaluation.workdir import validate_for_evaluation
     from raeg_jax.validation import validate
 
-    validate(config)
+    # Gradient stages are not trained.
+    learned = "learned" in config.generator.stages
+    (validate if learned else validate_for_evaluation)(config)
     size, batch_size = config.data.image_size, config.train.batch_size
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (batch_size, size, size, 3)).astype(np.uint8)
@@ -57,13 +64,13 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         name: jax.jit(lambda k, net=net: net.init(k, blank, train=False))(key)
         for name, net in targets.items()
     }
-    # Gradient stages are not trained.
-    learned = "learned" in config.generator.stages
     params, train, step_flops = (
         training(config, key, targets, frozen, batch) if learned else (None,) * 3
     )
     chain = assemble(config, params, {k: (net, frozen[k]) for k, net in targets.items()})
-    way_flops = compiled.protect.lower(chain, images, labels).cost_analysis()["flops"]
+    way_flops = None
+    if "gradient" not in config.generator.stages:
+        way_flops = compiled.protect.lower(chain, images, labels).cost_analysis()["flops"]
 
     device = jax.devices()[0]
     print(f"{config.name}, {size} px, batch {batch_size}, {jax.device_count()} x {device}")
