@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
+from configs import base, scale
 from raeg_jax import validation
 from raeg_jax.config import _flatten, to_json
 from raeg_jax.errors import UserError
@@ -33,6 +33,15 @@ def test_every_config_of_ours_is_possible(name, variant):
     validate(module.get_config(*variant))
 
 
+@pytest.mark.parametrize("name", ["caltech101", "celeba", "mini_imagenet"])
+@pytest.mark.parametrize("variant", scale.STAGES)
+def test_every_variant_of_the_benchmarks_is_possible(name, variant):
+    config = importlib.import_module(f"configs.{name}").get_config(variant)
+    validate(config)
+    assert tuple(config.generator.stages) == scale.STAGES[variant]
+    validation.check_targets(config)
+
+
 IMPOSSIBLE = [
     ("seed", -1, "a whole number between 0 and 2147483647"),
     ("parallel", "pjit", "one of pmap, shard_map"),
@@ -46,6 +55,13 @@ IMPOSSIBLE = [
     ("generator.blocks", (1, 1.5, 1), "each a whole number of at least 1"),
     ("generator.widths", (), "one or more entries"),
     ("generator.clamp", 0.0, "a number above 0"),
+    ("generator.gradient.target_psnr", 60.0, "a number between 5 and 58"),
+    ("generator.gradient.rounds", 0, "a whole number between 1 and 1000"),
+    ("generator.gradient.attack_steps", 0, "a whole number between 1 and 1000"),
+    ("generator.gradient.step", 0.0, "a number above 0"),
+    ("generator.gradient.bound", 256, "a whole number between 1 and 255"),
+    ("generator.gradient.margin", 128, "a whole number between 0 and 127"),
+    ("generator.gradient.smoothing", 17.0, "a number between 0 and 16"),
     ("classifiers.targets", (), "one or more entries, each one of .*resnet50"),
     ("classifiers.held_out", ("resnet51",), "each one of .*resnet50"),
     ("classifiers.learning_rate", float("nan"), "a number above 0"),
