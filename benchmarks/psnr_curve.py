@@ -232,10 +232,12 @@ def plot(results, path: pathlib.Path) -> None:
             # Nothing is drawn where no classifier is held out.
             held_out = [np.nan if row["held_out"] is None else row["held_out"] for row in rows]
             axis.plot(x, held_out, linestyle="--", color=line.get_color(), alpha=0.6)
-        axis.set(title=f"{split} images", xlabel="PSNR, dB", ylim=(0, None))
+        axis.set(title=f"{split} images", xlabel="PSNR, dB")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("mean accuracy left (dashed: held-out)")
-    axes[0, 0].legend()
+    # Of all axes, once everything is drawn.
+    axes[0, 0].set_ylim(0, None)
+    axes[0, 0].legend(loc="upper right", fontsize="small")
     figure.tight_layout()
     with whole_file(path) as file:
         figure.savefig(file, dpi=120, format="png")
