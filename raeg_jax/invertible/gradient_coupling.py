@@ -24,6 +24,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from raeg_jax.image.metrics import mse
 from raeg_jax.invertible.fill import fill
 from raeg_jax.invertible.masks import MASKS
 
@@ -169,4 +170,4 @@ def _unit_rms(x, mask):
 
 def _mse(x, reference):
     """As an 8-bit file will have it: [B]."""
-    return jnp.mean((jnp.clip(x, 0, 255) - reference) ** 2, axis=(1, 2, 3))
+    return mse(jnp.clip(x, 0, 255).astype(jnp.float32), reference)
