@@ -7,7 +7,7 @@ DIR holds `101_ObjectCategories/`; without it TFDS downloads the archive. `:lear
 and `:both` after the file name fit two cores: 64 pixels, small classifiers; `:cpu` is `:learned`.
 
 Expected at 34 dB (docs/measured.md has all tables), accuracy of the two targets and the held-out
-classifier on protected images. `:gradient`: fitted .01, .04, .66, unseen .03, .08, .35;
+classifier on protected images. `:gradient`: fitted .00, .00, .63, unseen .02, .03, .35;
 `:learned` (3,000 steps): fitted .27, .33, .58, unseen .24, .26, .37.
 """
 

@@ -7,8 +7,8 @@ DIR holds `img_align_celeba/` and `identity_CelebA.txt`. `:cpu` after the file n
 cores: 64 pixels, small classifiers, under an hour.
 
 Measured so far: a short run of `:cpu` with classifiers far from trained (docs/measured.md has the
-command), accuracy original -> protected: fitted .31 -> .26, .43 -> .28, .35 -> .30;
-unseen .17 -> .14, .22 -> .13, .12 -> .13 at 37.2 dB.
+command), accuracy original -> protected: fitted .16 -> .15, .22 -> .20, .19 -> .16;
+unseen .10 -> .11, .18 -> .10, .12 -> .12 at 39.2 dB.
 """
 
 from ml_collections import ConfigDict

@@ -37,4 +37,5 @@ def get_config() -> ConfigDict:
     config.eval.batch_size = 16
     config.eval.max_images = 16
     config.eval.pgd_steps = 2
+    config.generator.gradient.attack_steps = 2
     return config
