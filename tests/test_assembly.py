@@ -60,11 +60,12 @@ def test_settings_reach_the_coupling(config, classifiers):
     config.generator.gradient.update(
         target_psnr=40.0, mask="keyed", mask_key="beef", views=("jpeg:50",), loss="targeted"
     )
+    config.generator.gradient.attack_steps = 7
     (stage,) = assemble(config, None, classifiers).stages
     np.testing.assert_allclose(stage.max_mse, 255**2 / 1e4)
     np.testing.assert_allclose(stage.step, 1.05 * 2.55)
     np.testing.assert_allclose(stage.conditioner.reach, 2.55)
-    assert stage.conditioner.steps == 6
+    assert stage.conditioner.steps == 7
     assert stage.mask_key == b"\xbe\xef"
     assert stage.conditioner.views == (("jpeg", 50.0),)
     assert stage.conditioner.loss == "targeted"
