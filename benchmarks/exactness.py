@@ -68,11 +68,9 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
     def recovered(size):
         parts = []
-        for start in range(0, len(labels), size):
-            # As a user's last batch would be, smaller batches are repeated to fill it.
-            chosen = np.minimum(np.arange(start, start + size), len(labels) - 1)
-            own = jax.tree.map(lambda leaf, i=chosen: leaf[i], code)
-            parts += [np.asarray(inverse(chain, protected[chosen], own))]
+        for index, y, _, _ in batches(protected, labels, size):
+            own = jax.tree.map(lambda leaf, i=index: leaf[i], code)
+            parts += [np.asarray(inverse(chain, y, own))]
         return np.concatenate(parts)[: len(labels)]
 
     ways = {f"batch {size}": recovered(size) for size in sizes}
