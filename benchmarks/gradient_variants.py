@@ -38,7 +38,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.variants import variants
     from raeg_jax.evaluation.workdir import check_classifiers, validate_for_evaluation
-    from raeg_jax.files import write_whole
+    from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.image.metrics import PSNR_CAP
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
@@ -98,7 +98,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
                 miss = np.abs(np.minimum(each["psnr"], PSNR_CAP) - asked)
                 row["worst_miss"] = float(np.max(miss))
             part["rows"].append(row | result)
-            write_whole(out / "gradient_variants.json", benchmark.to_json(results))
+            write_whole(out / "gradient_variants.json", json_bytes(results))
             text = f"{table(results).rstrip()}\n"
             write_whole(out / "gradient_variants.md", text.encode())
     print(table(results))

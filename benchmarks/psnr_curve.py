@@ -38,14 +38,14 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     methods, parts = dict.fromkeys(_METHODS.value), dict.fromkeys(_SPLITS.value)
     from configs.scale import STAGES
     from raeg_jax import data
-    from raeg_jax.assembly import assemble
+    from raeg_jax.assembly import assemble, check_stages
     from raeg_jax.errors import UserError
     from raeg_jax.evaluation import benchmark, compiled
     from raeg_jax.evaluation.curve import curve, gap
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.timing import throughput
     from raeg_jax.evaluation.workdir import check_classifiers, restore, validate_for_evaluation
-    from raeg_jax.files import write_whole
+    from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
 
@@ -63,6 +63,14 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
             return [learned_psnr]
         return [p for p in psnrs if method != "both" or p < learned_psnr]
 
+    def settings(method, psnr):
+        changed = config.copy_and_resolve_references()
+        changed.generator.stages = STAGES[method]
+        changed.generator.gradient.target_psnr = psnr
+        return changed
+
+    for method in methods:
+        check_stages(settings(method, speed_psnr).generator)
     if not all(possible(method, asked) for method in methods):
         raise UserError(
             f"--psnrs: 'both' needs one below the {learned_psnr:g} dB of what it follows"
@@ -74,18 +82,12 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
 
     def maker(method):
-        def make(psnr):
-            changed = config.copy_and_resolve_references()
-            changed.generator.stages = STAGES[method]
-            changed.generator.gradient.target_psnr = psnr
-            return assemble(changed, params, classifiers)
-
-        return make
+        return lambda psnr: assemble(settings(method, psnr), params, classifiers)
 
     results = benchmark.origin(config) | {"splits": {}, "speed": {}}
 
     def write(results):
-        write_whole(out / "curve.json", benchmark.to_json(results))
+        write_whole(out / "curve.json", json_bytes(results))
         write_whole(out / "curve.md", markdown(results).encode())
 
     for split in parts:
@@ -99,13 +101,13 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
                 held_out=tuple(config.classifiers.held_out),
                 pgd_steps=config.eval.pgd_steps if method == controlled else 0, seed=config.seed,
             )  # fmt: skip
-        control = f"PGD-{config.eval.pgd_steps}"
-        results["splits"][split] = {
-            "images": len(labels),
-            "rows": rows,
-            "gaps": {m: gap(rows, m, control) for m in methods},
-        }
-        write(results)
+            control = f"PGD-{config.eval.pgd_steps}"
+            results["splits"][split] = {
+                "images": len(labels),
+                "rows": rows,
+                "gaps": {m: gap(rows, m, control) for m in methods},
+            }
+            write(results)
     size = min(config.eval.batch_size, len(labels))
     batch = np.asarray(images[np.arange(size)]), np.asarray(labels[:size], np.int32)
     results["speed"] = {
@@ -187,7 +189,8 @@ def markdown(results) -> str:
         for method, gaps in part["gaps"].items():
             if gaps:
                 text = ", ".join(map(behind, gaps))
-                lines += ["", f"Decibels of {method} behind PGD at equal accuracy of targets:"]
+                lines += ["", f"Decibels of {method} behind PGD at equal accuracy of targets"]
+                lines[-1] += " (with the 90 % interval of a bootstrap over images):"
                 lines[-1] += f" {text}."
         lines += [""]
     for name, speed in results["speed"].items():
@@ -203,7 +206,8 @@ def behind(gap) -> str:
     """A gap in words, of a row that may have none."""
     if gap["gap"] is None:
         return f"beyond PGD's curve at {gap['psnr']:.1f} ({gap['beyond']} all of its accuracies)"
-    return f"{gap['gap']:+.2f} at {gap['psnr']:.1f}"
+    low, high = gap["interval"]
+    return f"{gap['gap']:+.2f} ({low:+.2f} to {high:+.2f}) at {gap['psnr']:.1f}"
 
 
 def decibels(value: float | None, otherwise: str) -> str:

@@ -60,11 +60,11 @@ def get_config() -> ConfigDict:
     config.generator.gradient.rounds = 16
     # Steps of the attack of which a round carries out the masked part. Protecting takes rounds x
     # attack_steps gradients of every target, and so does recovering; a batch takes as many rounds
-    # as the image in it that needs most, commonly four or five.
+    # as the image in it that needs most, commonly four.
     config.generator.gradient.attack_steps = 6
-    # Root mean square of one round's shifts, as a share of the distance that target_psnr allows (1
-    # would do after all masks had their turn, if no shift were limited); and the least, in pixel
-    # units: shorter ones are rounded away.
+    # Root mean square of one round's shifts, as a share of the distance that target_psnr allows (of
+    # what a learned stage before leaves of it); 1 would do after all masks had their turn, if no
+    # shift were limited. And the least, in pixel units: shorter ones are rounded away.
     config.generator.gradient.step = 1.05
     config.generator.gradient.least_step = 0.5
     # Most that one round changes a value by, and how far shifts stay from 0 and 255.

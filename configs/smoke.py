@@ -1,6 +1,6 @@
 """A run of seconds that goes through every part; for tests, its numbers mean nothing.
 
-python train.py --config=configs/smoke.py --workdir=/tmp/smoke
+python train.py --config=configs/smoke.py
 """
 
 from ml_collections import ConfigDict

@@ -17,6 +17,8 @@ from raeg_jax.networks.frozen import FrozenClassifier
 
 # In the order in which they may follow each other.
 STAGES = ("learned", "gradient")
+# Of the squared distance, for a gradient stage after a learned one that may take all of it.
+_LEAST_SHARE = 0.1
 
 
 def assemble(
@@ -44,21 +46,27 @@ def assemble(
 def gradient_stage(
     config: ConfigDict, classifiers: Mapping[str, tuple[nn.Module, Any]]
 ) -> GradientCoupling:
-    """The gradient coupling of `config.generator.gradient` against the target classifiers."""
+    """The gradient coupling of `config.generator.gradient` against the target classifiers.
+
+    After a learned stage its shifts are as large as the distance which that stage leaves to it.
+    """
     settings = config.generator.gradient
     max_mse = mse_of_psnr(settings.target_psnr)
+    own_mse = max_mse
+    if "learned" in config.generator.stages:
+        own_mse = max(max_mse - mse_of_psnr(config.loss.target_psnr), _LEAST_SHARE * max_mse)
     targets = tuple(FrozenClassifier(*classifiers[name]) for name in config.classifiers.targets)
     return GradientCoupling(
         conditioner=Guide(
             targets,
-            reach=math.sqrt(max_mse),
+            reach=math.sqrt(own_mse),
             steps=settings.attack_steps,
             loss=settings.loss,
             kappa=settings.kappa,
             views=tuple(parse_view(view) for view in settings.views),
             smoothing=settings.smoothing,
         ),
-        step=max(settings.step * math.sqrt(max_mse), settings.least_step),
+        step=max(settings.step * math.sqrt(own_mse), settings.least_step),
         max_mse=max_mse,
         rounds=settings.rounds,
         bound=settings.bound,

@@ -1,11 +1,17 @@
 """Files that are whole at any time: who opens one finds the old content or the new."""
 
 import contextlib
+import json
 import os
 import pathlib
 import uuid
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """The content of a JSON file; JSON knows no NaN and no infinity, and neither do results."""
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def write_whole(path: os.PathLike | str, content: bytes) -> None:

@@ -191,7 +191,8 @@ def validate(config: ConfigDict) -> None:
     check_settings(config.attack_layer)
     _check_classifiers(config.classifiers)
     _check_together(config)
-    for name in ("train", "classifiers"):
+    trained = ("classifiers", "train") if "learned" in config.generator.stages else ("classifiers",)
+    for name in trained:
         batch_size = config[name].batch_size
         check_divisible(batch_size, jax.device_count(), f"config.{name}.batch_size: a batch")
 

@@ -50,9 +50,20 @@ def test_every_chain_is_undone_exactly(config, classifiers, stages):
     assert np.any(np.asarray(y) != x)
     inverse = jax.jit(lambda c, y, code: c.inverse(y, code))
     np.testing.assert_array_equal(inverse(chain, y, code), x)
-    # Another batch size runs other programs for convolutions and their gradients.
-    one = jax.tree.map(lambda leaf: leaf[:1], code)
-    np.testing.assert_array_equal(inverse(chain, y[:1], one), x[:1])
+
+
+def test_after_a_learned_stage_shifts_are_as_large_as_what_it_leaves(config, classifiers):
+    """Were they as large as the whole, the last mask would never get its turn."""
+    config.generator.stages = ("learned", "gradient")
+    config.generator.gradient.target_psnr, config.loss.target_psnr = 34.0, 37.0
+    left = 255**2 * (10**-3.4 - 10**-3.7)
+    stage = assemble(config, params(config), classifiers).stages[-1]
+    np.testing.assert_allclose(stage.max_mse, 255**2 * 10**-3.4)
+    np.testing.assert_allclose(stage.step, 1.05 * np.sqrt(left))
+    np.testing.assert_allclose(stage.conditioner.reach, np.sqrt(left))
+    # A learned stage that takes all still leaves shifts that change something.
+    config.loss.target_psnr = 33.0
+    assert assemble(config, params(config), classifiers).stages[-1].step > 0.5
 
 
 def test_settings_reach_the_coupling(config, classifiers):

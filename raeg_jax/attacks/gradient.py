@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from raeg_jax.image.metrics import unit
+
 # float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
 LogitsFn = Callable[[jax.Array], jax.Array]
 # The same images -> a direction for each, of the same shape.
@@ -35,26 +37,38 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return z_true - jnp.max(jnp.where(true, -jnp.inf, logits), axis=-1)
 
 
-def ensemble_margin(
-    logits_fns: Sequence[LogitsFn], images: jax.Array, labels: jax.Array
+def ensemble_loss(
+    logits_fns: Sequence[LogitsFn],
+    images: jax.Array,
+    labels: jax.Array,
+    loss: Callable[[jax.Array, jax.Array], jax.Array] = margin,
+    kappa: float = 1.0,
 ) -> jax.Array:
-    """The margin, mean over classifiers.
+    """What an attack lowers: sum over classifiers of softplus(loss + kappa).
+
+    A classifier that is misled already hardly counts, so the attack turns to the others; of their
+    plain mean the one that is easiest to mislead would take most. Where all are misled by far, the
+    least misled counts in full.
 
     Args:
       logits_fns: at least one classifier in evaluation mode.
       images: float32 `[B, H, W, 3]` in pixel units.
       labels: int `[B]`.
+      loss: from logits `[B, K]` and labels to `[B]`, negative where the attack has its way.
+      kappa: in logits; a classifier whose loss is below minus kappa counts less than the others.
+        With a large one all count the same.
 
     Returns:
-      float32 `[B]`, in logits.
+      float32 `[B]`; its value is of no meaning where all are misled by far, its gradient is.
 
     Raises:
       ValueError: no classifier.
     """
     if not logits_fns:
         raise ValueError("an attack needs at least one classifier; logits_fns is empty")
-    margins = jnp.stack([margin(logits_fn(images), labels) for logits_fn in logits_fns])
-    return jnp.mean(margins, axis=0)
+    values = jnp.stack([loss(logits_fn(images), labels) for logits_fn in logits_fns]) + kappa
+    far = jax.lax.stop_gradient(jnp.minimum(jnp.max(values, axis=0), 0))
+    return jnp.sum(jax.nn.softplus(values - far), axis=0)
 
 
 def fgsm(
@@ -95,7 +109,7 @@ def pgd_l2(
     targeted: bool = False,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """Projected gradient descent on the mean margin of several classifiers.
+    """Projected gradient descent on the margins of several classifiers, see `ensemble_loss`.
 
     Madry et al. (2017, arXiv 1706.06083), L2 form: each step goes `step_size` along the normalised
     gradient, then back into the ball of the radius around the original and into 0..255.
@@ -168,7 +182,7 @@ def ifgsm(
     step_size: jax.Array | None = None,
     targeted: bool = False,
 ) -> jax.Array:
-    """The iterated fast gradient sign method on the mean margin of several classifiers.
+    """The iterated fast gradient sign method on the margins of several classifiers.
 
     Kurakin et al. (2016, arXiv 1607.02533), there with cross-entropy: each step moves every value
     by `step_size` against the sign of the gradient, then back to at most `epsilon` from the
@@ -219,11 +233,13 @@ def gaussian_noise(key: jax.Array, images: jax.Array, radius: jax.Array) -> jax.
 
 def _descent(logits_fns: Sequence[LogitsFn], labels: jax.Array, targeted: bool) -> Direction:
     """The direction, at each image, in which the attack's loss falls fastest."""
-    sign = 1 if targeted else -1
+
+    def loss(logits, labels):
+        return -margin(logits, labels) if targeted else margin(logits, labels)
 
     def gain(images):
-        # Each image's margin depends on that image only: the sum's gradient is every image's own.
-        return sign * jnp.sum(ensemble_margin(logits_fns, images, labels))
+        # Each image's loss depends on that image only: the sum's gradient is every image's own.
+        return -jnp.sum(ensemble_loss(logits_fns, images, labels, loss))
 
     return jax.grad(gain)
 
@@ -233,8 +249,8 @@ def _move(images, start, direction, length, radius) -> jax.Array:
 
     Clipping comes last: as the originals lie within 0..255, it brings no value further away.
     """
-    moved = start - images + _per_image(length) * _unit(direction)
-    norm = _norm(moved)
+    moved = start - images + _per_image(length) * unit(direction)
+    norm = jnp.sqrt(jnp.sum(moved**2, axis=(1, 2, 3), keepdims=True))
     shrink = _INSIDE * _per_image(radius) / jnp.where(norm > 0, norm, 1)
     return jnp.clip(images + moved * jnp.minimum(shrink, 1), 0, 255)
 
@@ -242,16 +258,3 @@ def _move(images, start, direction, length, radius) -> jax.Array:
 def _per_image(values) -> jax.Array:
     """Shapes `[B]` or a scalar to broadcast over images."""
     return jnp.reshape(jnp.asarray(values, jnp.float32), (-1, 1, 1, 1))
-
-
-def _norm(x: jax.Array) -> jax.Array:
-    """L2 norm of each image, `[B, 1, 1, 1]`."""
-    return jnp.sqrt(jnp.sum(x**2, axis=(1, 2, 3), keepdims=True))
-
-
-def _unit(x: jax.Array) -> jax.Array:
-    """Scales each image to norm 1; zeros stay zeros, tiny gradients don't underflow."""
-    peak = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
-    x = x / jnp.where(peak > 0, peak, 1)
-    norm = _norm(x)
-    return x / jnp.where(norm > 0, norm, 1)

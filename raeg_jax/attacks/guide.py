@@ -7,7 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.attacks.gradient import LogitsFn, descend, margin
+from raeg_jax.attacks.gradient import LogitsFn, descend, ensemble_loss, margin
 from raeg_jax.attacks.permutation import class_permutation
 from raeg_jax.errors import UserError
 from raeg_jax.image.filters import blur_radius, gaussian_blur
@@ -51,8 +51,7 @@ class Guide:
       views: (name, number) of distortions through which the classifiers look, in turn from step
         to step; what outlives them outlives such defences.
       smoothing: standard deviation in pixels of the Gaussian that smooths each gradient.
-      kappa: in logits; a classifier whose loss is below minus kappa counts less than the others.
-        With a large one all count the same.
+      kappa: in logits, see `ensemble_loss`.
     """
 
     classifiers: tuple[LogitsFn, ...]
@@ -88,11 +87,8 @@ class Guide:
         """Each image's loss depends on that image only: the sum's gradient is every image's own."""
         name, number = view
         seen = VIEWS[name](images, number)
-        values = [LOSSES[self.loss](fn(seen), labels) for fn in self.classifiers]
-        values = jnp.stack(values) + self.kappa
-        # Where all are misled by far, the least misled counts in full: else nothing would be left.
-        far = jax.lax.stop_gradient(jnp.minimum(jnp.max(values, axis=0), 0))
-        return jnp.sum(jax.nn.softplus(values - far))
+        loss = LOSSES[self.loss]
+        return jnp.sum(ensemble_loss(self.classifiers, seen, labels, loss, self.kappa))
 
 
 def parse_view(text: str) -> tuple[str, float]:

@@ -3,7 +3,6 @@
 A benchmark may run for hours: what can be known to be wrong is told before anything is loaded.
 """
 
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -79,8 +78,3 @@ def origin(config: ConfigDict) -> dict[str, Any]:
         "generator": settings["generator"],
         "versions": config_lib.versions(),
     }
-
-
-def to_json(results: dict[str, Any]) -> bytes:
-    """The content of a file; JSON knows no NaN and no infinity, and neither do results."""
-    return (json.dumps(results, indent=2, allow_nan=False) + "\n").encode()

@@ -36,7 +36,7 @@ def curve(
       name: of the generator, as the rows have it.
       targets: names of the classifiers attacked.
       held_out: names of the others.
-      pgd_steps: steps of the PGD control; 0 leaves out both controls.
+      pgd_steps: steps of the PGD control; 0 leaves both controls out of the rows.
       seed: of the noise.
 
     Returns:
@@ -46,6 +46,7 @@ def curve(
       is unchanged, which is infinitely far), `accuracy` by classifier, `targets` (mean accuracy
       over the targets), `held_out` (over the others; None where there are none), `outside_range`,
       `exact_images`, and `rounds` of a gradient stage. The controls have none of the last three.
+      `right` lists for each image by how many targets it is read rightly.
     """
     rows = []
     for asked in psnrs:
@@ -78,6 +79,7 @@ def curve(
                     if held_out
                     else None,
                     "accuracy": accuracy,
+                    "right": _right(summary["per_image"], targets, variant, labels),
                 }
             )
         rows[-len(variants)] |= {
@@ -88,37 +90,61 @@ def curve(
     return rows
 
 
-def gap(rows: Sequence[Mapping[str, Any]], method: str, control: str) -> list[dict[str, Any]]:
+def gap(
+    rows: Sequence[Mapping[str, Any]], method: str, control: str, resamples: int = 1000
+) -> list[dict[str, Any]]:
     """How many decibels a method is behind a control at equal accuracy of the targets.
 
     Args:
       rows: of `curve`, of one set of images.
       method: a name in the rows.
       control: another.
+      resamples: drawings of as many images, with replacement, for the interval; 0 leaves it out.
 
     Returns:
       For each row of the method that has a PSNR: `psnr`, `targets`, `gap`, the PSNR at which the
-      control leaves the same accuracy (interpolated) minus `psnr`, and `beyond`. Where the
-      method's accuracy is 'below' or 'above' all of the control's, `beyond` says which and `gap`
-      is None; elsewhere `beyond` is. Nothing at all where the control has no row with a PSNR.
+      control leaves the same accuracy (interpolated; of several the nearest) minus `psnr`, and
+      `beyond`. Where the method's accuracy is 'below' or 'above' all of the control's, `beyond`
+      says which and `gap` is None; elsewhere `beyond` is. `interval` has the 5th and the 95th
+      percentile of the gap over the resamples (bootstrap), in which the ends of the control's curve
+      stand for what lies beyond. Nothing at all where the control has no row with a PSNR.
     """
     rows = [row for row in rows if row["psnr"] is not None]
-    points = sorted((r["psnr"], r["targets"]) for r in rows if r["method"] == control)
-    if not points:
+    controls = sorted((r for r in rows if r["method"] == control), key=lambda r: r["psnr"])
+    if not controls:
         return []
-    psnrs, left = np.array(points).T
+    psnrs = np.array([row["psnr"] for row in controls])
+    gaps = []
+    for row in (row for row in rows if row["method"] == method):
+        found, beyond = _behind(
+            row["targets"], row["psnr"], [r["targets"] for r in controls], psnrs
+        )
+        entry = {k: row[k] for k in ("psnr", "targets")}
+        entry |= {"gap": None if beyond else found, "beyond": beyond}
+        if resamples:
+            # The same images are drawn for the method and for all points of the control.
+            right = np.array([r["right"] for r in (row, *controls)], np.float64)
+            drawn = np.random.RandomState(0).randint(0, right.shape[1], (resamples, right.shape[1]))
+            left = right[:, drawn].mean(-1)
+            each = [_behind(own, row["psnr"], others, psnrs)[0] for own, *others in left.T]
+            entry["interval"] = [float(p) for p in np.percentile(each, (5, 95))]
+        gaps.append(entry)
+    return gaps
+
+
+def _behind(own, psnr, left, psnrs) -> tuple[float, str | None]:
+    """The gap of one point, up to the nearest end of the control's curve, and beyond which."""
     # Accuracy grows with PSNR; measured curves may have small dips.
     left = np.maximum.accumulate(left)
-    gaps = []
-    for row in rows:
-        if row["method"] != method:
-            continue
-        found, beyond = None, None
-        if row["targets"] < left[0]:
-            beyond = "below"
-        elif row["targets"] > left[-1]:
-            beyond = "above"
-        else:
-            found = float(np.interp(row["targets"], left, psnrs)) - row["psnr"]
-        gaps.append({k: row[k] for k in ("psnr", "targets")} | {"gap": found, "beyond": beyond})
-    return gaps
+    if own < left[0]:
+        return float(psnrs[0] - psnr), "below"
+    if own > left[-1]:
+        return float(psnrs[-1] - psnr), "above"
+    if len(equal := psnrs[left == own]):
+        return float(np.clip(psnr, equal[0], equal[-1]) - psnr), None
+    return float(np.interp(own, left, psnrs) - psnr), None
+
+
+def _right(per_image, targets, variant, labels) -> list[int]:
+    read = [per_image[f"read/{name}/{variant}"] == labels for name in targets]
+    return np.sum(read, axis=0).tolist()

@@ -1,6 +1,7 @@
 """The whole evaluation of a trained generator: both splits, the table, and the files."""
 
 import pathlib
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -125,7 +126,10 @@ def run(
 def _without_key(text: str, config: ConfigDict) -> str:
     """Results are for sharing, the key of keyed masks is not."""
     key = config.generator.gradient.mask_key
-    return text.replace(key, config_lib.HIDDEN_KEY) if key else text
+    if not key:
+        return text
+    # Only there: a short key may be part of other numbers.
+    return re.sub(rf"(mask_key\W+){key}", rf"\g<1>{config_lib.HIDDEN_KEY}", text)
 
 
 def _picture(batches, classes, classifiers, target, class_names) -> np.ndarray:

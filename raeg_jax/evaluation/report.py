@@ -20,7 +20,7 @@ import numpy as np
 
 from raeg_jax.data.decode import encode_png
 from raeg_jax.evaluation import table
-from raeg_jax.files import write_whole
+from raeg_jax.files import json_bytes, write_whole
 
 RESULTS, TABLE, IMAGES, GRID, TIMINGS = (
     "results.json",
@@ -54,10 +54,10 @@ def write(
     contents = {
         IMAGES: _csv(images),
         GRID: encode_png(grid),
-        TIMINGS: _json(timings),
+        TIMINGS: json_bytes(timings),
         TABLE: _utf8(table.markdown(results)),
         # Last: who sees new results finds the other files new too.
-        RESULTS: _json(results),
+        RESULTS: json_bytes(results),
     }
     kept = _keep(workdir, results, contents)
     for name, content in contents.items():
@@ -118,10 +118,6 @@ def image_rows(
         }
         for i in range(len(labels))
     ]
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -29,7 +29,8 @@ def summarise(
         changed variant: of the images read correctly before, the share misread after (None
         where none was read correctly).
       quality: for each changed variant `psnr`, the mean over the images that differ from their
-        originals (an equal image has none), None where all are equal; `ssim`; `exact_pixels`,
+        originals (an equal image has none), None where all are equal; `psnr_range`, the least and
+        the most of these; `ssim`; `exact_pixels`,
         the share of pixels with all three samples equal; `exact_images`, the share of images
         equal throughout.
       outside_range: share of samples that are outside 0..255 after rounding, before clipping.
@@ -62,10 +63,12 @@ def _reading(per_image, labels, classifier: str, variants: Sequence[str]) -> dic
     }
 
 
-def _quality(per_image, variant: str) -> dict[str, float | None]:
+def _quality(per_image, variant: str) -> dict[str, Any]:
     psnr = per_image[f"psnr/{variant}"]
+    psnr = psnr[np.isfinite(psnr)]
     return {
-        "psnr": _mean(psnr[np.isfinite(psnr)]),
+        "psnr": _mean(psnr),
+        "psnr_range": [float(psnr.min()), float(psnr.max())] if len(psnr) else None,
         "ssim": _mean(per_image[f"ssim/{variant}"]),
         "exact_pixels": _mean(per_image[f"equal/{variant}"]),
         "exact_images": _mean(per_image[f"exact/{variant}"]),

@@ -18,7 +18,8 @@ QUALITY = {
 }
 NOTE = (
     "Measured on PNG files read back. PSNR: mean over the images that differ. Exact pixels: all "
-    "three samples equal. Noise and PGD have the protected image's L2 distance, up to rounding."
+    "three samples equal. Noise and PGD (away from the true class, whatever the generator's loss) "
+    "have the protected image's L2 distance, up to rounding."
 )
 
 
@@ -58,11 +59,12 @@ def rows(summary: Mapping[str, Any], pgd_steps: int) -> list[tuple[str, ...]]:
 def caption(split: str, summary: Mapping[str, Any]) -> str:
     """One line: which images, how many, and what a table has no column for."""
     size = {name: f"{value / 1024:.1f}" for name, value in summary["png_bytes"].items()}
-    rounds = ""
+    rounds, reached = "", summary["quality"]["protected"]["psnr_range"]
+    distance = "no image changed" if reached is None else "{:.1f} to {:.1f} dB".format(*reached)
     if summary.get("rounds"):
         rounds = f", rounds {summary['rounds']['mean']:.1f} (at most {summary['rounds']['most']})"
     return (
-        f"{split} images ({SPLITS[split]}), {summary['images']}: "
+        f"{split} images ({SPLITS[split]}), {summary['images']}: {distance}, "
         f"samples outside 0..255 {summary['outside_range']:.3%}, "
         f"PNG {size['original']} -> {size['protected']} KiB{rounds}"
     )

@@ -28,15 +28,19 @@ def variants(config: ConfigDict) -> dict[str, ConfigDict]:
 
     Returns:
       Whole configurations of one gradient stage. Where there are several targets, 'only <name>'
-      attacks that one alone and counts the others as held out; 'all' attacks the held-out
-      classifiers too.
+      attacks that one alone and counts the others as held out; 'all but <name>' all classifiers
+      without that one, and 'all' the held-out classifiers too.
     """
     made = {name: _change(config, change) for name, change in _CHANGES.items()}
     targets = tuple(config.classifiers.targets)
     if len(targets) > 1:
         made |= {f"only {name}": _with(made["plain"], (name,)) for name in targets}
     if held_out := tuple(config.classifiers.held_out):
-        made["all"] = _with(made["plain"], (*targets, *held_out))
+        names = (*targets, *held_out)
+        for left_out in targets:
+            others = tuple(name for name in names if name != left_out)
+            made[f"all but {left_out}"] = _with(made["plain"], others)
+        made["all"] = _with(made["plain"], names)
     return made
 
 

@@ -50,6 +50,18 @@ def psnr(a: jax.Array, b: jax.Array) -> jax.Array:
     return 10.0 * jnp.log10(_RANGE**2 / mse(a, b))
 
 
+def unit(x: jax.Array) -> jax.Array:
+    """Scales each image to L2 norm 1; zeros stay zeros, tiny values don't underflow.
+
+    Args:
+      x: float32 [B, H, W, C].
+    """
+    peak = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
+    x = x / jnp.where(peak > 0, peak, 1)
+    norm = jnp.sqrt(jnp.sum(x**2, axis=(1, 2, 3), keepdims=True))
+    return x / jnp.where(norm > 0, norm, 1)
+
+
 def mse_of_psnr(psnr: float) -> float:
     """The mean squared error, in squared pixel units, of an image of that PSNR in decibels."""
     return _RANGE**2 / 10 ** (psnr / 10)

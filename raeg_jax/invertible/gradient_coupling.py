@@ -24,7 +24,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.image.metrics import mse
+from raeg_jax.image.metrics import mse, unit
 from raeg_jax.invertible.fill import fill
 from raeg_jax.invertible.masks import MASKS
 
@@ -133,10 +133,11 @@ class GradientCoupling:
         masks = jnp.asarray(MASKS[self.mask](*x.shape[1:3], self.mask_key))
         mask = masks[index % len(masks)]
         known = fill(x, mask)
-        # Behind barriers, forward and inverse compile the conditioner alike, to the same bits.
+        # Behind barriers, forward and inverse compile all float arithmetic alike, to the same bits.
         seen = jax.lax.optimization_barrier(jnp.clip(known.image, 0, 255).astype(jnp.float32))
-        direction = jax.lax.optimization_barrier(self.conditioner(seen, labels))
-        raw = self.step * _unit_rms(jnp.where(mask, direction, 0), mask)
+        length = self.step * jnp.sqrt(jnp.sum(mask))
+        direction = unit(jnp.where(mask, self.conditioner(seen, labels), 0))
+        raw = jax.lax.optimization_barrier(length * direction)
         # Saturated areas only go where there is room.
         down = jnp.maximum(known.low - self.margin, 0)
         up = jnp.maximum(255 - self.margin - known.high, 0)
@@ -158,14 +159,6 @@ class GradientCoupling:
         )
         ratio = jnp.log(jnp.maximum(errors, 1e-9) / self.max_mse)
         return jnp.argmin(jnp.abs(ratio), axis=0).astype(full.dtype)
-
-
-def _unit_rms(x, mask):
-    """Scales each image to root mean square 1 over the mask; zeros stay zeros."""
-    peak = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
-    x = x / jnp.where(peak > 0, peak, 1)
-    mean = jnp.sum(x**2, axis=(1, 2, 3), keepdims=True) / jnp.maximum(mask.sum(), 1)
-    return x / jnp.where(mean > 0, jnp.sqrt(mean), 1)
 
 
 def _mse(x, reference):

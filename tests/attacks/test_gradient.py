@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from raeg_jax.attacks.gradient import (
-    ensemble_margin,
+    ensemble_loss,
     fgsm,
     gaussian_noise,
     ifgsm,
@@ -87,10 +87,40 @@ def test_margin_has_a_finite_gradient():
     np.testing.assert_allclose(gradient, [[1, 0, -1], [0, -1, 1]])
 
 
-def test_ensemble_margin_is_the_mean():
+def mean_margin(nets, images):
+    return np.mean([margin(net(images), LABELS) for net in nets], axis=0)
+
+
+def test_ensemble_loss_is_the_sum_of_softplus():
     nets, images = (linear(0), linear(1), linear(2)), images_of()
-    expected = np.mean([margin(net(images), LABELS) for net in nets], axis=0)
-    np.testing.assert_allclose(ensemble_margin(nets, images, LABELS), expected, rtol=1e-5)
+    margins = np.array([margin(net(images), LABELS) for net in nets])
+    assert np.all(margins.max(0) > -1)
+    expected = np.log1p(np.exp(margins + 1)).sum(0)
+    np.testing.assert_allclose(ensemble_loss(nets, images, LABELS), expected, rtol=1e-5)
+
+
+def test_the_ensemble_that_is_misled_by_far_still_has_a_gradient():
+    """Far down a softplus is flat: the least misled classifier must still count in full."""
+    nets, images = (linear(0), linear(1)), images_of()
+
+    def loss(logits, labels):
+        return margin(logits, labels) - 1e4
+
+    gradient = jax.grad(lambda x: jnp.sum(ensemble_loss(nets, x, LABELS, loss)))(images)
+    assert np.all(np.abs(gradient).max((1, 2, 3)) > 0)
+
+
+def test_an_attack_turns_to_the_classifier_that_is_harder_to_mislead():
+    """Of the plain mean of margins, the net with the steeper slope would take nearly all."""
+    steep, flat, images = linear(0, 1e-2), linear(1, 1e-3), images_of(120, 135)
+    attacked = ATTACKS["pgd_10"]((steep, flat), images, LABELS, 120.0)
+    alone = ATTACKS["pgd_10"]((flat,), images, LABELS, 120.0)
+
+    def fall(after):
+        return margin(flat(images), LABELS) - margin(flat(after), LABELS)
+
+    assert np.all(margin(steep(attacked), LABELS) < -1)
+    assert np.all(fall(attacked) > 0.5 * fall(alone))
 
 
 @pytest.mark.parametrize("targeted", [False, True])
@@ -98,7 +128,7 @@ def test_attack_moves_the_margin_and_stays_inside(attack, targeted):
     nets, images = (curved(0), curved(1)), images_of()
     radius = np.float32([5, 20, 80, 200, 500, 1000])
     attacked = attack(nets, images, LABELS, radius, targeted=targeted)
-    before, after = (np.asarray(ensemble_margin(nets, x, LABELS)) for x in (images, attacked))
+    before, after = (mean_margin(nets, x) for x in (images, attacked))
     assert np.all(after > before if targeted else after < before)
     assert attacked.shape == SHAPE
     assert attacked.dtype == jnp.float32
@@ -134,11 +164,10 @@ def test_pgd_finds_the_best_attack_of_a_linear_classifier():
 def test_more_steps_attack_better():
     nets, images = (curved(0), curved(1)), images_of()
 
-    def mean_margin(steps):
-        attacked = jitted(pgd_l2, steps=steps)(nets, images, LABELS, 300.0)
-        return float(jnp.mean(ensemble_margin(nets, attacked, LABELS)))
+    def left(steps):
+        return mean_margin(nets, jitted(pgd_l2, steps=steps)(nets, images, LABELS, 300.0)).mean()
 
-    assert mean_margin(20) < mean_margin(1) - 0.05
+    assert left(20) < left(1) - 0.05
 
 
 def test_fgsm_moves_all_values_alike():
@@ -182,7 +211,7 @@ def test_ifgsm_moves_the_margin_and_stays_inside(targeted):
     epsilon = np.float32([0.5, 1, 2, 4, 8, 16])
     attack = jitted(ifgsm, steps=10)
     attacked = np.asarray(attack(nets, images, LABELS, epsilon, targeted=targeted))
-    before, after = (np.asarray(ensemble_margin(nets, x, LABELS)) for x in (images, attacked))
+    before, after = (mean_margin(nets, x) for x in (images, attacked))
     assert np.all(after > before if targeted else after < before)
     assert (attacked.shape, attacked.dtype) == (SHAPE, np.float32)
     assert attacked.min() >= 0
@@ -194,10 +223,9 @@ def test_ifgsm_moves_the_margin_and_stays_inside(targeted):
 
 
 def test_more_steps_of_ifgsm_attack_better():
-    nets, images = (curved(0), curved(1)), images_of()
+    nets, images = (curved(0),), images_of()
     one, ten = (
-        jnp.mean(ensemble_margin(nets, jitted(ifgsm, steps=n)(nets, images, LABELS, 6.0), LABELS))
-        for n in (1, 10)
+        mean_margin(nets, jitted(ifgsm, steps=n)(nets, images, LABELS, 6.0)).mean() for n in (1, 10)
     )
     assert ten < one - 0.01
 

@@ -62,10 +62,38 @@ def test_images_without_a_finite_psnr_leave_none_and_not_infinity():
     json.dumps(result, allow_nan=False)
 
 
-def test_gap_is_read_off_the_controls_curve():
-    def row(method, psnr, targets):
-        return {"method": method, "psnr": psnr, "targets": targets}
+def row(method, psnr, targets, images=100):
+    right = (np.arange(images) < round(targets * images)).astype(int)
+    return {"method": method, "psnr": psnr, "targets": targets, "right": list(right)}
 
+
+def test_rows_count_the_targets_that_read_each_image_rightly():
+    for found in rows():
+        assert len(found["right"]) == len(LABELS)
+        assert np.mean(found["right"]) == found["targets"]
+
+
+def test_of_equal_accuracies_the_nearest_psnr_counts():
+    """Where a control has misled all, that it does so at less distance is not a gap."""
+    control = [row("PGD", p, t) for p, t in [(30.0, 0.0), (34.0, 0.0), (38.0, 0.4)]]
+    method = [row("ours", p, 0.0) for p in (32.0, 36.0, 28.0)]
+    found = [f["gap"] for f in gap(control + method, "ours", "PGD")]
+    np.testing.assert_allclose(found, [0, -2, 2])
+
+
+def test_the_interval_of_a_gap_holds_it_and_shrinks_with_more_images():
+    def interval(images):
+        points = [(30.0, 0.1), (40.0, 0.5)]
+        control = [row("PGD", *point, images) for point in points]
+        (found,) = gap([*control, row("ours", 34.0, 0.3, images)], "ours", "PGD")
+        low, high = found["interval"]
+        assert low < found["gap"] < high
+        return high - low
+
+    assert interval(1000) < 0.6 * interval(50)
+
+
+def test_gap_is_read_off_the_controls_curve():
     control = [row("PGD", 30.0, 0.1), row("PGD", 40.0, 0.3), row("PGD", 50.0, 0.5)]
     # The control leaves 0.2 at 35 dB; what it never leaves can't be compared, which is told.
     method = [row("ours", 34.0, 0.2), row("ours", 50.0, 0.7), row("ours", 20.0, 0.05)]

@@ -97,14 +97,15 @@ def test_gaps_without_a_number_are_told_and_none_without_controls(psnr_curve):
     row = {"method": "a", "asked": 30.0, "psnr": 30.0, "worst_miss": 0.1, "accuracy": {"near": 0.5}}
     gaps = [
         {"psnr": 30.0, "targets": 0.0, "gap": None, "beyond": "below"},
-        {"psnr": 34.0, "targets": 0.2, "gap": 1.25, "beyond": None},
+        {"psnr": 34.0, "targets": 0.2, "gap": 1.25, "beyond": None, "interval": [0.5, 2.0]},
     ]
     part = {"images": 2, "rows": [row], "gaps": {"a": gaps, "b": []}}
     text = psnr_curve.markdown({"splits": {"test": part}, "speed": {}})
     (sentence,) = [line for line in text.splitlines() if line.startswith("Decibels")]
     assert sentence == (
-        "Decibels of a behind PGD at equal accuracy of targets: beyond PGD's curve at 30.0 "
-        "(below all of its accuracies), +1.25 at 34.0."
+        "Decibels of a behind PGD at equal accuracy of targets (with the 90 % interval of a "
+        "bootstrap over images): beyond PGD's curve at 30.0 (below all of its accuracies), +1.25 "
+        "(+0.50 to +2.00) at 34.0."
     )
 
 

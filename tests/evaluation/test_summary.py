@@ -53,11 +53,13 @@ def test_success_is_none_where_nothing_was_read_correctly():
 def test_quality_leaves_equal_images_out_of_the_mean_psnr():
     quality = summarise(per_image(), LABELS, {"net": "target"})["quality"]
     np.testing.assert_allclose(quality["protected"]["psnr"], 35.0)
+    assert quality["protected"]["psnr_range"] == [30.0, 40.0]
     np.testing.assert_allclose(quality["protected"]["ssim"], 0.9)
     np.testing.assert_allclose(quality["protected"]["exact_pixels"], 0.5)
     assert quality["protected"]["exact_images"] == 0.25
     assert quality["recovered"] == {
         "psnr": None,
+        "psnr_range": None,
         "ssim": 1.0,
         "exact_pixels": 1.0,
         "exact_images": 1.0,

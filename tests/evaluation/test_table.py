@@ -18,7 +18,13 @@ SUMMARY = {
         },
     },
     "quality": {
-        "protected": {"psnr": 35.126, "ssim": 0.95, "exact_pixels": 0.1, "exact_images": 0.0},
+        "protected": {
+            "psnr": 35.126,
+            "psnr_range": [33.94, 36.0],
+            "ssim": 0.95,
+            "exact_pixels": 0.1,
+            "exact_images": 0.0,
+        },
         "recovered": {"psnr": None, "ssim": 1.0, "exact_pixels": 1.0, "exact_images": 1.0},
         "noise": {"psnr": 35.2, "ssim": 0.9, "exact_pixels": 0.09, "exact_images": 0.0},
     },
@@ -56,8 +62,8 @@ def test_pgd_has_its_steps_in_the_title():
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_caption_says_which_images(split):
     assert table.caption(split, SUMMARY) == (
-        f"{split} images ({table.SPLITS[split]}), 320: samples outside 0..255 0.125%, "
-        "PNG 8.0 -> 10.0 KiB"
+        f"{split} images ({table.SPLITS[split]}), 320: 33.9 to 36.0 dB, "
+        "samples outside 0..255 0.125%, PNG 8.0 -> 10.0 KiB"
     )
 
 

@@ -30,6 +30,8 @@ def test_variants_are_what_their_names_say_whatever_the_configuration(config):
         "targeted": ("targeted", ("identity",), 0.0),
         "only resnet_small": ("untargeted", ("identity",), 0.0),
         "only vgg_small": ("untargeted", ("identity",), 0.0),
+        "all but resnet_small": ("untargeted", ("identity",), 0.0),
+        "all but vgg_small": ("untargeted", ("identity",), 0.0),
         "all": ("untargeted", ("identity",), 0.0),
     }
 
@@ -49,6 +51,9 @@ def test_a_target_left_out_is_held_out(config):
     alone = made["only vgg_small"].classifiers
     assert alone.targets == ("vgg_small",)
     assert alone.held_out == ("resnet_small", "densenet_small")
+    others = made["all but vgg_small"].classifiers
+    assert tuple(others.targets) == ("resnet_small", "densenet_small")
+    assert tuple(others.held_out) == ("vgg_small",)
     whole = made["all"].classifiers
     assert (whole.targets, whole.held_out) == (("resnet_small", "vgg_small", "densenet_small"), ())
 
