@@ -54,3 +54,35 @@ def whole_file(path: os.PathLike | str) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_new(path: os.PathLike | str, content: bytes, mode: int = 0o666) -> None:
+    """Writes a file as `write_whole` does, but never replaces one.
+
+    Args:
+      path: must not exist; its folder must.
+      content: of the file.
+      mode: its permissions, less the umask.
+
+    Raises:
+      FileExistsError: something has that name, perhaps since a moment ago.
+      OSError: it can't be written.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            # No hard links, as on a USB stick: others may see an empty file for a moment.
+            path.touch(mode, exist_ok=False)
+            os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -1,11 +1,12 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
 import stat
 
 import pytest
 
-from raeg_jax.files import whole_file, write_whole
+from raeg_jax.files import whole_file, write_new, write_whole
 
 
 def test_writes_and_replaces(tmp_path):
@@ -71,3 +72,36 @@ def test_what_cannot_be_written_is_an_os_error(tmp_path):
         with pytest.raises(OSError, match=path.split("/")[0]):
             write_whole(tmp_path / path, b"new")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_a_new_file_is_written_with_its_mode(tmp_path):
+    write_new(tmp_path / "new", b"content", mode=0o600)
+    assert (tmp_path / "new").read_bytes() == b"content"
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["new"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_replaces_nothing(tmp_path, monkeypatch, links):
+    if not links:
+        _forbid_links(monkeypatch)
+    (tmp_path / "old").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "old", b"new")
+    assert (tmp_path / "old").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["old"]
+
+
+def test_a_new_file_needs_no_hard_links(tmp_path, monkeypatch):
+    _forbid_links(monkeypatch)
+    write_new(tmp_path / "new", b"content", mode=0o600)
+    assert (tmp_path / "new").read_bytes() == b"content"
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["new"]
+
+
+def _forbid_links(monkeypatch):
+    def link(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
