@@ -1,0 +1,1 @@
+"""From arrays and keys to protected files and back: hiding, payload, key."""

@@ -1,0 +1,125 @@
+"""The owner's key: 32 random bytes in a text file, and what is derived from them.
+
+HKDF-SHA256 (RFC 5869) makes an independent subkey for each purpose, so that giving away one of
+them tells nothing of the others.
+"""
+
+import base64
+import dataclasses
+import os
+import pathlib
+import secrets
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from raeg_jax.errors import UserError
+from raeg_jax.files import write_new
+
+SIZE = 32
+ID_SIZE = 2
+_HEADER = "raeg-key-1"
+# A key file has two lines; a photograph given by mistake isn't read to its end.
+_MAX_FILE = 4096
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Key:
+    """A key; its text form shows the public id only.
+
+    Attributes:
+      secret: 32 bytes.
+    """
+
+    secret: bytes
+
+    def __post_init__(self):
+        if len(self.secret) != SIZE:
+            raise ValueError(f"a key has {SIZE} bytes, not {len(self.secret)}")
+
+    def __repr__(self) -> str:
+        return f"Key(id={self.id!r})"
+
+    @property
+    def id(self) -> str:
+        """Four hex digits by which messages name the key; they tell nothing of the secret."""
+        return self._derive(b"raeg key id", ID_SIZE).hex()
+
+    @property
+    def token_key(self) -> bytes:
+        """32 bytes that draw the token planes."""
+        return self._derive(b"raeg token 1", SIZE)
+
+    def payload_key(self, nonce: bytes) -> bytes:
+        """32 bytes that lock the payload of one image.
+
+        Args:
+          nonce: the image's.
+        """
+        return self._derive(b"raeg payload 1", SIZE, nonce)
+
+    def _derive(self, purpose, length, salt=None):
+        return HKDF(SHA256(), length, salt, purpose).derive(self.secret)
+
+
+def generate() -> Key:
+    """Draws a key from the operating system's random numbers."""
+    return Key(secrets.token_bytes(SIZE))
+
+
+def write_key(path: os.PathLike | str, key: Key) -> None:
+    """Writes a key file that only its owner may read.
+
+    Args:
+      path: of the new file; its folder must exist.
+      key: what to write.
+
+    Raises:
+      UserError: the file exists (who replaces a key loses all images that it locked), or it
+        can't be written.
+    """
+    text = (
+        f"# raeg key {key.id}: keep it secret and keep a copy, nothing else brings images back.\n"
+        f"{_HEADER} {base64.urlsafe_b64encode(key.secret).decode()}\n"
+    )
+    try:
+        write_new(path, text.encode(), mode=0o600)
+    except FileExistsError:
+        raise UserError(
+            f"{path} exists, and a key is never replaced: choose another name"
+        ) from None
+    except OSError as error:
+        raise UserError(f"can't write the key file {path}: {error.strerror or error}") from error
+
+
+def read_key(path: os.PathLike | str) -> Key:
+    """Reads a key file: one line `raeg-key-1 KEY` beside empty lines and `#` comments.
+
+    Args:
+      path: of the file.
+
+    Raises:
+      UserError: no such file, no key in it, a damaged key, or one of a later version.
+    """
+    try:
+        with pathlib.Path(path).open("rb") as file:
+            content = file.read(_MAX_FILE)
+    except FileNotFoundError:
+        message = f"there is no key file {path}: make one with `raeg keygen`, or name yours"
+        raise UserError(message) from None
+    except OSError as error:
+        raise UserError(f"can't read the key file {path}: {error.strerror or error}") from error
+    lines = [line.split() for line in content.decode(errors="replace").splitlines()]
+    lines = [line for line in lines if line and not line[0].startswith("#")]
+    # Messages never repeat what the file holds: it may be a key.
+    if len(lines) != 1 or not lines[0][0].startswith("raeg-key-"):
+        raise UserError(f"{path} isn't a key file: it should have one line `{_HEADER} KEY`")
+    if lines[0][0] != _HEADER:
+        raise UserError(f"{path} holds a key of a later version: update raeg-jax to use it")
+    try:
+        secret = base64.b64decode("".join(lines[0][1:]), altchars="-_", validate=True)
+    except ValueError:
+        secret = b""
+    if len(secret) != SIZE:
+        raise UserError(f"the key in {path} is damaged or cut off: take it from your copy")
+    return Key(secret)
