@@ -1,0 +1,150 @@
+"""Payloads locked by the owner's key.
+
+AES-256-GCM-SIV (RFC 8452) with a subkey for each image. Nonces are random, but nothing forces
+them to differ: two copies of a virtual machine draw the same ones, and an image may be protected
+twice with one nonce. With ChaCha20-Poly1305 or plain GCM that would lay open both payloads and let
+anyone forge others; with SIV it only shows whether the two are equal. The subkey, HKDF of the
+key with the nonce as salt, keeps the number of payloads under one AES key near one.
+"""
+
+import dataclasses
+import struct
+import zlib
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+from raeg_jax.codec import content
+from raeg_jax.codec.errors import (
+    DamagedPayloadError,
+    NewerFormatError,
+    NotAPayloadError,
+    OtherGeneratorError,
+    WrongKeyError,
+)
+from raeg_jax.codec.key import ID_SIZE, Key
+from raeg_jax.codec.payload import GENERATOR_ID_SIZE, NONCE_SIZE, Payload
+
+VERSION = 1
+_CLEAR = struct.Struct(f"<B{NONCE_SIZE}s{ID_SIZE}s{GENERATOR_ID_SIZE}s")
+_CRC = struct.Struct("<I")
+_TAG_SIZE = 16
+MIN_SIZE = _CLEAR.size + content.MIN_SIZE + _TAG_SIZE + _CRC.size
+
+
+@dataclasses.dataclass(frozen=True)
+class Envelope:
+    """What anyone can read of a payload.
+
+    Attributes:
+      version: of the format.
+      nonce: 12 bytes.
+      key_id: `Key.id` of the key that locked it.
+      generator_id: 8 bytes.
+    """
+
+    version: int
+    nonce: bytes
+    key_id: str
+    generator_id: bytes
+
+
+def seal(payload: Payload, key: Key) -> bytes:
+    """Locks a payload.
+
+    Args:
+      payload: what to lock; its nonce and generator id stay readable.
+      key: the owner's.
+
+    Returns:
+      80 bytes or more; the same ones for the same payload and key.
+    """
+    clear = _CLEAR.pack(VERSION, payload.nonce, bytes.fromhex(key.id), payload.generator_id)
+    return _lock(clear, content.to_bytes(payload), payload.nonce, key)
+
+
+def open_sealed(blob: bytes, key: Key) -> Payload:
+    """Opens what `seal` made.
+
+    Args:
+      blob: the bytes, no more and no less.
+      key: the owner's.
+
+    Raises:
+      PayloadError: as for `peek`, or
+      WrongKeyError: the key isn't the one that locked it.
+    """
+    envelope = peek(blob)
+    if envelope.key_id != key.id:
+        raise WrongKeyError(
+            f"locked by the key {envelope.key_id}, but this is {key.id}: give the owner's key"
+        )
+    clear, locked = blob[: _CLEAR.size], blob[_CLEAR.size : -_CRC.size]
+    try:
+        opened = _cipher(key, envelope.nonce).decrypt(envelope.nonce, locked, clear)
+    except InvalidTag:
+        raise WrongKeyError(
+            f"not locked by this key {key.id}, but by another one of the same id, or forged: "
+            "give the owner's key, or take an untouched copy of the image"
+        ) from None
+    return content.from_bytes(opened, envelope.nonce, envelope.generator_id)
+
+
+def peek(blob: bytes) -> Envelope:
+    """Reads what needs no key.
+
+    Args:
+      blob: the bytes of a payload, or any others.
+
+    Raises:
+      NotAPayloadError: other bytes.
+      NewerFormatError: an intact payload of a later version.
+      DamagedPayloadError: a payload of this version with changed or missing bytes.
+    """
+    if len(blob) < MIN_SIZE:
+        raise NotAPayloadError(
+            f"{len(blob)} bytes are no payload, which has {MIN_SIZE} at least: "
+            "give an image that raeg protected"
+        )
+    (crc,) = _CRC.unpack(blob[-_CRC.size :])
+    intact = zlib.crc32(blob[: -_CRC.size]) == crc
+    version = blob[0]
+    if intact and version > VERSION:
+        raise NewerFormatError(
+            f"the payload has format {version}, and this version of raeg-jax reads up to "
+            f"{VERSION}: update raeg-jax"
+        )
+    if version != VERSION:
+        raise NotAPayloadError("these bytes are no payload: give an image that raeg protected")
+    if not intact:
+        raise DamagedPayloadError(
+            "the payload's checksum is wrong, so the image has been changed: take an untouched copy"
+        )
+    version, nonce, key_id, generator_id = _CLEAR.unpack_from(blob)
+    return Envelope(version, nonce, key_id.hex(), generator_id)
+
+
+def check_generator(payload: Payload | Envelope, generator_id: bytes) -> None:
+    """Makes sure that a generator is the one that protected the image.
+
+    Args:
+      payload: the image's; no key is needed to know.
+      generator_id: of the generator at hand.
+
+    Raises:
+      OtherGeneratorError: it isn't.
+    """
+    if payload.generator_id != generator_id:
+        raise OtherGeneratorError(
+            f"protected by the generator {payload.generator_id.hex()}, but this is "
+            f"{generator_id.hex()}: give the one that protected the image"
+        )
+
+
+def _lock(clear, plain, nonce, key):
+    blob = clear + _cipher(key, nonce).encrypt(nonce, plain, clear)
+    return blob + _CRC.pack(zlib.crc32(blob))
+
+
+def _cipher(key, nonce):
+    return AESGCMSIV(key.payload_key(nonce))

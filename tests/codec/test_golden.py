@@ -1,0 +1,43 @@
+"""Payloads written once are read for ever.
+
+Never change the files in golden/: owners have images with such payloads. A later format adds files
+of its own.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from raeg_jax.codec.envelope import open_sealed, seal
+from raeg_jax.codec.key import read_key
+from raeg_jax.codec.overflow import Overflow
+from raeg_jax.codec.payload import Payload, SourceMode
+from tests.codec.payloads import equal
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+def golden(name):
+    """The bytes and the expected content."""
+    blob = bytes.fromhex((GOLDEN / f"{name}.hex").read_text())
+    content = json.loads((GOLDEN / f"{name}.json").read_text())
+    for field in ("nonce", "generator_id", "sha256"):
+        content[field] = bytes.fromhex(content[field])
+    content["mode"] = SourceMode[content["mode"]]
+    content["codes"] = np.array(content["codes"])
+    content["overflow"] = Overflow(content.pop("ranks"), content.pop("amounts"))
+    return blob, Payload(**content)
+
+
+@pytest.mark.parametrize("name", ["version_1_small", "version_1_tiled"])
+def test_old_payloads_are_read(name):
+    blob, content = golden(name)
+    assert equal(open_sealed(blob, read_key(GOLDEN / "owner.key")), content)
+
+
+@pytest.mark.parametrize("name", ["version_1_small", "version_1_tiled"])
+def test_the_writer_has_not_changed_within_its_version(name):
+    blob, content = golden(name)
+    assert seal(content, read_key(GOLDEN / "owner.key")) == blob
