@@ -15,7 +15,7 @@ from raeg_jax.codec.plan import Choices, Plan, Statistics
 # Samples for each bit, among which the best are chosen, if the image is that large.
 _CHOICE = 256
 # Bands that are counted for a plan.
-_COUNTED = 8
+_COUNTED = 24
 
 
 def room(image: np.ndarray, noise: np.ndarray) -> int:
