@@ -1,8 +1,5 @@
 """Stops a run with an impossible setting before anything is loaded or compiled."""
 
-import dataclasses
-import math
-from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -10,17 +7,13 @@ from ml_collections import ConfigDict
 
 from raeg_jax.assembly import check_stages
 from raeg_jax.attacks.attack_layer import check_settings
-from raeg_jax.attacks.guide import LOSSES
 from raeg_jax.data import DATASETS
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.conditioner import CONDITIONERS
-from raeg_jax.invertible.coupling import COUPLINGS
-from raeg_jax.invertible.generator import DOWNSAMPLINGS, generator_from_config
-from raeg_jax.invertible.masks import MASKS
-from raeg_jax.invertible.mixing import MIXINGS
+from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.networks import CLASSIFIERS
 from raeg_jax.networks.discriminator import NORMS
 from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.rules import GENERATOR_RULES, Each, Number, OneOf
 from raeg_jax.training.losses import ADVERSARIES
 from raeg_jax.training.parallel import MODES, check_divisible
 from raeg_jax.training.state import OPTIMIZERS
@@ -36,70 +29,6 @@ IN_LOOP_METRICS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Number:
-    """A finite number from `low` to `high`.
-
-    Attributes:
-      strict: `low` and `high` themselves are not allowed.
-      whole: only integers are.
-    """
-
-    low: float
-    high: float = math.inf
-    strict: bool = False
-    whole: bool = False
-
-    def accepts(self, value: Any) -> bool:
-        """Whether the value is allowed."""
-        kind = int if self.whole else int | float
-        if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
-            return False
-        if self.strict:
-            return self.low < value < self.high
-        return self.low <= value <= self.high
-
-    def __str__(self):
-        kind = "a whole number" if self.whole else "a number"
-        if math.isinf(self.high):
-            return f"{kind} {'above' if self.strict else 'of at least'} {self.low}"
-        return f"{kind} {'strictly ' if self.strict else ''}between {self.low} and {self.high}"
-
-
-@dataclasses.dataclass(frozen=True)
-class OneOf:
-    """One of the names of a registry."""
-
-    names: Collection[str]
-
-    def accepts(self, value: Any) -> bool:
-        """Whether the value is allowed."""
-        return value in self.names
-
-    def __str__(self):
-        return f"one of {', '.join(self.names)}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Each:
-    """A tuple whose entries all follow one rule; `least` entries or more."""
-
-    rule: Number | OneOf
-    least: int = 1
-
-    def accepts(self, value: Any) -> bool:
-        """Whether the value is allowed."""
-        return (
-            isinstance(value, tuple | list)
-            and len(value) >= self.least
-            and all(self.rule.accepts(entry) for entry in value)
-        )
-
-    def __str__(self):
-        some = "one or more entries, each " if self.least else "any number of entries, each "
-        return some + str(self.rule)
-
-
 _COUNT, _NATURAL = Number(1, whole=True), Number(0, whole=True)
 _WEIGHT = Number(0)
 _RATE = Number(0, strict=True)
@@ -112,25 +41,7 @@ RULES: dict[str, Number | OneOf | Each] = {
     "data.image_size": Number(MIN_SIDE, 4096, whole=True),
     "data.memory_mib": _NATURAL,
     "data.workers": _NATURAL,
-    "generator.coupling": OneOf(COUPLINGS),
-    "generator.conditioner": OneOf(CONDITIONERS),
-    "generator.mixing": OneOf(MIXINGS),
-    "generator.downsampling": OneOf(DOWNSAMPLINGS),
-    "generator.blocks": Each(_COUNT),
-    "generator.widths": Each(_COUNT),
-    "generator.depth": _COUNT,
-    "generator.clamp": _RATE,
-    "generator.gradient.target_psnr": Number(5, 58),
-    "generator.gradient.rounds": Number(1, 1000, whole=True),
-    "generator.gradient.attack_steps": Number(1, 1000, whole=True),
-    "generator.gradient.step": _RATE,
-    "generator.gradient.least_step": _WEIGHT,
-    "generator.gradient.bound": Number(1, 255, whole=True),
-    "generator.gradient.margin": Number(0, 127, whole=True),
-    "generator.gradient.loss": OneOf(LOSSES),
-    "generator.gradient.kappa": _WEIGHT,
-    "generator.gradient.mask": OneOf(MASKS),
-    "generator.gradient.smoothing": Number(0, 16),
+    **GENERATOR_RULES,
     "classifiers.targets": Each(OneOf(CLASSIFIERS)),
     "classifiers.held_out": Each(OneOf(CLASSIFIERS), least=0),
     "classifiers.batch_size": _COUNT,
