@@ -1,0 +1,231 @@
+import dataclasses
+import functools
+import operator
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import smoke
+from raeg_jax import networks
+from raeg_jax.codec import bundle as bundle_lib
+from raeg_jax.codec import bundle_file
+from raeg_jax.codec.bundle import Bundle, load_bundle, save_bundle
+from raeg_jax.config import to_json
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.chain import Learned
+from raeg_jax.invertible.generator import generator_from_config
+
+NAMES = ("anchor", "lotus", "ibis")
+BOTH = ("learned", "gradient")
+
+
+def settings(stages=BOTH, **changes):
+    config = smoke.get_config()
+    config.generator.stages = stages
+    config.generator.gradient.update(rounds=2, attack_steps=1)
+    config.data.update(source="/home/owner", cache_dir="/home/owner", list_file="/home/owner")
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def weights(module, **options):
+    """Not trained: random, but the same everywhere and at all times."""
+    images, random = jnp.zeros((1, 32, 32, 3)), np.random.RandomState(0)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, **options))
+    return jax.tree.map(lambda x: random.uniform(-0.1, 0.1, x.shape).astype(np.float32), shapes)
+
+
+PARAMS = weights(generator_from_config(settings().generator))["params"]
+CLASSIFIERS = {
+    name: (module, weights(module, train=False))
+    for name in ("resnet_small", "vgg_small")
+    for module in [networks.classifier(name, len(NAMES))]
+}
+
+
+def make(stages=BOTH, classifiers=("resnet_small",), **changes):
+    return Bundle(
+        settings(stages, **changes),
+        NAMES,
+        PARAMS if "learned" in stages else None,
+        {name: CLASSIFIERS[name] for name in classifiers},
+    )
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Of a learned stage alone, which is small and quick to load."""
+    path = tmp_path_factory.mktemp("bundle") / "generator"
+    save_bundle(path, make(("learned",), ()))
+    return path
+
+
+def forge(path, changes=(), arrays=()):
+    """A file whose checksum is right, as a stranger could make it."""
+    bundle = make(("learned",), ())
+    description = {"config": to_json(bundle.config), "class_names": list(NAMES)}
+    for name, value in dict(changes).items():
+        *groups, last = name.split(".")
+        functools.reduce(operator.getitem, groups, description)[last] = value
+    bundle_file.write(path, description, bundle.arrays | dict(arrays))
+
+
+def test_a_loaded_generator_gives_the_bits_of_the_saved_one(file):
+    forward = jax.jit(lambda chain, x: chain.forward(x, jnp.array([0, 2]))[0])
+    x = np.random.RandomState(0).randint(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    y = forward(make(("learned",)).chain, x)
+    assert np.any(y != x)
+    np.testing.assert_array_equal(forward(load_bundle(file).chain, x), y)
+
+
+@pytest.mark.parametrize("stages", [("learned",), ("gradient",), BOTH])
+def test_all_comes_back(stages, tmp_path):
+    bundle = make(stages, ("vgg_small", "resnet_small"))
+    save_bundle(tmp_path / "generator", bundle)
+    loaded = load_bundle(tmp_path / "generator")
+    assert loaded.config.to_dict() == bundle.config.to_dict()
+    assert loaded.class_names == NAMES
+    assert loaded.id == bundle.id
+    assert len(loaded.id) == 8
+    assert (loaded.params is None) == (stages == ("gradient",))
+    assert loaded.arrays.keys() == bundle.arrays.keys()
+    for name, array in bundle.arrays.items():
+        np.testing.assert_array_equal(loaded.arrays[name], array)
+        assert loaded.arrays[name].dtype == np.float32
+    assert {name: pair[0] for name, pair in loaded.classifiers.items()} == {
+        name: pair[0] for name, pair in CLASSIFIERS.items()
+    }
+    # The same program on the same numbers.
+    assert jax.tree.structure(loaded.chain) == jax.tree.structure(bundle.chain)
+    jax.tree.map(np.testing.assert_array_equal, loaded.chain, bundle.chain)
+
+
+def test_the_same_bundle_gives_the_same_bytes_in_whatever_order(tmp_path):
+    bundle = make(classifiers=("resnet_small", "vgg_small"))
+    save_bundle(tmp_path / "one", bundle)
+
+    def reverse(tree):
+        if not isinstance(tree, dict):
+            return tree
+        return {name: reverse(tree[name]) for name in reversed(tree)}
+
+    other = dataclasses.replace(
+        bundle, params=reverse(bundle.params), classifiers=reverse(bundle.classifiers)
+    )
+    save_bundle(tmp_path / "two", other)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    save_bundle(tmp_path / "three", load_bundle(tmp_path / "two"))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "three").read_bytes()
+
+
+def test_paths_of_the_machine_stay_out_and_the_bundles_config_is_its_own(tmp_path):
+    config = settings(("learned",))
+    bundle = Bundle(config, NAMES, PARAMS, {})
+    assert config.data.source == "/home/owner"
+    config.generator.clamp = 3.0
+    assert bundle.config.generator.clamp == 1.0
+    save_bundle(tmp_path / "generator", bundle)
+    assert b"owner" not in (tmp_path / "generator").read_bytes()
+
+
+def test_a_mask_key_is_kept_as_recovery_needs_it(tmp_path):
+    keyed = {"generator.gradient.mask": "keyed", "generator.gradient.mask_key": "beef"}
+    bundle = make(("gradient",), **keyed)
+    save_bundle(tmp_path / "generator", bundle)
+    loaded = load_bundle(tmp_path / "generator")
+    assert loaded.chain.stages[0].mask_key == b"\xbe\xef"
+    assert loaded.id == bundle.id != make(("gradient",)).id
+
+
+def test_files_from_before_a_setting_have_its_neutral_value(tmp_path, monkeypatch):
+    settings = to_json(make().config.generator) | {"stages": ["learned"]}
+    del settings["clamp"]
+    forge(tmp_path / "generator", {"config.generator": settings})
+    with pytest.raises(UserError, match=r"config\.generator\.clamp is missing"):
+        load_bundle(tmp_path / "generator")
+    monkeypatch.setattr(bundle_lib, "LATER", {"generator.clamp": 0.5})
+    assert load_bundle(tmp_path / "generator").config.generator.clamp == 0.5
+
+
+def test_only_stages_in_fixed_point_are_portable(monkeypatch):
+    assert not make(("learned",)).portable
+    monkeypatch.setattr(Learned, "portable", True, raising=False)
+    assert make(("learned",)).portable
+    assert not make(BOTH).portable
+
+
+def test_a_bundle_lacks_nothing_that_its_stages_need():
+    with pytest.raises(ValueError, match="target classifier 'resnet_small' is missing"):
+        make(BOTH, ("vgg_small",))
+    with pytest.raises(ValueError, match="params is NoneType"):
+        Bundle(settings(("learned",)), NAMES, None, {})
+    with pytest.raises(ValueError, match="params is dict for stages"):
+        Bundle(settings(("gradient",)), NAMES, PARAMS, CLASSIFIERS)
+
+
+def test_what_would_not_come_back_is_not_written(tmp_path):
+    bundle = make(classifiers=("resnet_small",))
+    four = dataclasses.replace(bundle, class_names=(*NAMES, "fourth"))
+    with pytest.raises(ValueError, match="'resnet_small' isn't the one of that name"):
+        save_bundle(tmp_path / "generator", four)
+    half = jax.tree.map(lambda x: x.astype(np.float16), PARAMS)
+    with pytest.raises(ValueError, match=r"params/.* is float16, not float32"):
+        save_bundle(tmp_path / "generator", dataclasses.replace(bundle, params=half))
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"config.generator.spin": 1}, r"config\.generator\.spin is of a later version: update"),
+        ({"config.generator.depth": 0}, r"depth=0 is impossible"),
+        ({"config.generator.coupling": "twist"}, r"coupling='twist' is impossible"),
+        ({"config.generator.gradient": {}}, r"gradient\.[a-z_]+ is missing"),
+        ({"config.generator.stages": ["warp"]}, r"stages=\('warp',\) is impossible"),
+        ({"config.generator.blocks": [10**9, 1]}, "fewer arrays than blocks"),
+        ({"config.generator.depth": 10**9}, "fewer arrays than blocks or layers"),
+        ({"config.generator.widths": [8, 16]}, r"params/.* is \[.*\] in it and \[.*\] in"),
+        ({"config.generator.blocks": [1, 2]}, r"params/.* is missing in it and \["),
+        (
+            {"config.generator.stages": ["gradient"]},
+            r"params/.* in it and missing in this",
+        ),
+        ({"config": []}, "settings are impossible"),
+        ({"config": None}, "settings are impossible"),
+        ({"config.data": 5}, "settings are impossible"),
+        ({"config.generator.depth": 10**400}, "settings are impossible"),
+        ({"config.generator.stages": 5}, "settings are impossible"),
+        ({"config.generator.gradient.mask_key": 5}, "settings are impossible"),
+        ({"config.generator.gradient.views": None}, "gradient.views is empty"),
+        ({"class_names": 5}, "settings are impossible"),
+        ({"class_names": [1, 2]}, "settings are impossible"),
+    ],
+)
+def test_settings_that_can_not_be_used_are_named(settings, message, tmp_path):
+    forge(tmp_path / "generator", settings)
+    with pytest.raises(UserError, match=rf"{tmp_path}/generator can't be used.*{message}"):
+        load_bundle(tmp_path / "generator")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("params/more", r"params/more is \[2\] in it and missing in this version"),
+        ("classifiers/oracle/params/bias", "unknown classifier 'oracle'"),
+        ("classifiers/resnet_small", r"classifiers/resnet_small is \[2\] in it and missing"),
+        ("params", r"params is \[2\] in it"),
+    ],
+)
+def test_arrays_of_other_networks_are_named(name, message, tmp_path):
+    forge(tmp_path / "generator", {}, {name: np.zeros(2, np.float32)})
+    with pytest.raises(UserError, match=message):
+        load_bundle(tmp_path / "generator")
+
+
+def test_a_gradient_stage_without_its_classifiers_is_told(tmp_path):
+    forge(tmp_path / "generator", {"config.generator.stages": list(BOTH)})
+    with pytest.raises(UserError, match="the target classifier 'resnet_small' is missing"):
+        load_bundle(tmp_path / "generator")

@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from configs import base
+from raeg_jax.codec import generator_id as module
+from raeg_jax.codec.generator_id import generator_id
+from raeg_jax.config import to_json
+
+BOTH = ("learned", "gradient")
+# As they were when files had format 1.
+FIRST = {
+    "stages": BOTH,
+    "coupling": "integer",
+    "conditioner": "unet",
+    "mixing": "permutation",
+    "downsampling": "haar",
+    "blocks": (1, 2),
+    "widths": (24, 32),
+    "depth": 2,
+    "clamp": 1.0,
+    "gradient": {
+        "target_psnr": 34.0,
+        "rounds": 16,
+        "attack_steps": 6,
+        "step": 1.05,
+        "least_step": 0.5,
+        "bound": 64,
+        "margin": 8,
+        "mask": "diagonal",
+        "mask_key": "",
+        "loss": "untargeted",
+        "kappa": 1.0,
+        "views": ("identity",),
+        "smoothing": 0.0,
+    },
+}
+ARRAYS = {
+    "params/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "params/bias": np.float32([0.1]),
+    "classifiers/resnet_small/params/kernel": np.arange(4, dtype=np.float32),
+    "classifiers/resnet_small/batch_stats/var": np.float32([1]),
+    "classifiers/vgg_small/params/kernel": np.arange(5, dtype=np.float32),
+}
+
+
+def id_of(stages=BOTH, changes=(), arrays=ARRAYS):
+    config = base.get_config()
+    config.classifiers.targets = ("resnet_small",)
+    config.generator.stages = stages
+    config.update_from_flattened_dict(dict(changes))
+    return generator_id(config, arrays)
+
+
+def test_ids_stay_as_they_were():
+    """Protected images know their generator by it."""
+    config = ConfigDict(
+        {
+            "generator": FIRST,
+            "loss": {"target_psnr": 34.5},
+            "classifiers": {"targets": ("resnet_small",)},
+        }
+    )
+    assert generator_id(config, ARRAYS).hex() == "acc44f4f405c46b2"
+
+
+def test_every_setting_of_the_generator_is_known():
+    """One that is new must be in `LATER` too, with the value that changes nothing."""
+    now = flatten_dict(to_json(base.get_config())["generator"], sep=".")
+    assert {"generator." + name for name in now} == module.SETTINGS
+    first = {"generator." + name for name in flatten_dict(FIRST, sep=".")}
+    assert module.SETTINGS - module.LATER.keys() == first
+
+
+def test_settings_that_came_later_leave_ids_as_they_were(monkeypatch):
+    default = base.get_config().generator.clamp
+    with monkeypatch.context() as before:
+        before.setattr(module, "SETTINGS", module.SETTINGS - {"generator.clamp"})
+        first = id_of()
+    assert id_of() != first
+    monkeypatch.setattr(module, "LATER", {"generator.clamp": default})
+    assert id_of() == first
+    assert id_of(changes={"generator.clamp": default + 1}) != first
+
+
+@pytest.mark.parametrize(
+    ("stages", "changes"),
+    [
+        (BOTH, {"generator.stages": ("learned",)}),
+        (BOTH, {"generator.stages": ("gradient",)}),
+        (BOTH, {"loss.target_psnr": 36.0}),
+        (BOTH, {"generator.clamp": 2.0}),
+        (BOTH, {"generator.gradient.margin": 9}),
+        (BOTH, {"classifiers.targets": ("resnet_small", "vgg_small")}),
+        (("learned",), {"generator.mixing": "none"}),
+        (("learned",), {"generator.blocks": (1, 1, 2)}),
+        (("gradient",), {"generator.gradient.target_psnr": 33.0}),
+        (("gradient",), {"generator.gradient.rounds": 3}),
+        (("gradient",), {"generator.gradient.views": ("jpeg:50",)}),
+        (("gradient",), {"generator.gradient.mask_key": "beef"}),
+        (("gradient",), {"classifiers.targets": ("vgg_small",)}),
+    ],
+)
+def test_settings_that_recovery_depends_on_change_the_id(stages, changes):
+    assert len(id_of(stages)) == 8
+    assert id_of(stages, changes) != id_of(stages)
+
+
+def test_the_order_of_targets_changes_the_id():
+    """Sums of floats depend on it."""
+    names = ("resnet_small", "vgg_small")
+    orders = [{"classifiers.targets": names}, {"classifiers.targets": names[::-1]}]
+    assert id_of(BOTH, orders[0]) != id_of(BOTH, orders[1])
+
+
+ELSEWHERE = {
+    "name": "other",
+    "seed": 7,
+    "data.dataset": "celeba_100",
+    "data.image_size": 96,
+    "data.source": "/elsewhere",
+    "optimizer.learning_rate": 1.0,
+    "train.steps": 9,
+    "loss.kappa": 9.0,
+    "classifiers.steps": 9,
+    "classifiers.held_out": (),
+    "eval.pgd_steps": 9,
+}
+
+
+@pytest.mark.parametrize(
+    ("stages", "changes"),
+    [
+        (BOTH, {}),
+        (
+            ("learned",),
+            {
+                "loss.target_psnr": 9.0,
+                "generator.gradient.rounds": 9,
+                "classifiers.targets": ("vgg_small",),
+            },
+        ),
+        (("gradient",), {"loss.target_psnr": 9.0, "generator.clamp": 9.0}),
+    ],
+)
+def test_settings_that_recovery_does_not_depend_on_leave_the_id(stages, changes):
+    assert id_of(stages, ELSEWHERE | changes) == id_of(stages)
+
+
+@pytest.mark.parametrize(
+    ("stages", "needed"),
+    [
+        (("learned",), {"params"}),
+        (("gradient",), {"classifiers/resnet_small"}),
+        (BOTH, {"params", "classifiers/resnet_small"}),
+    ],
+)
+def test_only_arrays_that_recovery_needs_change_the_id(stages, needed):
+    changing = set()
+    for name, array in ARRAYS.items():
+        nudged = np.nextafter(array, np.float32(9))
+        if id_of(stages, arrays=ARRAYS | {name: nudged}) != id_of(stages):
+            changing.add(name)
+    assert changing == {name for name in ARRAYS if name.startswith(tuple(needed))}
+
+
+def test_arrays_count_with_their_shapes_and_names_in_any_order():
+    assert id_of(arrays=dict(reversed(ARRAYS.items()))) == id_of()
+    assert (
+        id_of(arrays=ARRAYS | {"params/kernel": ARRAYS["params/kernel"].reshape(3, 2)}) != id_of()
+    )
+    renamed = {name.replace("bias", "shift"): array for name, array in ARRAYS.items()}
+    assert id_of(arrays=renamed) != id_of()
