@@ -119,16 +119,25 @@ def restore(
 
 
 def _evaluate_untrained(config: ConfigDict, workdir: pathlib.Path, checkpoint: str):
-    """Gradient stages alone have no checkpoints, only classifiers."""
+    """As `evaluate_workdir`, without a learned stage."""
+    check_no_checkpoint(config, checkpoint)
+    check_classifiers(workdir)
+    splits = data.load(config.data)
+    classifiers = classifier_lib.load_classifiers(config, splits, workdir)
+    return run(config, workdir, splits, assemble(config, None, classifiers), classifiers)
+
+
+def check_no_checkpoint(config: ConfigDict, checkpoint: str) -> None:
+    """Gradient stages alone have no checkpoints, only classifiers.
+
+    Raises:
+      UserError: another checkpoint than 'latest', which is the default, is asked for.
+    """
     if checkpoint != "latest":
         raise UserError(
             f"--checkpoint={checkpoint}: config.generator.stages={tuple(config.generator.stages)} "
             "are not trained and have no checkpoints; leave the flag out"
         )
-    check_classifiers(workdir)
-    splits = data.load(config.data)
-    classifiers = classifier_lib.load_classifiers(config, splits, workdir)
-    return run(config, workdir, splits, assemble(config, None, classifiers), classifiers)
 
 
 def _check_same_run(config: ConfigDict, saved: dict[str, Any], workdir: pathlib.Path) -> None:

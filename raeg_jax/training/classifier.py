@@ -9,7 +9,7 @@ import json
 import pathlib
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,23 @@ _MEASURED = 5000
 Classifiers = dict[str, tuple[nn.Module, Any]]
 
 
+class DataOrigin(NamedTuple):
+    """What is known of a data set that isn't there: as much of `data.Splits` as loading needs.
+
+    Attributes:
+      fingerprint: 16 digits that change with the data.
+      class_names: one a label.
+    """
+
+    fingerprint: str
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+
 def ensure_classifiers(
     config: ConfigDict, splits: data.Splits, workdir: pathlib.Path
 ) -> Classifiers | None:
@@ -60,8 +77,15 @@ def ensure_classifiers(
     return classifiers
 
 
-def load_classifiers(config: ConfigDict, splits: data.Splits, workdir: pathlib.Path) -> Classifiers:
+def load_classifiers(
+    config: ConfigDict, splits: data.Splits | DataOrigin, workdir: pathlib.Path
+) -> Classifiers:
     """As `ensure_classifiers`, but never trains.
+
+    Args:
+      config: the whole configuration.
+      splits: the data set, or what `trained_on` knows of it.
+      workdir: folder of the run.
 
     Raises:
       UserError: the workdir lacks one, or has one of other data or settings.
@@ -84,8 +108,24 @@ def clean_accuracies(names: tuple[str, ...], workdir: pathlib.Path) -> dict[str,
     return {name: json.loads(path.read_text())["accuracy"] for name, path in infos.items()}
 
 
+def trained_on(name: str, workdir: pathlib.Path) -> DataOrigin:
+    """The data that a classifier of a workdir was trained on.
+
+    Raises:
+      UserError: the workdir has no such classifier.
+    """
+    path = _folder(workdir, name) / INFO
+    if not path.is_file():
+        raise UserError(
+            f"{pathlib.Path(workdir) / FOLDER} has no classifier {name!r}: run train.py first, or "
+            "choose the workdir of a run"
+        )
+    origin = json.loads(path.read_text())["origin"]
+    return DataOrigin(origin["data"], tuple(origin["classes"]))
+
+
 def load_classifier(
-    name: str, splits: data.Splits, config: ConfigDict, workdir: pathlib.Path
+    name: str, splits: data.Splits | DataOrigin, config: ConfigDict, workdir: pathlib.Path
 ) -> Any | None:
     """Variables of a classifier that was trained before on the same data and settings, or None."""
     folder = _folder(workdir, name)
@@ -300,7 +340,7 @@ def _save_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
         write_whole(folder / INFO, (json.dumps(info, indent=2) + "\n").encode())
 
 
-def _origin(name: str, splits: data.Splits, config: ConfigDict) -> dict[str, Any]:
+def _origin(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> dict[str, Any]:
     """All that a trained classifier depends on."""
     settings = config_lib.to_json(config)
     for role in ("targets", "held_out"):

@@ -1,0 +1,139 @@
+import jax
+import numpy as np
+import pytest
+
+from configs import smoke
+from raeg_jax import data, networks
+from raeg_jax.codec.bundle import load_bundle, save_bundle
+from raeg_jax.config import to_json
+from raeg_jax.errors import UserError
+from raeg_jax.evaluation.export import bundle_from_workdir
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.training import classifier
+from raeg_jax.training.checkpoint import Checkpoints
+from raeg_jax.training.state import create_state
+
+NAMES = ("anchor", "lotus", "ibis")
+KNOWN = classifier.DataOrigin("0123456789abcdef", NAMES)
+SEED = jax.random.key(0)
+
+
+def settings(stages, **changes):
+    config = smoke.get_config()
+    config.generator.stages = stages
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def random(shapes, seed):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: rng.standard_normal(x.shape).astype(x.dtype), shapes)
+
+
+def save_classifier(name, config, workdir, known=KNOWN):
+    """As `fit_classifier` leaves it, but not trained."""
+    module, images = networks.classifier(name, known.num_classes), np.zeros((1, 32, 32, 3))
+    shapes = jax.eval_shape(lambda: module.init(SEED, images, train=False))
+    folder = classifier._folder(workdir, name)
+    classifier._save_weights(folder, random(shapes, 9))
+    origin = classifier._origin(name, known, config)
+    classifier._save_info(folder, {"origin": origin, "accuracy": {}})
+    return random(shapes, 9)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of no training: its workdir, the averaged parameters by step, the classifiers'."""
+    workdir, config = tmp_path_factory.mktemp("run"), settings(("learned",))
+    variables = {
+        name: save_classifier(name, config, workdir) for name in ("resnet_small", "vgg_small")
+    }
+    generator = generator_from_config(config.generator)
+    shapes = jax.eval_shape(lambda key: create_state(config, generator, None, key), SEED)
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    params = {step: random(shapes.ema, step) for step in (1, 2)}
+    with Checkpoints(workdir, config.train) as checkpoints:
+        for step, accuracy in ((1, 0.1), (2, 0.9)):
+            state = state.replace(step=np.int32(step), ema=params[step])
+            checkpoints.save(state, {}, config, metrics={config.train.best_metric: accuracy})
+    return workdir, params, variables
+
+
+@pytest.fixture(autouse=True)
+def no_data(monkeypatch):
+    monkeypatch.setattr(data, "load", lambda settings: pytest.fail("data loaded"))
+
+
+def assert_equal(tree, expected):
+    jax.tree.map(np.testing.assert_array_equal, tree, expected)
+
+
+@pytest.mark.parametrize(("checkpoint", "step"), [("latest", 2), ("best", 1), ("2", 2)])
+def test_a_learned_generator_needs_its_checkpoint_alone(run, checkpoint, step):
+    workdir, params, _ = run
+    bundle = bundle_from_workdir(settings(("learned",)), workdir, checkpoint)
+    assert_equal(bundle.params, params[step])
+    assert bundle.class_names == NAMES
+    assert bundle.classifiers == {}
+
+
+def test_a_gradient_generator_needs_its_targets_alone(run):
+    workdir, _, variables = run
+    bundle = bundle_from_workdir(settings(("gradient",)), workdir)
+    assert bundle.params is None
+    assert list(bundle.classifiers) == ["resnet_small"]
+    assert_equal(bundle.classifiers["resnet_small"][1], variables["resnet_small"])
+
+
+def test_a_bundle_of_both_stages_goes_to_a_file_and_back(run, tmp_path):
+    workdir, params, variables = run
+    config = settings(("learned", "gradient"), **{"loss.target_psnr": 36.0})
+    bundle = bundle_from_workdir(config, workdir, "best", ("vgg_small", "resnet_small"))
+    # The settings that made the checkpoint, with the gradient settings that are asked for.
+    made = settings(("learned", "gradient"))
+    assert to_json(bundle.config) == to_json(made)
+    save_bundle(tmp_path / "generator", bundle)
+    loaded = load_bundle(tmp_path / "generator")
+    assert loaded.id == bundle.id
+    assert_equal(loaded.params, params[1])
+    assert loaded.classifiers.keys() == variables.keys()
+    for name, expected in variables.items():
+        assert_equal(loaded.classifiers[name][1], expected)
+    # Stages that lie on different sets of devices can't be used together.
+    places = {
+        leaf.sharding for leaf in jax.tree.leaves(bundle.chain) if isinstance(leaf, jax.Array)
+    }
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize(
+    ("stages", "changes", "options", "message"),
+    [
+        (("learned",), {"generator.depth": 0}, {}, "depth=0 is impossible"),
+        (("learned",), {"generator.depth": 2}, {}, "depth was 1, is 2"),
+        (("learned",), {}, {"checkpoint": "7"}, "no checkpoint '7'"),
+        (("gradient",), {}, {"checkpoint": "best"}, "are not trained and have no checkpoints"),
+        (("gradient",), {"classifiers.steps": 9}, {}, "has no classifier 'resnet_small'"),
+        (("gradient",), {"classifiers.targets": ("vgg16",)}, {}, "has no classifier 'vgg16'"),
+        (("learned",), {}, {"others": ("vgg16",)}, "has no classifier 'vgg16'"),
+    ],
+)
+def test_what_the_workdir_lacks_is_named(run, stages, changes, options, message):
+    with pytest.raises(UserError, match=message):
+        bundle_from_workdir(settings(stages, **changes), run[0], **options)
+
+
+def test_classifiers_of_different_data_do_not_go_together(tmp_path):
+    config = settings(("gradient",))
+    config.classifiers.update(targets=("resnet_small", "vgg_small"), held_out=())
+    save_classifier("resnet_small", config, tmp_path)
+    save_classifier("vgg_small", config, tmp_path, KNOWN._replace(fingerprint="fedcba9876543210"))
+    with pytest.raises(UserError, match="has no classifier 'vgg_small' for these data"):
+        bundle_from_workdir(config, tmp_path)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(UserError, match=f"no run to evaluate in {tmp_path}"):
+        bundle_from_workdir(settings(("learned",)), tmp_path)
+    with pytest.raises(UserError, match=f"{tmp_path}: no classifiers there"):
+        bundle_from_workdir(settings(("gradient",)), tmp_path)
