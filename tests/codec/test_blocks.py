@@ -1,0 +1,158 @@
+"""EXIF and XMP blocks are changed in place, and previews are gone."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raeg_jax.codec import blocks
+
+NOTE = b"a maker's note with offsets inside"
+PREVIEW = b"\xff\xd8 the unprotected picture \xff\xd9"
+
+
+def block(order="<", orientation=6, preview=PREVIEW, kind="jpeg"):
+    """An EXIF block by hand: IFD0 with orientation and a note, IFD1 with a preview."""
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 8)
+
+    def entry(tag, form, *values):
+        code = {"H": 3, "I": 4, "s": 7}[form[-1]]
+        packed = struct.pack(order + form, *values)
+        count = len(packed) if code == 7 else len(values)
+        return struct.pack(order + "HHI", tag, code, count) + packed.ljust(4, b"\0")
+
+    def directory(entries, following):
+        return struct.pack(order + "H", len(entries)) + b"".join(entries) + following
+
+    note_at = 8 + 2 + 2 * 12 + 4
+    second_at = note_at + len(NOTE)
+    preview_at = second_at + 2 + 3 * 12 + 4
+    pointer = struct.pack(order + "I", note_at)
+    maker = struct.pack(order + "HHI", 0x927C, 7, len(NOTE)) + pointer
+    first = directory(
+        [entry(0x0112, "H", orientation), maker],
+        struct.pack(order + "I", second_at if preview else 0),
+    )
+    data = head + first + NOTE
+    if not preview:
+        return data
+    if kind == "jpeg":
+        places = [entry(0x0201, "I", preview_at), entry(0x0202, "I", len(preview))]
+    else:
+        # Two strips, and both lists too long to stand in the entries' own four bytes.
+        half = len(preview) // 2
+        lists = struct.pack(order + "4I", preview_at, preview_at + half, half, len(preview) - half)
+        at = preview_at + len(preview)
+        places = [
+            struct.pack(order + "HHII", 0x0111, 4, 2, at),
+            struct.pack(order + "HHII", 0x0117, 4, 2, at + 8),
+        ]
+        preview += lists
+    return data + directory([entry(0x0103, "H", 6), *places], bytes(4)) + preview
+
+
+def tag(exif, number=0x0112):
+    parsed = Image.Exif()
+    parsed.load(exif)
+    return parsed.get(number)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_orientation_is_overwritten_in_place(order):
+    original = block(order, orientation=6)
+    for orientation in range(1, 9):
+        changed = blocks.with_orientation(original, orientation)
+        assert tag(changed) == orientation
+        assert changed == block(order, orientation)
+    assert blocks.with_orientation(blocks.with_orientation(original, 1), 6) == original
+
+
+def test_orientation_is_added_where_there_is_none():
+    assert blocks.with_orientation(b"", 1) == b""
+    assert tag(blocks.with_orientation(b"", 8)) == 8
+    other = Image.Exif()
+    other[0x010F] = "a maker"
+    exif = other.tobytes().removeprefix(blocks.PREFIX)
+    assert blocks.with_orientation(exif, 1) == exif
+    changed = blocks.with_orientation(exif, 3)
+    assert (tag(changed), tag(changed, 0x010F)) == (3, "a maker")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["jpeg", "strips"])
+def test_a_preview_is_blanked_and_the_rest_stays(order, kind):
+    original = block(order, kind=kind)
+    cleaned = blocks.without_preview(original)
+    assert b"unprotected" in original
+    assert b"unprotected" not in cleaned
+    assert len(cleaned) == len(original)
+    # All but the link to the second directory, and that directory, is what it was.
+    link = 8 + 2 + 2 * 12
+    assert cleaned[:link] == original[:link]
+    assert cleaned[link : link + 4] == bytes(4)
+    assert cleaned[link + 4 :].startswith(NOTE)
+    assert not any(cleaned[link + 4 + len(NOTE) : original.index(PREVIEW) + len(PREVIEW)])
+    parsed = Image.Exif()
+    parsed.load(cleaned)
+    assert parsed.get_ifd(1) == {}
+
+
+def test_a_preview_that_would_take_the_tags_with_it_is_told():
+    original = block()
+    place = original.index(struct.pack("<HHI", 0x0201, 4, 1)) + 8
+    for start in (0, 8, 12):
+        damaged = original[:place] + struct.pack("<I", start) + original[place + 4 :]
+        with pytest.raises(ValueError, match="lies over"):
+            blocks.without_preview(damaged)
+    # The second directory is the first one again.
+    link = 8 + 2 + 2 * 12
+    with pytest.raises(ValueError, match="lies over"):
+        blocks.without_preview(original[:link] + struct.pack("<I", 8) + original[link + 4 :])
+
+
+def test_a_block_without_preview_stays():
+    for exif in (b"", block(preview=b"")):
+        assert blocks.without_preview(exif) == exif
+
+
+@pytest.mark.parametrize("bad", [b"no EXIF", block()[:30], b"II*\0\xff\xff\xff\xff"])
+def test_damaged_blocks_are_told(bad):
+    for change in (blocks.without_preview, lambda exif: blocks.with_orientation(exif, 2)):
+        with pytest.raises((struct.error, ValueError)):
+            change(bad)
+
+
+@pytest.mark.parametrize(
+    "form", ['x tiff:Orientation="%d" y', "<tiff:Orientation>%d</tiff:Orientation>"]
+)
+def test_xmp_repeats_the_orientation(form):
+    original = (form % 6).encode()
+    assert blocks.xmp_with_orientation(original, 1) == (form % 1).encode()
+    assert blocks.xmp_with_orientation(b"<x/>", 1) == b"<x/>"
+
+
+def test_xmp_previews_are_emptied():
+    packet = (
+        b"<a><xmpGImg:format>JPEG</xmpGImg:format><xmpGImg:image>/9j/4AAQ\n/9k=</xmpGImg:image>"
+        b"<b xmpGImg:image=\"/9j/\" xmpGImg:width='3' xmpGImg:image='/9k='/></a>"
+    )
+    assert blocks.xmp_without_preview(packet) == (
+        b"<a><xmpGImg:format>JPEG</xmpGImg:format><xmpGImg:image></xmpGImg:image>"
+        b"<b xmpGImg:image=\"\" xmpGImg:width='3' xmpGImg:image=''/></a>"
+    )
+
+
+def test_a_camera_like_file_keeps_its_tags_when_saved_again():
+    """What Pillow writes and reads agrees with the changes in place."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 5, "Maker"
+    exif.get_ifd(0x8769)[0x927C] = NOTE
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(buffer, "JPEG", exif=exif)
+    stored = Image.open(buffer).info["exif"].removeprefix(blocks.PREFIX)
+    changed = Image.Exif()
+    changed.load(blocks.without_preview(blocks.with_orientation(stored, 1)))
+    assert (changed[0x0112], changed[0x010F]) == (1, "Maker")
+    assert changed.get_ifd(0x8769)[0x927C] == NOTE
