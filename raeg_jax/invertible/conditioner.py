@@ -1,14 +1,56 @@
 """Conditioners: the plain sub-networks inside a coupling that compute shift and scale.
 
 Every conditioner maps [B, h, w, C] to [B, h, w, features], of the order of one at both ends. Its
-last layer starts at zero, so that a fresh generator is the identity.
+last layer starts at zero, so that a fresh generator is the identity. All are written once, for
+floating and for fixed point.
 """
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_FINAL = {"kernel_size": (3, 3), "kernel_init": nn.initializers.zeros}
+from raeg_jax.invertible import fixed_point
+
+
+class Arithmetic(NamedTuple):
+    """What a conditioner computes with.
+
+    Attributes:
+      enter: makes activations of the input.
+      conv: (features, kernel size) -> convolution, from activations to activations.
+      last: features -> the output layer.
+      leaky: leaky ReLU.
+      add: of activations.
+    """
+
+    enter: Callable[[jax.Array], jax.Array]
+    conv: Callable[..., nn.Module]
+    last: Callable[[int], nn.Module]
+    leaky: Callable[[jax.Array], jax.Array]
+    add: Callable[[jax.Array, jax.Array], jax.Array]
+
+
+_LAST = {"kernel_size": (3, 3), "kernel_init": nn.initializers.zeros}
+
+FLOAT = Arithmetic(
+    enter=lambda x: x,
+    conv=nn.Conv,
+    last=functools.partial(nn.Conv, **_LAST),
+    leaky=functools.partial(nn.leaky_relu, negative_slope=0.2),
+    add=operator.add,
+)
+FIXED = Arithmetic(
+    enter=fixed_point.snap,
+    conv=fixed_point.FixedConv,
+    last=functools.partial(fixed_point.FixedConv, snapped=False, **_LAST),
+    leaky=fixed_point.leaky,
+    add=lambda x, y: fixed_point.snap(x + y),
+)
 
 
 class Conditioner(nn.Module):
@@ -18,11 +60,13 @@ class Conditioner(nn.Module):
       features: channels of the output.
       width: channels inside.
       depth: hidden layers, or blocks of them.
+      arithmetic: `FLOAT` or `FIXED`.
     """
 
     features: int
     width: int
     depth: int
+    arithmetic: Arithmetic = FLOAT
 
 
 class PlainConditioner(Conditioner):
@@ -31,9 +75,11 @@ class PlainConditioner(Conditioner):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """float32 [B, h, w, C] -> [B, h, w, features]."""
+        do = self.arithmetic
+        x = do.enter(x)
         for _ in range(self.depth):
-            x = nn.leaky_relu(nn.Conv(self.width, (3, 3))(x), 0.2)
-        return nn.Conv(self.features, **_FINAL)(x)
+            x = do.leaky(do.conv(self.width, (3, 3))(x))
+        return do.last(self.features)(x)
 
 
 class ResidualConditioner(Conditioner):
@@ -42,11 +88,13 @@ class ResidualConditioner(Conditioner):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """float32 [B, h, w, C] -> [B, h, w, features]."""
-        x = nn.Conv(self.width, (3, 3))(x)
+        do = self.arithmetic
+        x = do.enter(x)
+        x = do.conv(self.width, (3, 3))(x)
         for _ in range(self.depth):
-            h = nn.Conv(self.width, (3, 3))(nn.leaky_relu(x, 0.2))
-            x = x + nn.Conv(self.width, (3, 3))(nn.leaky_relu(h, 0.2))
-        return nn.Conv(self.features, **_FINAL)(nn.leaky_relu(x, 0.2))
+            h = do.conv(self.width, (3, 3))(do.leaky(x))
+            x = do.add(x, do.conv(self.width, (3, 3))(do.leaky(h)))
+        return do.last(self.features)(do.leaky(x))
 
 
 class DenseConditioner(Conditioner):
@@ -58,10 +106,12 @@ class DenseConditioner(Conditioner):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """float32 [B, h, w, C] -> [B, h, w, features]."""
+        do = self.arithmetic
+        x = do.enter(x)
         for _ in range(self.depth):
-            h = nn.leaky_relu(nn.Conv(max(1, self.width // 2), (3, 3))(x), 0.2)
+            h = do.leaky(do.conv(max(1, self.width // 2), (3, 3))(x))
             x = jnp.concatenate([x, h], axis=-1)
-        return nn.Conv(self.features, **_FINAL)(x)
+        return do.last(self.features)(x)
 
 
 class UNetConditioner(Conditioner):
@@ -75,18 +125,20 @@ class UNetConditioner(Conditioner):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """float32 [B, h, w, C] -> [B, h, w, features]."""
+        do = self.arithmetic
+        x = do.enter(x)
         widths = [self.width * min(2**i, 4) for i in range(self.depth + 1)]
-        x = nn.Conv(widths[0], (3, 3))(x)
+        x = do.conv(widths[0], (3, 3))(x)
         skips = []
         for width in widths[1:]:
             skips.append(x)
-            x = nn.Conv(width, (3, 3), strides=2)(nn.leaky_relu(x, 0.2))
-            x = x + nn.Conv(width, (3, 3))(nn.leaky_relu(x, 0.2))
+            x = do.conv(width, (3, 3), strides=2)(do.leaky(x))
+            x = do.add(x, do.conv(width, (3, 3))(do.leaky(x)))
         for width, skip in zip(reversed(widths[:-1]), reversed(skips), strict=True):
-            x = nn.Conv(width, (1, 1))(x)
-            x = _double(x)[:, : skip.shape[1], : skip.shape[2]] + skip
-            x = x + nn.Conv(width, (3, 3))(nn.leaky_relu(x, 0.2))
-        return nn.Conv(self.features, **_FINAL)(nn.leaky_relu(x, 0.2))
+            x = do.conv(width, (1, 1))(x)
+            x = do.add(_double(x)[:, : skip.shape[1], : skip.shape[2]], skip)
+            x = do.add(x, do.conv(width, (3, 3))(do.leaky(x)))
+        return do.last(self.features)(do.leaky(x))
 
 
 def _double(x):

@@ -7,6 +7,7 @@ f and g are *updates*: elementwise invertible maps whose parameters a conditione
 the other half. A variant is a pair of updates, so the registry `COUPLINGS` is a table.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from raeg_jax.image.quantise import round_ste
+from raeg_jax.invertible.conditioner import FIXED, FLOAT, Arithmetic
 
 # Conditioners see and return numbers of the order of one; pixels span 0..255.
 _PIXELS_IN = 64.0
@@ -23,7 +25,7 @@ _PIXELS_OUT = 8.0
 # the hundreds, and its gradients would otherwise outweigh those of the shift.
 _LOG_OUT = 1.0 / 16.0
 
-MakeConditioner = Callable[[int], nn.Module]  # number of output channels -> network
+MakeConditioner = Callable[..., nn.Module]  # number of output channels, arithmetic -> network
 
 
 class Update(nn.Module):
@@ -133,11 +135,23 @@ class _Sized(nn.Module):
 
 
 class Variant(NamedTuple):
-    """How a coupling changes its two halves, and whether integers stay integers."""
+    """How a coupling changes its two halves.
+
+    Attributes:
+      first, second: the updates.
+      exact: integers stay integers, and come back where the conditioners compute the same bits.
+      arithmetic: of the conditioners; in fixed point they compute the same bits everywhere.
+    """
 
     first: type[Update]
     second: type[Update]
     exact: bool = False
+    arithmetic: Arithmetic = FLOAT
+
+    @property
+    def portable(self) -> bool:
+        """Whether any machine undoes what another one did, bit for bit."""
+        return self.exact and self.arithmetic is FIXED
 
 
 COUPLINGS: dict[str, Variant] = {
@@ -146,7 +160,8 @@ COUPLINGS: dict[str, Variant] = {
     "irn": Variant(Shift, ScaleShift),  # arXiv 2005.05650
     "gin": Variant(VolumePreserving, VolumePreserving),
     "glow": Variant(JointScaleShift, JointScaleShift),
-    "integer": Variant(RoundedShift, RoundedShift, exact=True),
+    "integer": Variant(RoundedShift, RoundedShift, exact=True, arithmetic=FIXED),
+    "integer_float": Variant(RoundedShift, RoundedShift, exact=True),
 }
 
 
@@ -164,9 +179,10 @@ class Coupling(nn.Module):
     gain: float = 1.0
 
     def setup(self):
-        first, second, _ = COUPLINGS[self.variant]
-        self.first = first(self.conditioner, self.clamp, self.gain)
-        self.second = second(self.conditioner, self.clamp, self.gain)
+        variant = COUPLINGS[self.variant]
+        conditioner = functools.partial(self.conditioner, arithmetic=variant.arithmetic)
+        self.first = variant.first(conditioner, self.clamp, self.gain)
+        self.second = variant.second(conditioner, self.clamp, self.gain)
 
     def forward(self, x: jax.Array, mask: jax.Array | None = None):
         """(a, b) -> (c, d) and the log-determinant per image, float32 [B]."""

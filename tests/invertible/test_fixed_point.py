@@ -1,0 +1,190 @@
+"""Fixed point: the same bits from any program, and from NumPy's integers."""
+
+import functools
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import integer_generator
+
+from raeg_jax.errors import UserError
+from raeg_jax.invertible import fixed_point
+from raeg_jax.invertible.fixed_point import FixedConv, check_sums, largest_sum, snap, snap_weights
+from raeg_jax.invertible.generator import Generator
+
+SMALL = Generator(coupling="integer", blocks=(1, 1), widths=(4, 6), depth=1)
+
+
+def images(size, batch=2, seed=0):
+    return np.random.RandomState(seed).randint(0, 256, (batch, *size, 3)).astype(np.float32)
+
+
+@functools.cache
+def perturbed(generator=SMALL, scale=0.1):
+    shapes = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    random = np.random.RandomState(0)
+    return jax.tree.map(lambda p: scale * random.randn(*p.shape).astype("float32"), shapes)
+
+
+@functools.cache
+def program(method, generator=SMALL):
+    return jax.jit(functools.partial(generator.apply, method=method))
+
+
+def layer(kernel, bias=None):
+    bias = np.zeros(kernel.shape[-1]) if bias is None else bias
+    return {"kernel": np.float32(kernel), "bias": np.float32(bias)}
+
+
+def test_activations_are_whole_thirty_seconds_of_seven_bits():
+    x = np.float32([0, 0.3, -0.3, 1 / 64, 3 / 64, 3.99, -5, 1e9])
+    expected = [0, 10 / 32, -10 / 32, 0, 2 / 32, 127 / 32, -127 / 32, 127 / 32]
+    np.testing.assert_array_equal(snap(x), np.float32(expected))
+    slopes = jax.vmap(jax.grad(snap))(jnp.float32([0.3, -3.9, 4.5, -4.5]))
+    np.testing.assert_array_equal(slopes, [1, 1, 0, 0])
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1e-3, 0.03, 1.0, 127.0, 1e3])
+def test_rounded_weights_have_seven_bits_and_stay_when_rounded_again(scale):
+    random = np.random.RandomState(0)
+    kernel = np.float32(scale * random.randn(3, 3, 8, 5) * [1, 3, 0.1, 1, 1])
+    bias = np.float32(scale * random.randn(5))
+    kernel_q, bias_q, units = (np.asarray(x) for x in snap_weights(kernel, bias))
+    whole = kernel_q * units
+    np.testing.assert_array_equal(whole, np.round(whole))
+    assert np.abs(whole).max() <= 127
+    # The largest weight of a channel uses all bits, unless units are the finest or coarsest.
+    ordinary = (units > 1) & (units < 2**12)
+    assert np.all(np.abs(whole).max((0, 1, 2))[ordinary] >= 64)
+    again = snap_weights(kernel_q, bias_q)
+    for first, second in zip((kernel_q, bias_q, units), again, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("fan_in", [1, 27, 864, 1040, 1041, 4608, 9216])
+def test_no_weights_within_their_limit_can_make_a_sum_too_large(fan_in):
+    kernel = np.full((1, 1, fan_in, 2), 1e3)
+    assert largest_sum(kernel, np.full(2, 1e9)) < fixed_point.SUM_LIMIT
+    assert fixed_point.weight_limit(fan_in) % 2 == 1
+
+
+def exact_sums(kernel, bias, x):
+    """Of a 1 x 1 convolution, in int64, back in units of 1."""
+    kernel, bias, units = (np.asarray(a, np.float64) for a in snap_weights(kernel, bias))
+    whole = np.int64(x * 32) @ np.int64(kernel[0, 0] * units) + np.int64(bias * units * 32)
+    return whole / (units * 32)
+
+
+def test_sums_near_the_bound_are_exact_and_beyond_it_they_are_not(monkeypatch):
+    """What makes recovery exact is the bound, not luck: without it sums lose their last bits."""
+    random = np.random.RandomState(0)
+    fan_in = 3000
+    # The largest weight is the limit itself.
+    peak = fixed_point.weight_limit(fan_in) / 32
+    kernel = np.float32(peak * random.uniform(0.8, 1, (1, 1, fan_in, 8)))
+    kernel[0, 0, 0] = peak
+    x = np.float32(random.randint(110, 128, (4, 1, 1, fan_in)) / 32)
+    conv = FixedConv(8, (1, 1), snapped=False)
+
+    def sums():
+        return conv.apply({"params": layer(kernel)}, x), exact_sums(kernel, np.zeros(8), x)
+
+    assert largest_sum(kernel, np.zeros(8)) > 0.8 * fixed_point.SUM_LIMIT
+    np.testing.assert_array_equal(*sums())
+    monkeypatch.setattr(fixed_point, "weight_limit", lambda _: 127)
+    assert largest_sum(kernel, np.zeros(8)) > fixed_point.SUM_LIMIT
+    with pytest.raises(UserError, match=r"weights of a/b.*2\^24"):
+        check_sums({"a": {"b": layer(kernel)}})
+    computed, exact = sums()
+    assert np.any(computed != exact)
+
+
+def test_weights_that_are_not_finite_are_told():
+    check_sums({"a": layer(np.ones((1, 1, 2, 2)))})
+    with pytest.raises(UserError, match=r"weights of a/b.*not finite"):
+        check_sums({"a": {"b": layer(np.full((1, 1, 2, 2), np.nan))}})
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (5, 8)])
+def test_convolution_is_that_of_jax(size, strides):
+    random = np.random.RandomState(0)
+    x = np.asarray(snap(np.float32(random.randn(2, *size, 4))))
+    kernel, bias = np.float32(random.randn(3, 3, 4, 6)), np.float32(random.randn(6))
+    conv = FixedConv(6, (3, 3), strides, snapped=False)
+    found = conv.apply({"params": layer(kernel, bias)}, x)
+    kernel, bias, _ = snap_weights(kernel, bias)
+    expected = jax.lax.conv_general_dilated(
+        x, kernel, (strides,) * 2, ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(found, expected + bias, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 14), (1, 1)])
+def test_numpy_integers_recover_the_same_bits(size):
+    x, variables = images(size), perturbed()
+    y = np.asarray(program("forward")(variables, x))
+    assert np.sqrt(np.mean((y - x) ** 2)) > 1
+    found = integer_generator.inverse(
+        variables["params"], y, blocks=SMALL.blocks, depth=SMALL.depth
+    )
+    np.testing.assert_array_equal(found, x)
+
+
+def test_any_batch_and_no_jit_recover_the_same_bits():
+    x, variables = images((8, 8), batch=64), perturbed()
+    y = program("forward")(variables, x)
+    for batch in (64, 7, 1):
+        np.testing.assert_array_equal(program("inverse")(variables, y[:batch]), x[:batch])
+
+
+def test_no_jit_recovers_the_same_bits():
+    generator = Generator(coupling="integer", blocks=(1,), widths=(4,), depth=1)
+    x, variables = images((4, 4)), perturbed(generator)
+    y = program("forward", generator)(variables, x)
+    with jax.disable_jit():
+        found = generator.apply(variables, y, method="inverse")
+    np.testing.assert_array_equal(found, x)
+
+
+_OTHER_PROGRAM = """
+import jax, numpy as np, sys
+jax.config.update("jax_default_matmul_precision", sys.argv[2])
+from raeg_jax.invertible.generator import Generator
+from test_fixed_point import SMALL, perturbed
+y = np.load(sys.argv[1])
+np.save(sys.argv[1], jax.jit(lambda v, y: SMALL.apply(v, y, method="inverse"))(perturbed(), y))
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [
+        ("--xla_cpu_enable_fast_math=true", "highest"),
+        ("--xla_cpu_use_onednn=false", "BF16_BF16_F32"),
+    ],
+)
+def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp_path):
+    x = images((8, 8))
+    np.save(tmp_path / "y.npy", program("forward")(perturbed(), x))
+    environment = os.environ | {
+        "XLA_FLAGS": flags,
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = [sys.executable, "-c", _OTHER_PROGRAM, str(tmp_path / "y.npy"), precision]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), x)
+
+
+def test_gradients_reach_all_weights():
+    x, variables = images((8, 8)), perturbed(scale=0.02)
+    loss = jax.jit(jax.grad(lambda v: jnp.mean(jnp.abs(SMALL.apply(v, x) - 100))))
+    sizes = [float(np.abs(g).max()) for g in jax.tree.leaves(loss(variables))]
+    assert np.all(np.isfinite(sizes))
+    assert min(sizes) > 0
