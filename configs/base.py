@@ -38,7 +38,8 @@ def get_config() -> ConfigDict:
     # ('learned',): the U-shaped network; ('gradient',): an attack on the target classifiers that
     # runs backwards, with no training but theirs; ('learned', 'gradient'): one after the other.
     config.generator.stages = ("learned",)
-    # additive | affine | irn | gin | glow | integer
+    # additive | affine | irn | gin | glow | integer | integer_float; integer is exact anywhere (its
+    # conditioners compute in fixed point), integer_float in the program that protected.
     config.generator.coupling = "integer"
     # dense | residual | plain | unet
     config.generator.conditioner = "unet"

@@ -55,6 +55,8 @@ class Bundle:
             for name in self.config.classifiers.targets:
                 if name not in self.classifiers:
                     raise ValueError(f"the target classifier {name!r} is missing")
+        if self.params is not None:
+            generator_from_config(self.config.generator).check(self.params)
         config = self.config.copy_and_resolve_references()
         for name in _PRIVATE:
             config.data[name] = ""
@@ -82,7 +84,7 @@ class Bundle:
     @property
     def portable(self) -> bool:
         """Whether any machine recovers what others protected: all stages are in fixed point."""
-        return all(getattr(stage, "portable", False) for stage in self.chain.stages)
+        return self.chain.portable
 
 
 def save_bundle(path: str | os.PathLike, bundle: Bundle, overwrite: bool = False) -> None:

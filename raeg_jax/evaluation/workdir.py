@@ -115,7 +115,9 @@ def restore(
         trained = config_lib.as_trained(config, saved)
         trained.classifiers.held_out = config.classifiers.held_out
         generator = generator_from_config(trained.generator)
-        return trained, checkpoints.restore_ema(_shapes(generator, trained), step), step
+        params = checkpoints.restore_ema(_shapes(generator, trained), step)
+        generator.check(params)
+        return trained, params, step
 
 
 def _evaluate_untrained(config: ConfigDict, workdir: pathlib.Path, checkpoint: str):

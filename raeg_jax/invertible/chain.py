@@ -24,6 +24,11 @@ class Learned:
         """Whether integers map to integers and come back bit for bit."""
         return self.module.exact
 
+    @property
+    def portable(self) -> bool:
+        """Whether they do so on any machine."""
+        return self.module.portable
+
     def forward(self, x: jax.Array, labels: jax.Array, reference: jax.Array):
         """Returns the images and an empty code."""
         return self.module.apply({"params": self.params}, x, method="forward"), ()
@@ -38,8 +43,9 @@ class Chain:
     """Stages one after the other; a pytree, so that it can be an argument of jitted functions.
 
     Attributes:
-      stages: each has `forward(x, labels, reference) -> (y, code)`, `inverse(y, code) -> x` and
-        `exact`; all but the last must be exact, since a rounded image can't be followed backwards.
+      stages: each has `forward(x, labels, reference) -> (y, code)`, `inverse(y, code) -> x`,
+        `exact` and `portable`; all but the last must be exact, since a rounded image can't be
+        followed backwards.
     """
 
     stages: tuple[Any, ...]
@@ -48,6 +54,11 @@ class Chain:
     def exact(self) -> bool:
         """Whether every stage is."""
         return all(stage.exact for stage in self.stages)
+
+    @property
+    def portable(self) -> bool:
+        """Whether every stage is; else recovery is exact in the program that protected."""
+        return all(stage.portable for stage in self.stages)
 
     def forward(self, x: jax.Array, labels: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
         """Protects.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,6 +13,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.image import wavelet
 from raeg_jax.invertible.conditioner import CONDITIONERS
 from raeg_jax.invertible.coupling import COUPLINGS, Coupling
+from raeg_jax.invertible.fixed_point import check_sums
 from raeg_jax.invertible.mixing import MIXINGS, mixed_mask
 
 # Name -> (transform of float couplings, transform of integer couplings).
@@ -112,6 +114,20 @@ class Generator(nn.Module):
     def exact(self) -> bool:
         """Whether integers map to integers, so that `inverse` returns them bit for bit."""
         return COUPLINGS[self.coupling].exact and self.mixing != "conv1x1"
+
+    @property
+    def portable(self) -> bool:
+        """Whether any machine recovers what another one protected, bit for bit."""
+        return self.exact and COUPLINGS[self.coupling].portable
+
+    def check(self, params: Any) -> None:
+        """Makes sure that loaded parameters keep what `portable` promises.
+
+        Raises:
+          UserError: the weights of a layer are too large or not finite.
+        """
+        if self.portable:
+            check_sums(params)
 
     def setup(self):
         transform = DOWNSAMPLINGS[self.downsampling][COUPLINGS[self.coupling].exact]

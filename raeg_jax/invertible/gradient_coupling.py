@@ -75,6 +75,8 @@ class GradientCoupling:
     mask_key: bytes = flax.struct.field(pytree_node=False, default=b"")
 
     exact = True
+    # The classifiers compute in floating point.
+    portable = False
 
     def forward(
         self, x: jax.Array, labels: jax.Array, reference: jax.Array

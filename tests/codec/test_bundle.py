@@ -15,7 +15,6 @@ from raeg_jax.codec import bundle_file
 from raeg_jax.codec.bundle import Bundle, load_bundle, save_bundle
 from raeg_jax.config import to_json
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.chain import Learned
 from raeg_jax.invertible.generator import generator_from_config
 
 NAMES = ("anchor", "lotus", "ibis")
@@ -150,11 +149,19 @@ def test_files_from_before_a_setting_have_its_neutral_value(tmp_path, monkeypatc
     assert load_bundle(tmp_path / "generator").config.generator.clamp == 0.5
 
 
-def test_only_stages_in_fixed_point_are_portable(monkeypatch):
-    assert not make(("learned",)).portable
-    monkeypatch.setattr(Learned, "portable", True, raising=False)
-    assert make(("learned",)).portable
+def test_only_stages_in_fixed_point_are_portable():
+    learned = make(("learned",))
+    assert learned.portable
     assert not make(BOTH).portable
+    config = learned.config.copy_and_resolve_references()
+    config.generator.coupling = "integer_float"
+    assert not dataclasses.replace(learned, config=config).portable
+
+
+def test_weights_with_which_recovery_would_not_be_exact_are_refused():
+    infinite = jax.tree.map(lambda x: x + np.inf, PARAMS)
+    with pytest.raises(UserError, match="not finite"):
+        dataclasses.replace(make(("learned",)), params=infinite)
 
 
 def test_a_bundle_lacks_nothing_that_its_stages_need():

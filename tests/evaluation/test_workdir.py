@@ -164,7 +164,7 @@ def test_the_learned_stage_comes_with_the_settings_that_made_it(folder):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("coupling", "additive"), ("mixing", "none"), ("downsampling", "unshuffle"), ("clamp", 0.5)],
+    [("mixing", "none"), ("downsampling", "unshuffle"), ("clamp", 0.5)],
 )
 def test_another_network_of_the_same_shapes_is_named(folder, name, value, monkeypatch):
     config = settings(folder)

@@ -182,6 +182,17 @@ def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), x)
 
 
+def test_loaded_weights_are_checked_where_exactness_hangs_on_them():
+    params = jax.tree.map(lambda p: p + np.inf, perturbed()["params"])
+    assert SMALL.portable
+    SMALL.check(perturbed()["params"])
+    with pytest.raises(UserError, match=r"weights of pyramid.*not finite"):
+        SMALL.check(params)
+    for coupling in ("integer_float", "affine"):
+        assert not SMALL.clone(coupling=coupling).portable
+        SMALL.clone(coupling=coupling).check(params)
+
+
 def test_gradients_reach_all_weights():
     x, variables = images((8, 8)), perturbed(scale=0.02)
     loss = jax.jit(jax.grad(lambda v: jnp.mean(jnp.abs(SMALL.apply(v, x) - 100))))
