@@ -6,6 +6,8 @@ import flax.struct
 import jax
 from flax import linen as nn
 
+from raeg_jax.networks.layers import MIN_SIDE, at_least
+
 
 @flax.struct.dataclass
 class FrozenClassifier:
@@ -22,5 +24,8 @@ class FrozenClassifier:
     variables: Any
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Maps float32 images [B, H, W, 3] in pixel units to logits [B, K]."""
-        return self.module.apply(self.variables, images, train=False)
+        """Maps float32 images [B, H, W, 3] in pixel units to logits [B, K].
+
+        Images of any size: tiles at an edge may be narrower than what the networks take.
+        """
+        return self.module.apply(self.variables, at_least(images, MIN_SIDE), train=False)

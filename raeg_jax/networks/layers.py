@@ -42,6 +42,22 @@ def standardise(images: jax.Array) -> jax.Array:
     return (jnp.asarray(images, jnp.float32) - mean) / std
 
 
+def at_least(images: jax.Array, side: int) -> jax.Array:
+    """Continues images that are too small by reflection, to the right and downwards.
+
+    Args:
+      images: `[B, H, W, C]`.
+      side: least height and width of the result, in pixels.
+
+    Returns:
+      `[B, max(H, side), max(W, side), C]`.
+    """
+    rows, columns = (max(0, side - length) for length in images.shape[1:3])
+    if not rows and not columns:
+        return images
+    return jnp.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="symmetric")
+
+
 def batch_norm(train: bool, **kwargs) -> nn.BatchNorm:
     """Batch norm whose running statistics settle within some tens of steps (momentum 0.9)."""
     return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, **kwargs)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from raeg_jax.networks.layers import adaptive_mean_pool, halve, standardise
+from raeg_jax.networks.layers import adaptive_mean_pool, at_least, halve, standardise
 
 
 def maps_of(shape):
@@ -50,3 +50,16 @@ def test_standardise_is_imagenets():
     # torchvision: (x / 255 - mean) / std with mean .485 .456 .406 and std .229 .224 .225.
     np.testing.assert_allclose(black, [-2.11790, -2.03571, -1.80444], atol=1e-4)
     np.testing.assert_allclose(white, [2.24891, 2.42857, 2.64000], atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 40, 3), (1, 1, 1, 3), (2, 20, 31, 3)])
+def test_small_images_are_continued_by_reflection(shape):
+    x = maps_of(shape)
+    grown = at_least(x, 32)
+    margins = [(0, max(0, 32 - side)) for side in shape[1:3]]
+    np.testing.assert_array_equal(grown, np.pad(x, ((0, 0), *margins, (0, 0)), mode="symmetric"))
+
+
+def test_images_that_are_large_enough_stay_as_they_are():
+    x = maps_of((1, 32, 40, 3))
+    assert at_least(x, 32) is x
