@@ -8,50 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import smoke
-from raeg_jax import networks
 from raeg_jax.codec import bundle as bundle_lib
 from raeg_jax.codec import bundle_file
 from raeg_jax.codec.bundle import Bundle, load_bundle, save_bundle
 from raeg_jax.config import to_json
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.generator import generator_from_config
-
-NAMES = ("anchor", "lotus", "ibis")
-BOTH = ("learned", "gradient")
-
-
-def settings(stages=BOTH, **changes):
-    config = smoke.get_config()
-    config.generator.stages = stages
-    config.generator.gradient.update(rounds=2, attack_steps=1)
-    config.data.update(source="/home/owner", cache_dir="/home/owner", list_file="/home/owner")
-    config.update_from_flattened_dict(changes)
-    return config
-
-
-def weights(module, **options):
-    """Not trained: random, but the same everywhere and at all times."""
-    images, random = jnp.zeros((1, 32, 32, 3)), np.random.RandomState(0)
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, **options))
-    return jax.tree.map(lambda x: random.uniform(-0.1, 0.1, x.shape).astype(np.float32), shapes)
-
-
-PARAMS = weights(generator_from_config(settings().generator))["params"]
-CLASSIFIERS = {
-    name: (module, weights(module, train=False))
-    for name in ("resnet_small", "vgg_small")
-    for module in [networks.classifier(name, len(NAMES))]
-}
-
-
-def make(stages=BOTH, classifiers=("resnet_small",), **changes):
-    return Bundle(
-        settings(stages, **changes),
-        NAMES,
-        PARAMS if "learned" in stages else None,
-        {name: CLASSIFIERS[name] for name in classifiers},
-    )
+from tests.codec.bundles import BOTH, CLASSIFIERS, NAMES, PARAMS, make, settings
 
 
 @pytest.fixture(scope="module")
