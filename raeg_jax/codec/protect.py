@@ -1,0 +1,228 @@
+"""From original pixels to protected ones that carry what brings the original back."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from raeg_jax.codec import codes, hiding, passes, tiles
+from raeg_jax.codec.bundle import Bundle
+from raeg_jax.codec.envelope import seal
+from raeg_jax.codec.inputs import check_exact, check_image
+from raeg_jax.codec.key import Key
+from raeg_jax.codec.overflow import split
+from raeg_jax.codec.payload import MAX_BATCH, Payload, SourceMode, digest, draw_nonce
+from raeg_jax.codec.reading import read_labels
+from raeg_jax.codec.recover import Recovered, Recoverer
+from raeg_jax.errors import UserError
+from raeg_jax.networks.layers import MIN_SIDE
+
+# What hiding may do to an image, in decibels: a stronger mark would take more than one from the 34
+# that generators commonly leave. Only images with hardly any room come near.
+LEAST_MARKED_PSNR = 40.0
+
+
+class UnrecoverableError(RuntimeError):
+    """Protected images would not come back exactly, so they aren't given out: a fault of ours.
+
+    Attributes:
+      indices: of these images among those given.
+    """
+
+    def __init__(self, indices: Sequence[int], shape: Sequence[int]):
+        numbers = ", ".join(map(str, indices))
+        super().__init__(
+            f"images {numbers} ({shape[1]} x {shape[0]} pixels) don't come back exactly from what "
+            "protecting made of them, so they aren't protected: please report it with the versions "
+            "of raeg-jax and jax and the kind of machine"
+        )
+        self.indices = tuple(indices)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Protected:
+    """A protected image, which has been recovered once to be sure.
+
+    Attributes:
+      pixels: uint8 [H, W, 3].
+      blob: the payload; where `in_pixels` is false it must be kept beside the pixels, which have no
+        room for it.
+      in_pixels: whether the payload is hidden in the pixels.
+      psnr: of the pixels against the original, in decibels; infinite where they are equal.
+      label: the class that the generator was told; None where none was given and it needs none.
+    """
+
+    pixels: np.ndarray
+    blob: bytes
+    in_pixels: bool
+    psnr: float
+    label: int | None
+
+
+class _Source(NamedTuple):
+    """What a user gives."""
+
+    image: np.ndarray
+    label: int | None
+    mode: SourceMode
+    orientation: int
+
+
+class Protector:
+    """Protects images with one generator and key.
+
+    Beside one batch it takes about 50 bytes a pixel of a large photograph, with all arrays given
+    and returned. Programs are compiled for each shape of tiles: 300 x 200 pixels have other ones
+    than 299 x 200.
+
+    Args:
+      bundle: the generator.
+      key: the owner's.
+      batch_size: tiles at a time.
+      tile: largest height and width, in pixels, of an image that is protected as a whole; larger
+        ones are cut into squares of that side.
+
+    Raises:
+      UserError: a generator that can't be undone exactly, or an impossible number.
+    """
+
+    def __init__(self, bundle: Bundle, key: Key, *, batch_size: int = 16, tile: int = 256):
+        check_exact(bundle)
+        if not 1 <= batch_size <= MAX_BATCH:
+            raise UserError(f"batch_size={batch_size} is impossible: it must be 1 to {MAX_BATCH}")
+        if tile < MIN_SIDE:
+            raise UserError(
+                f"tile={tile} is impossible: it must be {MIN_SIDE} at least, the least that "
+                "classifiers take"
+            )
+        self._bundle, self._key, self._batch_size, self._tile = bundle, key, batch_size, tile
+        self._recoverer = Recoverer(bundle, key, batch_size=batch_size)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by label."""
+        return self._bundle.class_names
+
+    def protect(
+        self,
+        images: Sequence[np.ndarray],
+        labels: Sequence[int | None] | None = None,
+        modes: Sequence[SourceMode] | None = None,
+        orientations: Sequence[int] | None = None,
+    ) -> list[Protected]:
+        """Protects images of any sizes; those of one size share batches.
+
+        Args:
+          images: uint8 [H, W, 3] each.
+          labels: the class of each; for None a generator that needs one is told what the target
+            classifiers read.
+          modes: of the original files, for recovery; RGB by default.
+          orientations: EXIF orientations of the original files, for recovery; 1 by default.
+
+        Raises:
+          UserError: something that isn't an image, or a label of no class.
+          UnrecoverableError: an image would not come back exactly.
+        """
+        count = len(images)
+        labels = [None] * count if labels is None else labels
+        modes = [SourceMode.RGB] * count if modes is None else modes
+        orientations = [1] * count if orientations is None else orientations
+        sources = [_Source(*each) for each in zip(images, labels, modes, orientations, strict=True)]
+        for index, source in enumerate(sources):
+            self._check(source, index)
+        result: dict[int, Protected] = {}
+        for lot in self._lots(sources):
+            protected = self._protect_lot([sources[index] for index in lot])
+            self._recover_again([sources[index].image for index in lot], protected, lot)
+            result |= zip(lot, protected, strict=True)
+        return [result[index] for index in range(count)]
+
+    def _check(self, source: _Source, index: int) -> None:
+        check_image(source.image, index)
+        if source.label is not None and not 0 <= source.label < len(self.classes):
+            raise UserError(
+                f"label {source.label} of image {index} is no class: "
+                f"they are 0 to {len(self.classes) - 1}"
+            )
+
+    def _lots(self, sources: list[_Source]) -> Iterator[list[int]]:
+        """Images to be worked on at a time, of one size."""
+        sizes = collections.defaultdict(list)
+        for index, source in enumerate(sources):
+            sizes[source.image.shape[:2]].append(index)
+        for (height, width), same in sizes.items():
+            side = tiles.side_for(height, width, self._tile)
+            for lot in tiles.lots(len(same), height, width, side, self._batch_size):
+                yield same[lot]
+
+    def _protect_lot(self, sources: list[_Source]) -> list[Protected]:
+        images = [source.image for source in sources]
+        labels = self._labels(sources)
+        height, width = images[0].shape[:2]
+        side = tiles.side_for(height, width, self._tile)
+        told = np.array([label or 0 for label in labels], np.int32)
+        values, tables = passes.forward(self._bundle.chain, images, told, side, self._batch_size)
+        result = []
+        for source, label, own_values, table in zip(sources, labels, values, tables, strict=True):
+            pixels, clipped = split(own_values)
+            payload = Payload(
+                nonce=draw_nonce(),
+                generator_id=self._bundle.id,
+                height=height,
+                width=width,
+                sha256=digest(source.image),
+                tile=side,
+                batch=0 if self._bundle.portable else self._batch_size,
+                mode=source.mode,
+                orientation=source.orientation,
+                codes=table,
+                overflow=clipped,
+            )
+            blob = seal(payload, self._key)
+            marked = _hide(pixels, blob)
+            pixels = pixels if marked is None else marked
+            psnr = _psnr(pixels, source.image)
+            result.append(Protected(pixels, blob, marked is not None, psnr, label))
+        return result
+
+    def _labels(self, sources: list[_Source]) -> list[int | None]:
+        """What the generator is told, read from the image where the owner doesn't say."""
+        labels = [None if source.label is None else int(source.label) for source in sources]
+        unknown = [index for index, label in enumerate(labels) if label is None]
+        if unknown and codes.LABEL in codes.columns(self._bundle.chain):
+            images = [sources[index].image for index in unknown]
+            found = read_labels(self._bundle, images, self._batch_size)
+            for index, label in zip(unknown, found.tolist(), strict=True):
+                labels[index] = label
+        return labels
+
+    def _recover_again(self, originals, protected, indices):
+        """Recovers what would be given out, with the programs that recovery will use."""
+        blobs = [None if one.in_pixels else one.blob for one in protected]
+        recovered = self._recoverer.recover([one.pixels for one in protected], blobs)
+        wrong = [
+            index
+            for index, original, found in zip(indices, originals, recovered, strict=True)
+            if not (isinstance(found, Recovered) and np.array_equal(found.pixels, original))
+        ]
+        if wrong:
+            raise UnrecoverableError(wrong, originals[0].shape)
+
+
+def _hide(image: np.ndarray, blob: bytes) -> np.ndarray | None:
+    """Marks an image, or returns None where it has no room or would lose too much."""
+    try:
+        marked = hiding.embed(image, blob)
+    except hiding.NoRoomError:
+        return None
+    return marked if _psnr(marked, image) >= LEAST_MARKED_PSNR else None
+
+
+def _psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """Decibels between two uint8 images, infinite where they are equal; no copies in floats."""
+    difference = np.maximum(one, other) - np.minimum(one, other)
+    total = int(np.einsum("ijk,ijk->", difference, difference, dtype=np.int64))
+    return 10 * math.log10(255**2 * difference.size / total) if total else math.inf

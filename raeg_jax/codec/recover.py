@@ -1,0 +1,181 @@
+"""From protected pixels back to the original ones, or an error that says what is wrong."""
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from raeg_jax.codec import codes, hiding, overflow, passes, tiles
+from raeg_jax.codec.bundle import Bundle
+from raeg_jax.codec.envelope import check_generator, open_sealed
+from raeg_jax.codec.errors import NotAPayloadError, PayloadError, TamperedPixelsError
+from raeg_jax.codec.inputs import check_exact, check_image
+from raeg_jax.codec.key import Key
+from raeg_jax.codec.payload import Payload, SourceMode, check_pixels
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recovered:
+    """An original, of the digest that its payload holds.
+
+    Attributes:
+      pixels: uint8 [H, W, 3].
+      mode: of the original file.
+      orientation: EXIF orientation of the original file, 1 to 8.
+      label: the class that the generator was told, or None where it needs none.
+      in_pixels: whether the payload was hidden in the pixels.
+    """
+
+    pixels: np.ndarray
+    mode: SourceMode
+    orientation: int
+    label: int | None
+    in_pixels: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Opened:
+    """A protected image without the marks of hiding, and its payload."""
+
+    pixels: np.ndarray
+    payload: Payload
+    in_pixels: bool
+
+    @property
+    def kind(self):
+        """Images that agree in this can share batches."""
+        payload = self.payload
+        return payload.height, payload.width, payload.tile, payload.batch
+
+
+class Recoverer:
+    """Recovers what a `Protector` with the same generator and key made.
+
+    Args:
+      bundle: the generator.
+      key: the owner's.
+      batch_size: tiles at a time, for portable generators; others need the size that the payload
+        names, as their results may depend on it.
+
+    Raises:
+      UserError: a generator that can't be undone exactly.
+    """
+
+    def __init__(self, bundle: Bundle, key: Key, *, batch_size: int = 16):
+        check_exact(bundle)
+        self._bundle, self._key, self._batch_size = bundle, key, batch_size
+
+    def recover(
+        self, images: Sequence[np.ndarray], blobs: Sequence[bytes | None] | None = None
+    ) -> list[Recovered | PayloadError]:
+        """Recovers images of any sizes; those of one size share batches.
+
+        Args:
+          images: uint8 [H, W, 3] each.
+          blobs: the payload that was kept beside each image, or None where it is in the pixels.
+
+        Returns:
+          For each image its original, or the error that says why there is none.
+
+        Raises:
+          UserError: something that isn't an image.
+        """
+        blobs = [None] * len(images) if blobs is None else blobs
+        results: dict[int, Recovered | PayloadError] = {}
+        opened = {}
+        for index, (image, blob) in enumerate(zip(images, blobs, strict=True)):
+            check_image(image, index)
+            try:
+                opened[index] = self._open(image, blob)
+            except PayloadError as error:
+                results[index] = _without_frames(error)
+        for lot in self._lots(opened):
+            results |= self._recover_lot({index: opened.pop(index) for index in lot})
+        return [results[index] for index in range(len(images))]
+
+    def _open(self, image: np.ndarray, blob: bytes | None) -> _Opened:
+        pixels, blob, in_pixels = _extract(image, blob)
+        payload = open_sealed(blob, self._key)
+        check_generator(payload, self._bundle.id)
+        codes.check_columns(self._bundle.chain, payload.codes)
+        if pixels.shape[:2] != (payload.height, payload.width):
+            raise TamperedPixelsError(
+                f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels and had "
+                f"{payload.width} x {payload.height} when it was protected: take an untouched copy"
+            )
+        return _Opened(pixels, payload, in_pixels)
+
+    def _lots(self, opened: dict[int, _Opened]) -> Iterator[list[int]]:
+        """Images to be worked on at a time."""
+        kinds = collections.defaultdict(list)
+        for index, one in opened.items():
+            kinds[one.kind].append(index)
+        for (height, width, side, batch), same in kinds.items():
+            for lot in tiles.lots(len(same), height, width, side, batch or self._batch_size):
+                yield same[lot]
+
+    def _recover_lot(self, lot: dict[int, _Opened]) -> dict[int, Recovered | PayloadError]:
+        """Recovers images of one kind."""
+        results, values = {}, {}
+        for index, one in lot.items():
+            try:
+                values[index] = overflow.join(one.pixels, one.payload.overflow)
+            except PayloadError as error:
+                results[index] = _without_frames(error)
+        if not values:
+            return results
+        payloads = [lot[index].payload for index in values]
+        originals = passes.inverse(
+            self._bundle.chain,
+            list(values.values()),
+            np.stack([payload.codes for payload in payloads]),
+            payloads[0].tile,
+            payloads[0].batch or self._batch_size,
+        )
+        for index, pixels in zip(values, originals, strict=True):
+            try:
+                results[index] = self._checked(lot[index], pixels)
+            except PayloadError as error:
+                results[index] = _without_frames(error)
+        return results
+
+    def _checked(self, one: _Opened, pixels: np.ndarray) -> Recovered:
+        payload = one.payload
+        try:
+            check_pixels(payload, pixels)
+        except TamperedPixelsError:
+            if payload.portable:
+                raise
+            raise TamperedPixelsError(
+                "the recovered pixels aren't the original's: the protected image has been changed, "
+                "or this machine computes otherwise than the one that protected it, as this "
+                "generator isn't portable: take an untouched copy, or recover it there"
+            ) from None
+        names = codes.columns(self._bundle.chain)
+        label = int(payload.codes[0, names.index(codes.LABEL)]) if codes.LABEL in names else None
+        return Recovered(pixels, payload.mode, payload.orientation, label, one.in_pixels)
+
+
+def _extract(image: np.ndarray, blob: bytes | None) -> tuple[np.ndarray, bytes, bool]:
+    """Returns the pixels without marks, the payload, and whether it was in them."""
+    try:
+        pixels, hidden = hiding.extract(image)
+        if blob in (None, hidden):
+            return pixels, hidden, True
+    except hiding.NotMarkedError as error:
+        if blob is None and isinstance(error, hiding.ChangedError):
+            raise TamperedPixelsError(
+                "the pixels have been changed since the image was protected: take an untouched copy"
+            ) from None
+        if blob is None:
+            raise NotAPayloadError(
+                "no payload is in the pixels, and none is beside them: give an image as raeg wrote "
+                "it (copies as JPEG, resized or cropped have lost it)"
+            ) from None
+    return image, blob, False
+
+
+def _without_frames(error: PayloadError) -> PayloadError:
+    """Frees the images in the frames of an error that is kept."""
+    return error.with_traceback(None)

@@ -1,0 +1,229 @@
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from raeg_jax.codec import hiding, passes, protect
+from raeg_jax.codec.envelope import open_sealed
+from raeg_jax.codec.overflow import join
+from raeg_jax.codec.payload import SourceMode
+from raeg_jax.codec.protect import Protector, UnrecoverableError
+from raeg_jax.codec.reading import read_labels
+from raeg_jax.codec.recover import Recoverer
+from raeg_jax.errors import UserError
+from raeg_jax.image import metrics
+from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from tests.codec.bundles import BOTH, make, photographs, quick
+from tests.codec.payloads import KEY
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return quick()
+
+
+@pytest.fixture(scope="module")
+def protector(bundle):
+    return Protector(bundle, KEY, batch_size=3, tile=32)
+
+
+def blobs(protected):
+    """What must be kept beside the pixels."""
+    return [None if one.in_pixels else one.blob for one in protected]
+
+
+def check_round_trip(bundle, protector, images, labels):
+    before = [image.copy() for image in images]
+    protected = protector.protect(images, labels)
+    recovered = Recoverer(bundle, KEY).recover([one.pixels for one in protected], blobs(protected))
+    for image, own, one, found in zip(images, before, protected, recovered, strict=True):
+        np.testing.assert_array_equal(image, own)
+        assert one.pixels.shape == image.shape
+        assert one.pixels.dtype == np.uint8
+        assert np.any(one.pixels != image)
+        np.testing.assert_array_equal(found.pixels, image)
+        assert found.in_pixels == one.in_pixels
+    return protected, recovered
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (32, 32), (70, 41)])
+def test_images_of_any_size_come_back_exactly(bundle, protector, size):
+    images, labels = photographs(4, *size), [2, 0, np.int64(1), 2]
+    protected, recovered = check_round_trip(bundle, protector, images, labels)
+    assert [one.label for one in protected] == labels
+    assert [one.label for one in recovered] == labels
+    assert all(type(one.label) is int for one in protected)
+    assert all(one.in_pixels == (min(size) >= 32) for one in protected)
+
+
+def test_a_learned_stage_needs_no_label_and_no_classifier():
+    bundle = make(("learned",), ())
+    protector = Protector(bundle, KEY, batch_size=3, tile=32)
+    protected, recovered = check_round_trip(bundle, protector, photographs(2, 35, 32), [1, None])
+    assert [one.label for one in protected] == [1, None]
+    assert [one.label for one in recovered] == [None, None]
+
+
+def test_stages_and_classifiers_of_all_kinds_work_on_tiles_narrower_than_they_take():
+    bundle = make(BOTH)
+    check_round_trip(bundle, Protector(bundle, KEY, batch_size=2), photographs(1, 21, 5), [2])
+
+
+def test_sizes_may_be_mixed(bundle, protector):
+    images = [*photographs(2, 32, 32), *photographs(1, 5, 7), *photographs(2, 32, 32)]
+    labels = [0, 1, 2, 2, 1]
+    protected, _ = check_round_trip(bundle, protector, images, labels)
+    assert [one.label for one in protected] == labels
+
+
+def test_no_images_are_no_work(protector):
+    assert protector.protect([]) == []
+
+
+def test_a_label_that_nobody_says_is_read_from_the_image(bundle, protector):
+    images = photographs(4, 32, 32)
+    protected = protector.protect(images, [None, 1, None, None])
+    read = read_labels(bundle, images, 3).tolist()
+    expected = [read[0], 1, *read[2:]]
+    assert [one.label for one in protected] == expected
+    assert [open_sealed(one.blob, KEY).codes[0, 0] for one in protected] == expected
+
+
+def test_the_payload_has_all_that_recovery_needs(bundle, protector):
+    images = photographs(2, 70, 41)
+    modes, orientations = [SourceMode.GREY, SourceMode.PALETTE], [6, 1]
+    protected = protector.protect(images, [1, 2], modes, orientations)
+    payloads = [open_sealed(one.blob, KEY) for one in protected]
+    for payload, mode, orientation in zip(payloads, modes, orientations, strict=True):
+        assert (payload.height, payload.width, payload.tile) == (70, 41, 32)
+        assert payload.codes.shape == (6, 3)
+        assert (payload.mode, payload.orientation) == (mode, orientation)
+        assert payload.generator_id == bundle.id
+    assert payloads[0].nonce != payloads[1].nonce
+    recovered = Recoverer(bundle, KEY).recover([one.pixels for one in protected])
+    assert [one.mode for one in recovered] == modes
+    assert [one.orientation for one in recovered] == orientations
+
+
+def test_a_generator_in_floating_point_is_recovered_in_batches_of_the_same_size(
+    bundle, protector, monkeypatch
+):
+    sizes = []
+    inverse = passes.inverse
+    monkeypatch.setattr(passes, "inverse", lambda *a: sizes.append(a[-1]) or inverse(*a))
+    (one,) = protector.protect(photographs(1, 32, 32), [0])
+    assert open_sealed(one.blob, KEY).batch == 3
+    Recoverer(bundle, KEY, batch_size=2).recover([one.pixels])
+    monkeypatch.setattr(GradientCoupling, "portable", True, raising=False)
+    (one,) = protector.protect(photographs(1, 32, 32), [0])
+    assert open_sealed(one.blob, KEY).portable
+    Recoverer(bundle, KEY, batch_size=2).recover([one.pixels])
+    assert sizes == [3, 3, 3, 2]
+
+
+def test_the_same_image_twice_gets_different_payloads(protector):
+    (image,) = photographs(1, 32, 32)
+    one, other = protector.protect([image, image], [0, 0])
+    assert one.blob != other.blob
+
+
+def test_an_image_without_room_keeps_its_payload_beside_it(bundle, protector):
+    image = np.random.RandomState(0).randint(0, 256, (12, 12, 3)).astype(np.uint8)
+    (one,) = protector.protect([image], [0])
+    assert not one.in_pixels
+    # The values of the generator, without marks.
+    payload = open_sealed(one.blob, KEY)
+    values = join(one.pixels, payload.overflow)
+    back = passes.inverse(bundle.chain, [values], payload.codes[None], 0, 3)
+    np.testing.assert_array_equal(back[0], image)
+
+
+def test_a_payload_that_would_harm_the_image_stays_beside_it(protector, monkeypatch):
+    images = photographs(1, 32, 32)
+    (inside,) = protector.protect(images, [0])
+    plain, _ = hiding.extract(inside.pixels)
+    cost = metrics.psnr(inside.pixels[None], plain[None])[0]
+    monkeypatch.setattr(protect, "LEAST_MARKED_PSNR", cost + 1)
+    (beside,) = protector.protect(images, [0])
+    assert inside.in_pixels
+    assert not beside.in_pixels
+    np.testing.assert_array_equal(beside.pixels, plain)
+
+
+def test_the_psnr_is_that_of_what_is_given_out(protector):
+    (image,) = photographs(1, 32, 32)
+    (one,) = protector.protect([image], [0])
+    np.testing.assert_allclose(one.psnr, metrics.psnr(one.pixels[None], image[None])[0], rtol=1e-6)
+
+
+def test_equal_images_have_an_infinite_psnr(monkeypatch):
+    monkeypatch.setattr(protect, "LEAST_MARKED_PSNR", math.inf)
+    bundle = make(("learned",), ())
+    identity = dataclasses.replace(bundle, params=jax.tree.map(np.zeros_like, bundle.params))
+    (one,) = Protector(identity, KEY, batch_size=3).protect(photographs(1, 32, 32))
+    assert one.psnr == math.inf
+
+
+def test_what_would_not_come_back_is_not_given_out(protector, monkeypatch):
+    """Backwards, something else is computed for one image of the second lot."""
+    images = photographs(5, 32, 32)
+    inverse = passes.inverse
+
+    def faulty(*args):
+        found = inverse(*args)
+        found[-1, 3, 4, 1] ^= len(found) == 2
+        return found
+
+    monkeypatch.setattr(passes, "inverse", faulty)
+    with pytest.raises(UnrecoverableError, match=r"images 4 \(32 x 32 .* report it") as caught:
+        protector.protect(images, [0] * 5)
+    assert caught.value.indices == (4,)
+    assert not isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 3)), r"image 1 is float64 \[4, 4, 3\]: convert it to uint8"),
+        (np.zeros((4, 4), np.uint8), r"image 1 is uint8 \[4, 4\]"),
+        (np.zeros((4, 4, 4), np.uint8), r"image 1 is uint8 \[4, 4, 4\]"),
+        (np.zeros((0, 4, 3), np.uint8), r"image 1 is uint8 \[0, 4, 3\]"),
+        ("photo.jpg", "image 1 is str, not a NumPy array"),
+        (np.broadcast_to(np.uint8(0), (1, 2**24, 3)), "has 16777216 x 1 pixels: sides have"),
+    ],
+)
+def test_what_is_no_image_is_told(bundle, protector, image, message):
+    images = [*photographs(1, 32, 32), image]
+    with pytest.raises(UserError, match=message):
+        protector.protect(images, [0, 0])
+    with pytest.raises(UserError, match=message):
+        Recoverer(bundle, KEY).recover(images)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_of_no_class_is_told(protector, label):
+    assert len(protector.classes) == 3
+    with pytest.raises(UserError, match=f"label {label} of image 1 is no class: they are 0 to 2"):
+        protector.protect(photographs(2, 32, 32), [0, label])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"tile": 31}, "tile=31 is impossible: it must be 32 at least"),
+        ({"batch_size": 0}, "batch_size=0 is impossible"),
+        ({"batch_size": 2**24}, "batch_size=16777216 is impossible"),
+    ],
+)
+def test_impossible_numbers_are_told(bundle, numbers, message):
+    with pytest.raises(UserError, match=message):
+        Protector(bundle, KEY, **numbers)
+
+
+@pytest.mark.parametrize("kind", [Protector, Recoverer])
+def test_generators_of_fractions_are_refused(kind):
+    bundle = make(("learned",), (), **{"generator.coupling": "affine"})
+    with pytest.raises(UserError, match="coupling='affine' can't be undone exactly: use"):
+        kind(bundle, KEY)
