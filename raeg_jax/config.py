@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from raeg_jax.errors import UserError
 from raeg_jax.files import write_whole
 
 FILE = "config.json"
@@ -78,6 +79,30 @@ def save(config: ConfigDict, path: str | os.PathLike) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"config": to_json(config), "versions": versions()}, indent=2)
     write_whole(path, (content + "\n").encode())
+
+
+def load(path: str | os.PathLike) -> ConfigDict:
+    """Reads what `save` wrote.
+
+    Raises:
+      UserError: no such file, or another kind of file.
+    """
+    try:
+        saved = json.loads(pathlib.Path(path).read_bytes())["config"]
+        return ConfigDict(with_tuples(saved)).lock()
+    except FileNotFoundError:
+        raise UserError(f"there is no {path}: name the workdir of a run of train.py") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror or error})") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} isn't the settings of a run: take it from your copy") from error
+
+
+def with_tuples(value: Any) -> Any:
+    """Turns JSON's lists into the tuples that settings have."""
+    if isinstance(value, dict):
+        return {name: with_tuples(entry) for name, entry in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

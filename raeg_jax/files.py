@@ -75,14 +75,35 @@ def write_new(path: os.PathLike | str, content: bytes, mode: int = 0o666) -> Non
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            raise
-        except OSError:
-            # No hard links, as on a USB stick: others may see an empty file for a moment.
-            path.touch(mode, exist_ok=False)
-            os.replace(temporary, path)
+        move_new(temporary, path, mode)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def move_new(finished: pathlib.Path, path: pathlib.Path, mode: int = 0o666) -> None:
+    """Gives a finished file its name unless something has that name.
+
+    Args:
+      finished: on the same file system; gone afterwards.
+      path: must not exist; its folder must.
+      mode: the file's permissions, for the moment in which an empty one may be there.
+
+    Raises:
+      FileExistsError: something has that name, perhaps since a moment ago.
+      OSError: it can't be written.
+    """
+    try:
+        os.link(finished, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links, as on a USB stick: others may see an empty file for a moment.
+        path.touch(mode, exist_ok=False)
+        try:
+            os.replace(finished, path)
+        except OSError:
+            path.unlink()
+            raise
+    else:
+        finished.unlink()

@@ -147,7 +147,7 @@ def _config(saved: dict[str, Any]) -> ConfigDict:
     """The settings of a file, with those that came after it, all of the generator checked."""
     if not isinstance(saved, dict):
         raise TypeError("config is no dict")
-    settings = LATER | flatten_dict(_with_tuples(saved), sep=".")
+    settings = LATER | flatten_dict(config_lib.with_tuples(saved), sep=".")
     of_generator = {name for name in settings if name.startswith("generator.")}
     if unknown := sorted(of_generator - SETTINGS):
         raise UserError(f"config.{unknown[0]} is of a later version: update raeg-jax")
@@ -159,13 +159,6 @@ def _config(saved: dict[str, Any]) -> ConfigDict:
     config = ConfigDict(unflatten_dict(settings, sep=".")).lock()
     check_stages(config.generator)
     return config
-
-
-def _with_tuples(value):
-    """JSON has lists where settings have tuples."""
-    if isinstance(value, dict):
-        return {name: _with_tuples(entry) for name, entry in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _check_arrays(config, modules, arrays):

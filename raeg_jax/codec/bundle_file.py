@@ -76,7 +76,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
     """
     path = pathlib.Path(path)
     try:
-        _check_start(path)
+        check_start(path)
         with safetensors.safe_open(path, "numpy") as file:
             described = json.loads(file.metadata()[_FIELD])
             version = described["format"]
@@ -120,8 +120,14 @@ def _canonical(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _check_start(path):
-    """Stops at what isn't such a file, or too large a one, before anything of it is loaded."""
+def check_start(path: str | os.PathLike) -> None:
+    """Looks whether a file may be one that `write` wrote, without loading it.
+
+    Raises:
+      UserError: no such file, a folder, another kind of file, or too large a one.
+      OSError: it can't be read.
+    """
+    path = pathlib.Path(path)
     if path.is_dir():
         raise UserError(
             f"{path} is a folder, not a generator file: `raeg export {path} FILE` makes one of a "

@@ -1,0 +1,52 @@
+"""The network's part, loaded when it is needed: importing JAX takes seconds."""
+
+from raeg_jax.codec import bundle_file
+from raeg_jax.codec.key import Key
+from raeg_jax.errors import UserError
+
+
+def check_generator(path: str) -> None:
+    """Looks whether a file may be a generator, without loading it.
+
+    Raises:
+      UserError: it isn't.
+    """
+    try:
+        bundle_file.check_start(path)
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror or error}") from error
+
+
+def open_generator(path: str):
+    """Reads a generator file, see `codec.bundle.load_bundle`."""
+    from raeg_jax.codec.bundle import load_bundle
+
+    return load_bundle(path)
+
+
+def protector(bundle, key: Key, batch_size: int):
+    """Makes what protects arrays, see `codec.protect.Protector`."""
+    from raeg_jax.codec.protect import Protector
+
+    return Protector(bundle, key, batch_size=batch_size)
+
+
+def recoverer(bundle, key: Key, batch_size: int):
+    """Makes what recovers arrays, see `codec.recover.Recoverer`."""
+    from raeg_jax.codec.recover import Recoverer
+
+    return Recoverer(bundle, key, batch_size=batch_size)
+
+
+def readers(bundle, batch_size: int):
+    """Makes what reads images with a bundle's classifiers, see `tool.reading.Readers`."""
+    from raeg_jax.tool.reading import Readers
+
+    return Readers(bundle, batch_size)
+
+
+def export(workdir: str, generator: str, **options):
+    """Writes a generator file, see `tool.exporting.export`."""
+    from raeg_jax.tool import exporting
+
+    return exporting.export(workdir, generator, **options)

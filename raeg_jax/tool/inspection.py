@@ -1,0 +1,84 @@
+"""What a protected file tells, with the key and without."""
+
+import pathlib
+
+from raeg_jax.codec import envelope, hiding
+from raeg_jax.codec.errors import NotAPayloadError, TamperedPixelsError
+from raeg_jax.codec.key import Key
+from raeg_jax.codec.payload import Payload
+from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.tool.payloads import find
+
+_CODES_SHOWN = 4
+
+
+def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
+    """Reads what a file says of itself; no generator is needed.
+
+    Args:
+      path: of the image.
+      key: the owner's, without which the content of the payload stays hidden.
+
+    Returns:
+      Lines to be shown, in order: what is told, by its name.
+
+    Raises:
+      UserError: not an image that can be read, or no payload in it, or another key.
+    """
+    picture = read_picture(path)
+    lines = _picture_lines(picture)
+    try:
+        found = find(picture)
+    except hiding.ChangedError:
+        raise TamperedPixelsError(
+            f"{path} was changed after it was protected, if it was: take an untouched copy"
+        ) from None
+    if found is None:
+        raise NotAPayloadError(
+            f"{path} holds no payload: give a file that raeg protected, as it was written"
+        )
+    try:
+        outside = envelope.peek(found.blob)
+        lines |= {
+            "payload": f"{len(found.blob)} bytes "
+            + ("hidden in the pixels" if found.in_pixels else "in a PNG chunk"),
+            "payload format": str(outside.version),
+            "generator": outside.generator_id.hex(),
+            "key": outside.key_id,
+            "nonce": outside.nonce.hex(),
+        }
+        if key is not None:
+            lines |= _payload_lines(envelope.open_sealed(found.blob, key))
+    except envelope.PayloadError as error:
+        raise type(error)(f"{path}: {error}") from error
+    return lines
+
+
+def _picture_lines(picture: Picture) -> dict[str, str]:
+    height, width = picture.pixels.shape[:2]
+    kept = picture.metadata
+    names = ("exif", "icc", "xmp")
+    metadata = [f"{name} {len(getattr(kept, name))} bytes" for name in names if getattr(kept, name)]
+    return {
+        "file": f"{picture.format}, {width} x {height} pixels"
+        + (", with alpha" if picture.alpha is not None else ""),
+        "metadata": ", ".join(metadata) or "none",
+    }
+
+
+def _payload_lines(payload: Payload) -> dict[str, str]:
+    mode = payload.mode.name.lower().replace("_", " with ")
+    tiles = f"{payload.tiles} of {payload.tile} pixels a side" if payload.tile else "one"
+    codes = "; ".join(" ".join(map(str, row)) for row in payload.codes[:_CODES_SHOWN].tolist())
+    left = len(payload.codes) - _CODES_SHOWN
+    return {
+        "original": f"{mode}, {payload.width} x {payload.height} pixels, EXIF orientation "
+        f"{payload.orientation}",
+        "SHA-256 of its pixels": payload.sha256.hex(),
+        "recovery": "on any machine"
+        if payload.portable
+        else f"on the same machine only, in batches of {payload.batch}",
+        "tiles": tiles,
+        "codes": (codes or "none") + (f"; and {left} more" if left > 0 else ""),
+        "values outside 0..255": str(len(payload.overflow.ranks)),
+    }

@@ -1,0 +1,204 @@
+"""What is finished in an output folder, so that a killed run goes on where it was.
+
+A JSONL file in the folder: a head with the settings, then a line for each file. A line is on disk
+before its output gets its name (see `outputs`), so it is a claim: the file is finished if the
+output is there as the line says. Lines of failures are for people to read.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import stat
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from raeg_jax.errors import UserError
+from raeg_jax.lock import locked
+
+NAME = ".raeg-manifest.jsonl"
+FORMAT = 1
+_HEAD = "raeg_manifest"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """A finished file.
+
+    Attributes:
+      size: of the source, in bytes.
+      mtime_ns: when the source was last changed.
+      output: relative to the output folder, '/' between folders.
+      sha256: of the output's bytes, in hexadecimal.
+      output_size: in bytes.
+      output_mtime_ns: when the output was written.
+    """
+
+    size: int
+    mtime_ns: int
+    output: str
+    sha256: str
+    output_size: int
+    output_mtime_ns: int
+
+
+class Manifest:
+    """The manifest of an output folder, locked by this process; see `opened`. For any thread."""
+
+    def __init__(self, path: pathlib.Path, file: io.FileIO, entries: dict[str, Entry]):
+        self.folder = path.parent
+        self._file = file
+        self._entries = entries
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Entry | None:
+        """The last claim for a source, by its name relative to the source folder."""
+        return self._entries.get(name)
+
+    def claim(self, lines: Mapping[str, tuple[Entry, Mapping[str, Any]]]) -> None:
+        """Writes down what will be finished in a moment; on disk when this returns.
+
+        Args:
+          lines: by name of the source, the entry and what else is to be known of the file.
+
+        Raises:
+          OSError: the disk is full, or the like; nothing is written down.
+        """
+        self._append(
+            {"source": name, **dataclasses.asdict(entry), **more}
+            for name, (entry, more) in lines.items()
+        )
+        self._entries.update((name, entry) for name, (entry, _) in lines.items())
+
+    def fail(self, name: str, reason: str) -> None:
+        """Writes down why a source has no output; the next run tries it again."""
+        self._append([{"source": name, "failed": reason}])
+
+    def _append(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        with self._lock:
+            _append(self._file, b"".join(map(_line, lines)))
+
+
+@contextlib.contextmanager
+def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manifest]:
+    """Opens a folder's manifest, or begins one; no other process has it meanwhile.
+
+    Args:
+      folder: made if missing, with the folders above it.
+      settings: of the run, as JSON holds them; a run goes on with the same ones only.
+
+    Raises:
+      UserError: another run is at work in the folder, its manifest has other settings or is damaged
+        or of a later version, or the folder can't be written.
+    """
+    path = folder / NAME
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path, wait=False))
+            head, entries, whole = _read(path)
+            if head is not None:
+                _check_head(head, settings, folder)
+            # Not buffered: what could not be written must not be tried again when it is closed.
+            file = stack.enter_context(path.open("r+b", buffering=0))
+            file.truncate(whole)
+            file.seek(whole)
+            if head is None:
+                _append(file, _line({_HEAD: FORMAT, **settings}))
+        except BlockingIOError as error:
+            raise UserError(
+                f"another run is at work in {folder}: wait until it has ended, or name another "
+                "folder"
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"{folder} can't be written ({error.strerror or error}): name another folder"
+            ) from error
+        yield Manifest(path, file, entries)
+
+
+def is_as_written(path: pathlib.Path, entry: Entry, digest) -> bool | None:
+    """Whether an output is what its entry says.
+
+    Args:
+      path: of the output.
+      entry: the claim.
+      digest: returns the SHA-256 of a file in hexadecimal; only asked where the time differs, as in
+        a copied folder.
+
+    Returns:
+      None where there is no output. An empty file is none: where there are no hard links, a name
+      is taken that way before the file gets it.
+    """
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    if not found.st_size and stat.S_ISREG(found.st_mode):
+        return None
+    if not stat.S_ISREG(found.st_mode) or found.st_size != entry.output_size:
+        return False
+    return found.st_mtime_ns == entry.output_mtime_ns or digest(path) == entry.sha256
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    # ASCII, so that any name can be written, also one that isn't Unicode.
+    return json.dumps(content, allow_nan=False).encode() + b"\n"
+
+
+def _append(file: io.FileIO, content: bytes) -> None:
+    """Appends all or nothing, on disk when this returns."""
+    before = file.tell()
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(before)
+        file.seek(before)
+        raise
+
+
+def _read(path: pathlib.Path) -> tuple[dict[str, Any] | None, dict[str, Entry], int]:
+    """Returns the head, None where there is none yet; the entries; and where a torn end begins."""
+    head, entries, whole = None, {}, 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                content = json.loads(line)
+                if head is None:
+                    head = {**content, _HEAD: content[_HEAD]}
+                    if head[_HEAD] != FORMAT:
+                        break
+                elif "failed" not in content:
+                    entries[content["source"]] = Entry(*(content[name] for name in _FIELDS))
+            except (KeyError, TypeError, ValueError):
+                raise UserError(
+                    f"{path}, line {number}, is not what raeg wrote: name another output folder, "
+                    "or delete this file and give --overwrite to make all files anew"
+                ) from None
+            whole += len(line)
+    return head, entries, whole
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Entry))
+
+
+def _check_head(head, settings, folder):
+    if head[_HEAD] != FORMAT:
+        raise UserError(
+            f"{folder} was written by another version of raeg-jax: go on with that version, or "
+            "name another folder"
+        )
+    for name, value in settings.items():
+        if head.get(name) != value:
+            raise UserError(
+                f"{folder} holds the work of a run with {name} {head.get(name)}, and this is "
+                f"{value}: go on with the same {name}, or name another folder"
+            )

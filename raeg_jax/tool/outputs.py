@@ -1,0 +1,267 @@
+"""Where outputs are written: nothing is ever half there, and nothing is replaced unasked."""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import itertools
+import os
+import pathlib
+import shutil
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from raeg_jax.codec.picture import Picture
+from raeg_jax.codec.writing import write_picture
+from raeg_jax.errors import UserError
+from raeg_jax.files import move_new
+from raeg_jax.tool.manifest import Entry, Manifest, is_as_written
+from raeg_jax.tool.outcome import NoSpaceError, Outcome, Status, failure
+from raeg_jax.tool.walk import Job
+
+STAGING = ".raeg-unfinished"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where an output goes.
+
+    Attributes:
+      job: what it is made of.
+      path: its name.
+      size: of the source in bytes, before it was read.
+      mtime_ns: when the source was last changed, before it was read.
+      replace: what has that name may be replaced.
+    """
+
+    job: Job
+    path: pathlib.Path
+    size: int
+    mtime_ns: int
+    replace: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """An output that is on disk, but may not have its name yet.
+
+    Attributes:
+      target: where it goes.
+      notes: for the outcome.
+      details: for the outcome and the manifest.
+      staged: where it is.
+      entry: what the manifest says of it.
+    """
+
+    target: Target
+    notes: tuple[str, ...]
+    details: Mapping[str, Any]
+    staged: pathlib.Path | None = None
+    entry: Entry | None = None
+
+
+class Outputs(Protocol):
+    """Takes outputs; all methods may be called by any thread."""
+
+    def begin(self, job: Job) -> Target | None:
+        """Returns where the output goes; None where it is finished.
+
+        Raises:
+          UserError: something else is there.
+        """
+
+    def write(
+        self, target: Target, picture: Picture, notes: Sequence[str], details: Any, **options
+    ) -> Written:
+        """Writes an output; `options` are those of `write_picture`.
+
+        Raises:
+          NoSpaceError: the disk is full.
+          UserError: as `write_picture`.
+        """
+
+    def keep(self, written: Sequence[Written]) -> list[Outcome]:
+        """Gives outputs their names."""
+
+    def tell(self, outcome: Outcome) -> None:
+        """Takes note of an outcome."""
+
+
+class SingleOutput:
+    """One file, without a manifest."""
+
+    def __init__(self, folder: pathlib.Path, overwrite: bool):
+        self._folder, self._overwrite = folder, overwrite
+
+    def begin(self, job: Job) -> Target:
+        """Finds the file's place."""
+        path = self._folder / job.output
+        if os.path.lexists(path) and not self._overwrite:
+            raise UserError(f"{path} exists: name another output, or give --overwrite")
+        return Target(job, path, *_stat(job.source), self._overwrite)
+
+    def write(self, target, picture, notes, details, **options) -> Written:
+        """Writes the file under its name."""
+        with _told(target.path, target.path, picture.pixels.nbytes):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_picture(target.path, picture, **options)
+        return Written(target, tuple(notes), details)
+
+    def keep(self, written):
+        """Does nothing more."""
+        return [
+            Outcome(one.target.job.name, notes=one.notes, details=one.details) for one in written
+        ]
+
+    def tell(self, outcome):
+        """Does nothing: the report is enough."""
+
+
+class FolderOutputs:
+    """A folder with a manifest, in which a killed run goes on.
+
+    Outputs are written into a hidden folder beside, entered into the manifest, and then get their
+    names. So each file under its name is whole and known, whenever the process is killed, and what
+    a killed run left is in one place.
+    """
+
+    def __init__(self, manifest: Manifest, suffix: str, overwrite: bool):
+        """Use `folder_outputs`, which cleans up.
+
+        Args:
+          manifest: of the folder.
+          suffix: of the outputs.
+          overwrite: files that aren't of this manifest may be replaced.
+        """
+        self._manifest, self._suffix, self._overwrite = manifest, suffix, overwrite
+        self._folder = manifest.folder
+        self._numbers = itertools.count()
+
+    def begin(self, job: Job) -> Target | None:
+        """Compares source, manifest and output."""
+        size, mtime_ns = _stat(job.source)
+        entry = self._manifest.get(job.name)
+        if entry:
+            path = self._folder / entry.output
+            there = is_as_written(path, entry, _digest)
+            if there and (entry.size, entry.mtime_ns) == (size, mtime_ns):
+                return None
+            if there and not self._overwrite:
+                raise UserError(
+                    f"{job.source} has changed since {path} was made of it: give --overwrite to "
+                    "make it anew"
+                )
+            if there is False and not self._overwrite:
+                raise UserError(
+                    f"{path} has changed since it was written: move it away, or give --overwrite"
+                )
+        path = self._folder / job.output
+        own = entry is not None and entry.output == job.output
+        if os.path.lexists(path) and not (own or self._overwrite):
+            raise UserError(
+                f"{path} exists and isn't of this run: name another output folder, or give "
+                "--overwrite"
+            )
+        return Target(job, path, size, mtime_ns, own or self._overwrite)
+
+    def write(self, target, picture, notes, details, **options) -> Written:
+        """Writes beside the outputs."""
+        staged = self._folder / STAGING / f"{next(self._numbers)}{self._suffix}"
+        with _told(staged, target.path, picture.pixels.nbytes):
+            write_picture(staged, picture, **options)
+            size, mtime_ns = _stat(staged)
+            digest = _digest(staged)
+        entry = Entry(target.size, target.mtime_ns, target.job.output, digest, size, mtime_ns)
+        return Written(target, tuple(notes), details, staged, entry)
+
+    def keep(self, written: Sequence[Written]) -> list[Outcome]:
+        """Enters outputs into the manifest and gives them their names."""
+        with _told(self._folder, self._folder):
+            self._manifest.claim({one.target.job.name: (one.entry, one.details) for one in written})
+        return [self._name(one) for one in written]
+
+    def tell(self, outcome: Outcome) -> None:
+        """Writes the reason of a failure into the manifest."""
+        if outcome.status is Status.FAILED:
+            with _told(self._folder, self._folder):
+                self._manifest.fail(outcome.name, outcome.reason)
+
+    def _name(self, one: Written) -> Outcome:
+        name, path = one.target.job.name, one.target.path
+        try:
+            with _told(path, path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if one.target.replace:
+                    os.replace(one.staged, path)
+                else:
+                    move_new(one.staged, path)
+        except NoSpaceError:
+            raise
+        except UserError as error:
+            return failure(name, error)
+        return _done(one)
+
+
+@contextlib.contextmanager
+def folder_outputs(manifest: Manifest, suffix: str, overwrite: bool) -> Iterator[FolderOutputs]:
+    """Clears away what a killed run left, and what this one leaves."""
+    staging = manifest.folder / STAGING
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        with _told(staging, staging):
+            staging.mkdir()
+        yield FolderOutputs(manifest, suffix, overwrite)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _done(one: Written) -> Outcome:
+    return Outcome(one.target.job.name, notes=one.notes, details=one.details)
+
+
+@contextlib.contextmanager
+def _told(where: pathlib.Path, shown: pathlib.Path, need: int = 0) -> Iterator[None]:
+    """Turns errors of writing `need` bytes at `where` into a user's, with the name to be shown."""
+    try:
+        yield
+    except (OSError, UserError) as error:
+        if _is_full(error, where.parent, need):
+            raise NoSpaceError(
+                f"no room is left for {shown}: make room, and give the same command again"
+            ) from error
+        if isinstance(error, UserError):
+            raise UserError(str(error).replace(str(where), str(shown))) from error
+        raise UserError(
+            f"{shown} can't be written ({error.strerror or error}): name another folder"
+        ) from error
+
+
+def _is_full(error: BaseException | None, folder: pathlib.Path, need: int) -> bool:
+    while error is not None:
+        if isinstance(error, OSError):
+            # Pillow's encoders may not say why they failed; the file they began is gone by now.
+            if error.errno is None and folder.exists():
+                return shutil.disk_usage(folder).free < need
+            return error.errno in _FULL
+        error = error.__cause__
+    return False
+
+
+def _stat(path: pathlib.Path) -> tuple[int, int]:
+    """Returns size and time of the last change of what must be a file."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be read ({error.strerror or error}): check the file"
+        ) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path} is not a file: take it out of the folder")
+    return found.st_size, found.st_mtime_ns
+
+
+def _digest(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

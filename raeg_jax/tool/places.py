@@ -1,0 +1,108 @@
+"""Source and output as they are given on the command line: what may be, and what goes where."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+
+from raeg_jax.codec.writing import SUFFIXES, output_format
+from raeg_jax.errors import UserError
+from raeg_jax.tool import walk
+
+_SUFFIX = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tiff"}
+DEFAULT = ".png"
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where images come from and where they go.
+
+    Attributes:
+      source: a folder or a file.
+      out: the folder of the outputs.
+      suffix: of the outputs, such as '.png'.
+      single: the only job, where the source is a file.
+    """
+
+    source: pathlib.Path
+    out: pathlib.Path
+    suffix: str
+    single: walk.Job | None = None
+
+    def jobs(self) -> Iterator[walk.Job]:
+        """Walks over the images, see `walk.jobs`."""
+        return iter([self.single]) if self.single else walk.jobs(self.source, self.suffix)
+
+
+def suffix_of(name: str) -> str:
+    """Returns the suffix of a format given by name, such as '.tiff' for 'tiff'.
+
+    Raises:
+      UserError: a format that isn't written.
+    """
+    return _SUFFIX[output_format(f"output.{name.lower()}")]
+
+
+def check(source: str, out: str, suffix: str | None) -> Places:
+    """Looks at source and output before anything is loaded; makes nothing.
+
+    The output of a file is a file if it has a suffix and no folder has that name; else a folder.
+
+    Args:
+      source: an image file, or a folder of them.
+      out: a folder, or the name of the output of a single file.
+      suffix: of the outputs, as `suffix_of` returns it; None where none was asked for.
+
+    Raises:
+      UserError: there is no such source; the output is within the source or the other way round, so
+        that originals could be overwritten; or it is a file where a folder must be.
+    """
+    here, there = existing(source), pathlib.Path(out)
+    if here.is_dir():
+        if there.exists() and not there.is_dir():
+            raise UserError(f"{out} is a file: name a folder for what is made of the images")
+        _check_apart(here, there)
+        return Places(here, there, suffix or DEFAULT)
+    if there.is_dir() or not there.suffix or out.endswith(("/", os.sep)):
+        suffix = suffix or DEFAULT
+        folder, output = there, walk.output_names([here.name], suffix)[here.name]
+    else:
+        wanted = output_format(there)
+        if suffix and wanted != SUFFIXES[suffix]:
+            raise UserError(f"{out} would not be the {SUFFIXES[suffix]} asked for: leave one out")
+        folder, output, suffix = there.parent, there.name, there.suffix
+    if _same(here, folder / output):
+        raise UserError(f"{folder / output} is the source itself: name another output")
+    return Places(here, folder, suffix, walk.Job(here, here.name, output))
+
+
+def existing(source: str) -> pathlib.Path:
+    """Returns the path of a source.
+
+    Raises:
+      UserError: there is nothing, or something like a device.
+    """
+    path = pathlib.Path(source)
+    if not os.path.exists(path):
+        raise UserError(f"{source} doesn't exist: check the name of the source")
+    if not path.is_dir() and not path.is_file():
+        raise UserError(f"{source} is neither a file nor a folder: name an image or a folder")
+    return path
+
+
+def _check_apart(source: pathlib.Path, out: pathlib.Path) -> None:
+    inner, outer = out.resolve(), source.resolve()
+    if any(_same(outer, folder) for folder in (inner, *inner.parents)):
+        raise UserError(
+            f"{out} is in the source folder {source}, whose images it would mix with its own: "
+            "name a folder outside"
+        )
+    if any(_same(inner, folder) for folder in outer.parents):
+        raise UserError(
+            f"{source} is in the output folder {out}, so originals could be replaced: name another "
+            "output folder"
+        )
+
+
+def _same(one: pathlib.Path, other: pathlib.Path) -> bool:
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)

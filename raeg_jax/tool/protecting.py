@@ -1,0 +1,115 @@
+"""Protecting picture files."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from raeg_jax.codec.envelope import peek
+from raeg_jax.codec.errors import NotAPayloadError, PayloadError
+from raeg_jax.codec.hiding import ChangedError
+from raeg_jax.codec.payload import SourceMode
+from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.errors import UserError
+from raeg_jax.tool.flow import Loaded
+from raeg_jax.tool.outcome import Outcome, Status
+from raeg_jax.tool.outputs import Outputs
+from raeg_jax.tool.payloads import find
+from raeg_jax.tool.walk import Job
+
+_MODES = {
+    ("rgb", False): SourceMode.RGB,
+    ("grey", False): SourceMode.GREY,
+    ("rgb", True): SourceMode.RGBA,
+    ("grey", True): SourceMode.GREY_ALPHA,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Protecting:
+    """The steps of protecting, see `flow.Steps`.
+
+    Attributes:
+      protector: as `codec.protect.Protector`.
+      outputs: where protected files go.
+      class_names: one a label, to be found in the files' folders; empty where the generator's
+        targets are to say what they see.
+      optional: images in no folder are left to the targets too.
+      strip: leave out metadata.
+    """
+
+    protector: object
+    outputs: Outputs
+    class_names: tuple[str, ...] = ()
+    optional: bool = False
+    strip: bool = False
+
+    def read(self, job: Job) -> Loaded | Outcome:
+        """Reads an original."""
+        target = self.outputs.begin(job)
+        if target is None:
+            return Outcome(job.name, Status.SKIPPED)
+        label = self._label(job)
+        picture = read_picture(job.source)
+        _check_unprotected(picture, job)
+        return Loaded(job, picture, target, label)
+
+    def transform(self, loaded: Sequence[Loaded]):
+        """Protects."""
+        return self.protector.protect(
+            [one.picture.pixels for one in loaded],
+            [one.label for one in loaded],
+            [_MODES[one.picture.mode, one.picture.alpha is not None] for one in loaded],
+            [one.picture.orientation for one in loaded],
+        )
+
+    def write(self, loaded: Loaded, result):
+        """Writes a protected file, which is upright and has colours."""
+        suffix = loaded.target.path.suffix
+        if not result.in_pixels and suffix.lower() != ".png":
+            raise UserError(
+                f"{loaded.job.source} has no room for the payload in its pixels, and a {suffix} "
+                "file none beside them: use --format png"
+            )
+        psnr = float(result.psnr)
+        return self.outputs.write(
+            loaded.target,
+            dataclasses.replace(loaded.picture, pixels=result.pixels, mode="rgb"),
+            loaded.picture.notes,
+            {
+                "payload": "pixels" if result.in_pixels else "chunk",
+                # JSON knows no infinity.
+                "psnr": round(psnr, 3) if math.isfinite(psnr) else None,
+            },
+            strip=self.strip,
+            payload_chunk=None if result.in_pixels else result.blob,
+        )
+
+    def keep(self, written):
+        """Finishes files."""
+        return self.outputs.keep(written)
+
+    def _label(self, job: Job) -> int | None:
+        folder, _, rest = job.name.partition("/")
+        if not self.class_names or (self.optional and not rest):
+            return None
+        if not rest or folder not in self.class_names:
+            raise UserError(
+                f"{job.source} is in no folder with the name of a class of the generator (such as "
+                f"{', '.join(self.class_names[:3])}): rename its folder, or give --labels none"
+            )
+        return self.class_names.index(folder)
+
+
+def _check_unprotected(picture: Picture, job: Job) -> None:
+    """Stops at a protected image: a payload beside its pixels would be lost."""
+    try:
+        found = find(picture)
+        if found is None:
+            return
+        peek(found.blob)
+    except (ChangedError, NotAPayloadError):
+        # One in 65,536 images looks as if it had been changed.
+        return
+    except PayloadError:
+        pass
+    raise UserError(f"{job.source} is protected already: give the original, or recover it first")

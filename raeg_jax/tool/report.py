@@ -1,0 +1,82 @@
+"""The end of a run in words."""
+
+import collections
+
+from raeg_jax.tool.outcome import Outcome, Status
+
+# Of failures and notes; a manifest has all failures.
+_LISTED = 20
+
+
+class Report:
+    """Counts outcomes, and remembers a few lines of them.
+
+    Attributes:
+      counts: images by status.
+      failures: reasons, the first ones.
+      notes: on images for which all went well, the first ones.
+    """
+
+    def __init__(self, total: int):
+        self.counts: collections.Counter[Status] = collections.Counter()
+        self.failures: list[str] = []
+        self.notes: list[str] = []
+        self._total = total
+        self._payloads: collections.Counter[str] = collections.Counter()
+        self._psnr_sum, self._psnr_count = 0.0, 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes note of an outcome."""
+        self.counts[outcome.status] += 1
+        if outcome.status is Status.FAILED and len(self.failures) < _LISTED:
+            self.failures.append(outcome.reason)
+        for note in outcome.notes:
+            if len(self.notes) < _LISTED:
+                self.notes.append(f"{outcome.name}: {note}")
+        if payload := outcome.details.get("payload"):
+            self._payloads[payload] += 1
+        if psnr := outcome.details.get("psnr"):
+            self._psnr_sum, self._psnr_count = self._psnr_sum + psnr, self._psnr_count + 1
+
+    @property
+    def done(self) -> int:
+        """Images that are finished, by this run or an earlier one."""
+        return self.counts[Status.DONE] + self.counts[Status.SKIPPED]
+
+    @property
+    def failed(self) -> int:
+        """Images that failed."""
+        return self.counts[Status.FAILED]
+
+    @property
+    def progress(self) -> str:
+        """For a run that ended early."""
+        return (
+            f"{self.done} of {self._total} images are done, and the same command goes on from there"
+        )
+
+    def summary(self, verb: str) -> str:
+        """One line for a run that took all images through, such as with `verb` 'protected'."""
+        parts = [f"{self.counts[Status.DONE]} images {verb}"]
+        if self._payloads:
+            pixels, chunk = self._payloads["pixels"], self._payloads["chunk"]
+            parts.append(f"payload in the pixels of {pixels}, in a PNG chunk of {chunk}")
+        if self._psnr_count:
+            parts.append(f"mean PSNR {self._psnr_sum / self._psnr_count:.2f} dB")
+        if skipped := self.counts[Status.SKIPPED]:
+            parts.append(f"{skipped} were done before")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return "; ".join(parts)
+
+    def problems(self, elsewhere: str = "") -> list[str]:
+        """Lines on failures and notes.
+
+        Args:
+          elsewhere: where all failures are written down.
+        """
+        lines = [f"note: {note}" for note in self.notes]
+        lines += [f"failed: {reason}" for reason in self.failures]
+        if more := self.failed - len(self.failures):
+            lines.append(f"failed: {more} more" + (f", see {elsewhere}" if elsewhere else ""))
+        return lines

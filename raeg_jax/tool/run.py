@@ -1,0 +1,109 @@
+"""Taking all images of a source through some steps, and telling what became of them."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+import tqdm
+
+from raeg_jax.errors import UserError
+from raeg_jax.launch import INTERRUPTED
+from raeg_jax.tool.flow import Flow, Steps
+from raeg_jax.tool.outcome import Outcome, Status
+from raeg_jax.tool.report import Report
+from raeg_jax.tool.walk import Job
+
+FAILED = 1
+
+
+class StoppedError(Exception):
+    """The run ended before all images had their turn.
+
+    Attributes:
+      status: the exit status.
+    """
+
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
+        self.status = status
+
+
+def run(
+    jobs: Iterable[Job],
+    steps: Steps,
+    batch: int,
+    report: Report,
+    bar: tqdm.tqdm,
+    tell: Callable[[Outcome], None] = lambda outcome: None,
+) -> None:
+    """Takes images through steps.
+
+    Args:
+      jobs: the images.
+      steps: of the work, see `flow`.
+      batch: number of pictures that the network takes at a time.
+      report: takes note of every outcome.
+      bar: counts images.
+      tell: called with every outcome.
+
+    Raises:
+      StoppedError: Ctrl-C, or an output folder that can't be written any more.
+    """
+    rate = _Rate()
+    work = Flow(jobs, steps, batch)
+
+    def note(outcome: Outcome) -> None:
+        report.add(outcome)
+        tell(outcome)
+        bar.set_postfix_str(rate.after(outcome), refresh=False)
+        bar.update()
+
+    try:
+        for outcome in work:
+            note(outcome)
+    except KeyboardInterrupt:
+        _stop(work, note)
+        raise StoppedError(f"interrupted: {report.progress}", INTERRUPTED) from None
+    except UserError as error:
+        _stop(work, note)
+        raise StoppedError(f"error: {error}; {report.progress}", FAILED) from error
+    finally:
+        work.close()
+
+
+def _stop(work: Flow, note: Callable[[Outcome], None]) -> None:
+    # The manifest may be what can't be written; then the next run does these again.
+    with contextlib.suppress(UserError):
+        for outcome in work.stop():
+            note(outcome)
+
+
+def progress_bar(what: str, total: int) -> tqdm.tqdm:
+    """Shows a bar where somebody is looking."""
+    return tqdm.tqdm(
+        total=total,
+        desc=what,
+        file=sys.stderr,
+        disable=None,
+        dynamic_ncols=True,
+        bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
+    )
+
+
+class _Rate:
+    """Images a second since the first result, before which programs are compiled."""
+
+    def __init__(self):
+        self._since, self._count = None, 0
+
+    def after(self, outcome: Outcome) -> str:
+        """Counts an outcome; returns the rate, empty where it isn't known yet."""
+        if outcome.status is Status.SKIPPED:
+            return ""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+            return ""
+        self._count += 1
+        return f"{self._count / max(now - self._since, 1e-9):.1f} images/s"

@@ -1,0 +1,127 @@
+"""Which files of a source are images, and what their outputs are called."""
+
+import collections
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+
+# By these suffixes a file counts as an image. What `read_picture` doesn't read is there too: the
+# owner is to be told that such an image was not protected.
+_READ = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff"),
+    *(".bmp", ".dib", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+_NOT_READ = (
+    *(".avif", ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".psd", ".tga", ".exr", ".hdr"),
+    *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"),
+)
+SUFFIXES = frozenset(_READ + _NOT_READ)
+_EXAMPLES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One image of a source.
+
+    Attributes:
+      source: the file.
+      name: relative to the source folder, '/' between folders; of a single file its name.
+      output: name of the output relative to the output folder, '/' between folders.
+    """
+
+    source: pathlib.Path
+    name: str
+    output: str
+
+
+@dataclasses.dataclass
+class Survey:
+    """What a source holds.
+
+    Attributes:
+      images: number of image files.
+      folders: first folders of the images' names; '' for those that lie in none.
+      others: number of files that aren't images by their names, and of linked folders.
+      examples: a few of the others' names.
+      unreadable: (folder, reason) of folders that can't be listed.
+    """
+
+    images: int = 0
+    folders: set[str] = dataclasses.field(default_factory=set)
+    others: int = 0
+    examples: list[str] = dataclasses.field(default_factory=list)
+    unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+
+def survey(source: pathlib.Path) -> Survey:
+    """Counts a folder's images, and looks at what else is there."""
+    found = Survey()
+
+    def unreadable(error: OSError) -> None:
+        found.unreadable.append((str(error.filename), error.strerror or str(error)))
+
+    for folder, images, others in _walk(source, unreadable):
+        found.images += len(images)
+        if images:
+            found.folders.add(folder.split("/")[0])
+        found.others += len(others)
+        room = _EXAMPLES - len(found.examples)
+        found.examples += [_join(folder, name) for name in others[:room]]
+    return found
+
+
+def jobs(source: pathlib.Path, suffix: str) -> Iterator[Job]:
+    """Walks over a folder's images in the order of their names, a folder's own files first.
+
+    Only the names of one folder are in memory at a time. Hidden files and folders are left out,
+    and links to folders aren't followed.
+
+    Args:
+      source: the folder.
+      suffix: of the outputs, such as '.png'.
+    """
+    for folder, images, _ in _walk(source, lambda error: None):
+        outputs = output_names(images, suffix)
+        for image in images:
+            yield Job(source / folder / image, _join(folder, image), _join(folder, outputs[image]))
+
+
+def output_names(names: Iterable[str], suffix: str) -> dict[str, str]:
+    """Names the outputs of files that lie in one folder.
+
+    Each is the file's name with another suffix; where two would be equal, also for file systems
+    that don't distinguish case, the suffix is added instead: `a.jpg` and `a.png` become
+    `a.jpg.png` and `a.png.png`.
+    """
+    outputs = {name: os.path.splitext(name)[0] + suffix for name in names}
+    while True:
+        counts = collections.Counter(output.casefold() for output in outputs.values())
+        clashing = [
+            name
+            for name, output in outputs.items()
+            if counts[output.casefold()] > 1 and output != name + suffix
+        ]
+        if not clashing:
+            return outputs
+        # A longer name may be another file's output, so there may be another round.
+        outputs.update((name, name + suffix) for name in clashing)
+
+
+def _walk(source, unreadable) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yields (folder relative to the source, names of its images, names of others)."""
+    for parent, folders, files in os.walk(source, onerror=unreadable):
+        visible = sorted(name for name in folders if not name.startswith("."))
+        links = [name for name in visible if os.path.islink(os.path.join(parent, name))]
+        folders[:] = [name for name in visible if name not in links]
+        images, others = [], links
+        for name in sorted(files):
+            if not name.startswith("."):
+                known = os.path.splitext(name)[1].lower() in SUFFIXES
+                (images if known else others).append(name)
+        folder = pathlib.Path(parent).relative_to(source).as_posix()
+        yield "" if folder == "." else folder, images, others
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

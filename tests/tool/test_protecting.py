@@ -1,0 +1,222 @@
+"""Folders of images there and back."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raeg_jax.codec.envelope import open_sealed
+from raeg_jax.codec.picture import read_picture
+from raeg_jax.tool import flow
+from raeg_jax.tool.payloads import find
+from tests.tool.conftest import KEY, files, pixels, save
+from tests.tool.fake_codec import BROKEN, CLASS_NAMES, IMPOSSIBLE
+
+NAMES = ["anchor/deep/two", "anchor/one", "ibis/small", "ibis/three", "top"]
+MANIFEST = ".raeg-manifest.jsonl"
+
+
+def label_of(path):
+    return int(open_sealed(find(read_picture(path)).blob, KEY).codes[0, 0])
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / MANIFEST).read_text().splitlines()]
+
+
+def test_a_folder_goes_there_and_back(raeg, photos, tmp_path):
+    result = raeg("protect", photos, tmp_path / "out")
+    assert result.out == (
+        "5 images protected; payload in the pixels of 4, in a PNG chunk of 1; mean PSNR 48.13 dB\n"
+    )
+    assert files(tmp_path / "out") == [MANIFEST, *(f"{name}.png" for name in NAMES)]
+    result = raeg("recover", tmp_path / "out", tmp_path / "back")
+    assert result.out.startswith("5 images recovered; payload in the pixels of 4")
+    assert files(tmp_path / "back") == [MANIFEST, *(f"{name}.png" for name in NAMES)]
+    originals = [path for path in photos.rglob("*") if path.is_file()]
+    for original in originals:
+        name = original.relative_to(photos).with_suffix(".png")
+        expected = read_picture(original).pixels
+        assert np.any(read_picture(tmp_path / "out" / name).pixels != expected)
+        np.testing.assert_array_equal(read_picture(tmp_path / "back" / name).pixels, expected)
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "tiff", "PNG"])
+def test_all_formats_carry_the_payload(raeg, tmp_path, kind):
+    original = save(tmp_path / "photos" / "a.png", pixels())
+    raeg("protect", original.parent, tmp_path / "out", "--format", kind)
+    protected = tmp_path / "out" / f"a.{kind.lower()}"
+    assert read_picture(protected).format == kind.upper()
+    raeg("recover", tmp_path / "out", tmp_path / "back")
+    back = read_picture(tmp_path / "back" / "a.png")
+    np.testing.assert_array_equal(back.pixels, pixels())
+
+
+def test_a_single_file_goes_to_a_name_or_into_a_folder(raeg, tmp_path):
+    original = save(tmp_path / "a.png", pixels())
+    raeg("protect", original, tmp_path / "new" / "b.webp")
+    raeg("protect", original, tmp_path / "folder")
+    raeg("protect", original, f"{tmp_path}/folder.d/", "--format", "tiff")
+    assert files(tmp_path / "new") == ["b.webp"]
+    assert files(tmp_path / "folder") == ["a.png"]
+    assert files(tmp_path / "folder.d") == ["a.tiff"]
+    raeg("recover", tmp_path / "new" / "b.webp", tmp_path / "c.tif")
+    np.testing.assert_array_equal(read_picture(tmp_path / "c.tif").pixels, pixels())
+    refused = raeg("protect", original, tmp_path / "new" / "b.webp", status=1)
+    assert "b.webp exists: name another output, or give --overwrite" in refused.err
+    raeg("protect", original, tmp_path / "new" / "b.webp", "--overwrite")
+
+
+def test_what_a_file_was_comes_back(raeg, tmp_path):
+    """A grey image with alpha, stored sideways."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    alpha = pixels(9)[..., 0]
+    original = save(tmp_path / "photos" / "a.png", np.dstack([pixels()[..., 0], alpha]), exif=exif)
+    raeg("protect", original.parent, tmp_path / "out")
+    protected = read_picture(tmp_path / "out" / "a.png")
+    assert (protected.mode, protected.orientation) == ("rgb", 1)
+    assert b"Maker" in protected.metadata.exif
+    raeg("recover", tmp_path / "out", tmp_path / "back")
+    with Image.open(original) as before, Image.open(tmp_path / "back" / "a.png") as after:
+        assert after.mode == "LA"
+        np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
+        assert dict(after.getexif()) == dict(before.getexif())
+
+
+def test_strip_leaves_out_metadata_but_not_how_the_original_lies(raeg, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    original = save(tmp_path / "photos" / "a.png", pixels(height=20), exif=exif)
+    raeg("protect", original.parent, tmp_path / "out", "--strip")
+    assert read_picture(tmp_path / "out" / "a.png").metadata.exif == b""
+    raeg("recover", tmp_path / "out", tmp_path / "back")
+    with Image.open(original) as before, Image.open(tmp_path / "back" / "a.png") as after:
+        np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
+        assert dict(after.getexif()) == {0x0112: 6}
+
+
+def test_alpha_that_webp_left_out_comes_back_opaque(raeg, tmp_path):
+    opaque = np.dstack([pixels(), np.full((24, 24), 255, np.uint8)])
+    save(tmp_path / "photos" / "a.png", opaque)
+    raeg("protect", tmp_path / "photos", tmp_path / "out", "--format", "webp")
+    result = raeg("recover", tmp_path / "out", tmp_path / "back")
+    assert "note: a.webp: it has no alpha channel, as WebP leaves out" in result.err
+    with Image.open(tmp_path / "back" / "a.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), opaque)
+
+
+def test_files_that_would_get_one_name_are_told_apart(raeg, tmp_path):
+    for number, name in enumerate(("a.png", "a.tiff", "b.png")):
+        save(tmp_path / "photos" / name, pixels(number))
+    raeg("protect", tmp_path / "photos", tmp_path / "out")
+    assert files(tmp_path / "out") == [MANIFEST, "a.png.png", "a.tiff.png", "b.png"]
+    raeg("recover", tmp_path / "out", tmp_path / "back")
+    back = read_picture(tmp_path / "back" / "a.tiff.png")
+    np.testing.assert_array_equal(back.pixels, pixels(1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "of_named", "of_top"),
+    [((), 1, None), (("--labels", "none"), None, None), (("--labels", "folders"), 1, "failed")],
+)
+def test_labels_come_from_folders_or_from_the_targets(raeg, tmp_path, arguments, of_named, of_top):
+    save(tmp_path / "photos" / "ibis" / "deep" / "a.png", pixels(1))
+    save(tmp_path / "photos" / "top.png", pixels(2))
+    status = 1 if of_top == "failed" else 0
+    result = raeg("protect", tmp_path / "photos", tmp_path / "out", *arguments, status=status)
+    # The fake writes the number of classes for an image whose label isn't given.
+    found = label_of(tmp_path / "out" / "ibis" / "deep" / "a.png")
+    assert found == (len(CLASS_NAMES) if of_named is None else of_named)
+    if status:
+        assert "top.png is in no folder with the name of a class" in result.err
+    else:
+        assert label_of(tmp_path / "out" / "top.png") == len(CLASS_NAMES)
+
+
+def test_folders_are_no_labels_if_one_has_another_name(raeg, tmp_path):
+    save(tmp_path / "photos" / "ibis" / "a.png", pixels(1))
+    save(tmp_path / "photos" / "heron" / "a.png", pixels(2))
+    raeg("protect", tmp_path / "photos", tmp_path / "out")
+    assert label_of(tmp_path / "out" / "ibis" / "a.png") == len(CLASS_NAMES)
+
+
+def test_other_files_are_left_out_and_named(raeg, photos, tmp_path):
+    (photos / "notes.txt").write_text("notes")
+    (photos / ".hidden.png").write_text("hidden")
+    (photos / "linked").symlink_to(photos / "anchor")
+    result = raeg("protect", photos, tmp_path / "out")
+    assert "left out: 2 other files, such as linked, notes.txt" in result.err
+    assert len(files(tmp_path / "out")) == 6
+
+
+def test_one_bad_image_in_a_batch_leaves_the_others_alone(raeg, tmp_path):
+    for number in range(4):
+        save(tmp_path / "photos" / f"{number}.png", pixels(number))
+    broken, impossible = pixels(8), pixels(9)
+    broken[0, 0, 0], impossible[0, 0, 0] = BROKEN, IMPOSSIBLE
+    save(tmp_path / "photos" / "broken.png", broken)
+    save(tmp_path / "photos" / "impossible.png", impossible)
+    result = raeg("protect", tmp_path / "photos", tmp_path / "out", status=1)
+    assert result.err.count("failed: ") == 2
+    assert "broken.png: unexpectedly failed (RuntimeError: a fault of ours): please" in result.err
+    assert "failed: impossible.png: an impossible image: give another one\n" in result.err
+    assert result.out.startswith("4 images protected")
+    assert result.out.endswith("2 failed\n")
+    reasons = {
+        line["source"]: line["failed"] for line in lines(tmp_path / "out") if "failed" in line
+    }
+    assert reasons.keys() == {"broken.png", "impossible.png"}
+
+
+def test_batches_are_of_one_shape_and_as_large_as_asked_for(raeg, tmp_path):
+    for number in range(10):
+        save(tmp_path / "photos" / f"{number}.png", pixels(number, 24, 24 if number % 3 else 30))
+    raeg("protect", tmp_path / "photos", tmp_path / "out", "--batch-size", "4")
+    sizes = sorted(size for size, *_ in raeg.protectors[0].batches)
+    assert sizes == [2, 4, 4]
+
+
+def test_the_manifest_tells_of_every_file_and_no_secrets(raeg, photos, tmp_path):
+    raeg("protect", photos, tmp_path / "out")
+    head, *entries = lines(tmp_path / "out")
+    assert head == {
+        "raeg_manifest": 1,
+        "command": "protect",
+        "generator": b"generato".hex(),
+        "key": KEY.id,
+        "format": "png",
+        "strip": False,
+        "labels": "auto",
+    }
+    by_name = {entry["source"]: entry for entry in entries}
+    assert by_name.keys() == set(files(photos))
+    small, one = by_name["ibis/small.png"], by_name["anchor/one.png"]
+    assert (small["payload"], one["payload"]) == ("chunk", "pixels")
+    assert small["output"] == "ibis/small.png"
+    assert one["psnr"] == pytest.approx(48.131)
+    assert one["size"] == (photos / "anchor" / "one.png").stat().st_size
+    assert one.keys() == {
+        *("source", "size", "mtime_ns", "output", "sha256", "output_size", "output_mtime_ns"),
+        *("payload", "psnr"),
+    }
+
+
+def test_what_is_in_memory_is_bounded(raeg, tmp_path, monkeypatch):
+    """With room for five pictures no group fills up, and all is done all the same."""
+    monkeypatch.setattr(flow, "ROOM", 5 * flow.LEAST)
+    held = []
+    has_read = flow.Flow._has_read
+
+    def watched(self, *arguments):
+        yield from has_read(self, *arguments)
+        held.append(self._held)
+
+    monkeypatch.setattr(flow.Flow, "_has_read", watched)
+    for number in range(20):
+        save(tmp_path / "photos" / f"{number}.png", pixels(number, 24, 24 + number % 7))
+    raeg("protect", tmp_path / "photos", tmp_path / "out")
+    assert len(held) == 20
+    assert max(held) <= 5 * flow.LEAST
+    assert len(files(tmp_path / "out")) == 21

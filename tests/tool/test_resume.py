@@ -1,0 +1,195 @@
+"""A run that is given again: what is finished stays, what isn't is done, nothing is lost."""
+
+import errno
+import os
+import re
+import shutil
+
+import pytest
+
+from raeg_jax.tool import outputs
+from raeg_jax.tool.manifest import NAME
+from tests.tool.conftest import files, pixels, save
+from tests.tool.fake_codec import Protector
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(6):
+        save(tmp_path / "photos" / f"{number}.png", pixels(number))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def out(raeg, photos, tmp_path):
+    raeg("protect", photos, tmp_path / "out")
+    raeg.protectors.clear()
+    return tmp_path / "out"
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in files(folder) if name != NAME}
+
+
+def protected(raeg):
+    """Number of images that the last run protected."""
+    return sum(size for size, *_ in raeg.protectors[-1].batches)
+
+
+def test_what_is_finished_is_not_done_again(raeg, photos, out):
+    before = contents(out), (out / NAME).read_bytes()
+    result = raeg("protect", photos, out)
+    assert result.out == "0 images protected; 6 were done before\n"
+    assert protected(raeg) == 0
+    assert (contents(out), (out / NAME).read_bytes()) == before
+
+
+def test_new_images_and_lost_outputs_are_done(raeg, photos, out):
+    before = contents(out)
+    (out / "3.png").unlink()
+    save(photos / "new" / "6.png", pixels(6))
+    result = raeg("protect", photos, out)
+    assert result.out.startswith("2 images protected")
+    assert protected(raeg) == 2
+    assert contents(out).items() >= before.items()
+
+
+def test_a_copied_folder_is_known_by_its_contents(raeg, photos, out, tmp_path):
+    shutil.copytree(out, tmp_path / "copy", copy_function=shutil.copyfile)
+    raeg("protect", photos, tmp_path / "copy")
+    assert protected(raeg) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("source", r"photos/2\.png has changed since .*out/2\.png was made of it: give --overw"),
+        ("output", r"out/2\.png has changed since it was written: move it away, or give --overw"),
+        ("other", r"out/other\.png exists and isn't of this run: name another output folder, or"),
+    ],
+)
+def test_what_would_be_replaced_is_told_and_replaced_only_if_asked_for(
+    raeg, photos, out, change, message
+):
+    changed = {"source": photos / "2.png", "output": out / "2.png", "other": out / "other.png"}
+    save(changed[change], pixels(50))
+    name = changed[change].name
+    if change == "other":
+        save(photos / name, pixels(51))
+    before = contents(out)
+    result = raeg("protect", photos, out, status=1)
+    assert re.search(message, result.err)
+    before_it = 6 if change == "other" else 5
+    assert result.out == f"0 images protected; {before_it} were done before; 1 failed\n"
+    assert contents(out) == before
+    raeg("protect", photos, out, "--overwrite")
+    assert contents(out).keys() == before.keys()
+    assert {n for n in before if contents(out)[n] != before[n]} == {name}
+    assert protected(raeg) == 1
+
+
+def test_overwrite_replaces_no_finished_output(raeg, photos, out):
+    raeg("protect", photos, out, "--overwrite")
+    assert protected(raeg) == 0
+
+
+def test_a_failed_image_is_tried_again(raeg, photos, out):
+    (photos / "bad.png").write_bytes(b"")
+    assert "bad.png is empty" in raeg("protect", photos, out, status=1).err
+    save(photos / "bad.png", pixels(9))
+    assert raeg("protect", photos, out).out.startswith("1 images protected")
+
+
+def test_a_file_that_is_no_longer_alone_keeps_its_output(raeg, photos, out):
+    save(photos / "2.tiff", pixels(60))
+    raeg("protect", photos, out)
+    assert protected(raeg) == 1
+    assert {"2.png", "2.tiff.png"} <= set(files(out))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--format", "webp"), "with format png, and this is webp"),
+        (("--strip",), "with strip False, and this is True"),
+        (("--labels", "none"), "with labels auto, and this is none"),
+        (("--key", "other.key"), "with key [0-9a-f]{4}, and this is [0-9a-f]{4}"),
+        (("--generator", "other"), "with generator [0-9a-f]{16}, and this is [0-9a-f]{16}"),
+    ],
+)
+def test_other_settings_are_refused(raeg, photos, out, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    raeg("keygen", "other.key")
+    (tmp_path / "other").write_bytes(b"another generator")
+    result = raeg("protect", photos, out, *arguments, status=2)
+    assert re.search(message, result.err)
+    assert result.err.endswith(", or name another folder\n")
+
+
+def test_an_output_folder_of_protection_takes_no_recovered_images(raeg, photos, out, tmp_path):
+    result = raeg("recover", photos, out, status=2)
+    assert "with command protect, and this is recover" in result.err
+
+
+def test_ctrl_c_ends_in_a_sentence_and_the_run_goes_on(raeg, photos, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    protect = Protector.protect
+
+    def interrupted(self, images, *more):
+        if len(self.batches) == 2:
+            raise KeyboardInterrupt
+        return protect(self, images, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Protector, "protect", interrupted)
+        result = raeg("protect", photos, out, "--batch-size", "1", status=130)
+    assert result.err.splitlines()[-1].startswith("interrupted: ")
+    assert result.err.endswith(" of 6 images are done, and the same command goes on from there\n")
+    assert not (out / outputs.STAGING).exists()
+    raeg("protect", photos, out, "--batch-size", "1")
+    assert len(contents(out)) == 6
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 7])
+def test_a_full_disk_ends_the_run_with_nothing_half_written(
+    raeg, photos, tmp_path, monkeypatch, after
+):
+    """The disk is waited for once for the manifest's head, for each file, and for their lines."""
+    out, calls, fsync = tmp_path / "out", [], os.fsync
+    raeg("protect", photos, tmp_path / "undisturbed")
+
+    def full(number):
+        calls.append(number)
+        if len(calls) > after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        if after:
+            result = raeg("protect", photos, out, "--batch-size", "1", status=1)
+            assert "error: no room is left for " in result.err
+            assert "make room, and give the same command again; " in result.err
+        else:
+            result = raeg("protect", photos, out, status=2)
+            assert "out can't be written (No space left on device)" in result.err
+    assert not [name for name in files(out) if name != NAME and (out / name).stat().st_size == 0]
+    assert not (out / outputs.STAGING).exists()
+    expected = contents(tmp_path / "undisturbed")
+    assert contents(out).items() <= expected.items()
+    raeg("protect", photos, out)
+    assert contents(out) == expected
+
+
+def test_where_there_are_no_hard_links_files_get_their_names_too(
+    raeg, photos, tmp_path, monkeypatch
+):
+    def refused(*arguments, **options):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    raeg("protect", photos, tmp_path / "out")
+    assert len(contents(tmp_path / "out")) == 6
+    # Killed between taking a name and giving it to the file.
+    (tmp_path / "out" / "3.png").write_bytes(b"")
+    assert raeg("protect", photos, tmp_path / "out").out.startswith("1 images protected")

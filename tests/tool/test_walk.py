@@ -1,0 +1,70 @@
+import os
+
+import pytest
+
+from raeg_jax.tool.walk import jobs, output_names, survey
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.jpg", "b.PNG"], ["a.png", "b.png"]),
+        (["a.jpg", "a.png"], ["a.jpg.png", "a.png.png"]),
+        (["A.jpg", "a.bmp"], ["A.jpg.png", "a.bmp.png"]),
+        (["a.jpg", "A.JPG"], ["a.jpg.png", "A.JPG.png"]),
+        # The longer name of one is what another would be called.
+        (["a.jpg", "a.png", "a.jpg.jpg"], ["a.jpg.png", "a.png.png", "a.jpg.jpg.png"]),
+        (["a.b.jpg", "a.b"], ["a.b.png", "a.png"]),
+    ],
+)
+def test_outputs_in_one_folder_have_different_names(names, expected):
+    assert list(output_names(names, ".png").values()) == expected
+
+
+@pytest.fixture
+def source(tmp_path):
+    for name in ("b/2.JPG", "b/1.png", "b/c/3.heic", "a.tif", "notes.txt", ".x.png", ".d/4.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    (tmp_path / "5.gif").symlink_to(tmp_path / "nowhere")
+    return tmp_path
+
+
+def test_visible_images_are_found_in_order(source):
+    found = [(job.name, job.output) for job in jobs(source, ".webp")]
+    assert found == [
+        ("5.gif", "5.webp"),
+        ("a.tif", "a.webp"),
+        ("b/1.png", "b/1.webp"),
+        ("b/2.JPG", "b/2.webp"),
+        ("b/c/3.heic", "b/c/3.webp"),
+    ]
+    assert all(job.source == source / job.name for job in jobs(source, ".webp"))
+
+
+def test_a_survey_counts_images_and_names_what_is_left_out(source):
+    found = survey(source)
+    assert (found.images, found.folders) == (5, {"", "b"})
+    assert (found.others, found.examples, found.unreadable) == (2, ["link", "notes.txt"], [])
+
+
+def test_a_folder_that_can_not_be_listed_is_told(source, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = survey(source)
+    assert found.unreadable == [(str(source / "b"), "Permission denied")]
+    assert found.images == 2
+
+
+def test_a_name_that_is_not_unicode_is_walked_over(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / name).touch()
+    (job,) = jobs(tmp_path, ".tiff")
+    assert os.fsencode(job.output) == b"caf\xe9.tiff"
