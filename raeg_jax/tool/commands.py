@@ -10,6 +10,7 @@ from raeg_jax.codec.key import Key, read_key
 from raeg_jax.errors import UserError
 from raeg_jax.tool import codec, places, walk
 from raeg_jax.tool.manifest import NAME, opened
+from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
 from raeg_jax.tool.outputs import Outputs, SingleOutput, folder_outputs
 from raeg_jax.tool.places import Places
@@ -17,7 +18,7 @@ from raeg_jax.tool.protecting import Protecting
 from raeg_jax.tool.recovering import Recovering
 from raeg_jax.tool.report import Report
 from raeg_jax.tool.run import FAILED, progress_bar, run
-from raeg_jax.tool.verifying import Verifying, check_originals
+from raeg_jax.tool.verifying import Verifying
 
 LABELS = ("folders", "none")
 
@@ -39,7 +40,8 @@ def protect(options: argparse.Namespace) -> int:
     with _outputs(where, settings, options.overwrite) as outputs:
         protector = codec.protector(bundle, key, options.batch_size)
         steps = Protecting(protector, outputs, names, optional, options.strip)
-        return _work(where, found, steps, options.batch_size, "protected", outputs.tell)
+        report = _work(where, found, steps, options.batch_size, "protected", outputs.tell)
+    return _end(report, where)
 
 
 def recover(options: argparse.Namespace) -> int:
@@ -55,23 +57,25 @@ def recover(options: argparse.Namespace) -> int:
     }
     with _outputs(where, settings, options.overwrite) as outputs:
         steps = Recovering(codec.recoverer(bundle, key, options.batch_size), outputs)
-        return _work(where, found, steps, options.batch_size, "recovered", outputs.tell)
+        report = _work(where, found, steps, options.batch_size, "recovered", outputs.tell)
+    return _end(report, where)
 
 
 def verify(options: argparse.Namespace) -> int:
     """Runs `raeg verify`; returns the exit status."""
     source = places.existing(options.source)
-    originals = check_originals(source, options.originals)
+    originals = Originals(source, options.originals) if options.originals else None
     key, found = _check(options, source)
     bundle = _open_generator(options.generator)
     single = None if source.is_dir() else walk.Job(source, source.name, "")
     where = Places(source, source, places.DEFAULT, single)
     readers = codec.readers(bundle, options.batch_size) if bundle.classifiers else None
     steps = Verifying(codec.recoverer(bundle, key, options.batch_size), readers, originals)
-    status = _work(where, found, steps, options.batch_size, "verified", steps.tell)
+    report = _work(where, found, steps, options.batch_size, "verified", steps.tell)
     for line in steps.summary():
         print(line)
-    return status
+    # Failures have had their lines.
+    return _status(report)
 
 
 def _suffix(options: argparse.Namespace) -> str | None:
@@ -136,17 +140,27 @@ def _work(
     batch: int,
     verb: str,
     tell: Callable[[Outcome], None],
-) -> int:
+) -> Report:
     report = Report(found.images)
     for folder, reason in found.unreadable:
         outcome = Outcome(folder, Status.FAILED, f"the folder {folder} can't be read ({reason})")
         report.add(outcome)
+        tell(outcome)
     with progress_bar(verb, found.images) as bar:
         run(where.jobs(), steps, batch, report, bar, tell)
-    elsewhere = "" if where.single or where.out == where.source else str(where.out / NAME)
-    for line in report.problems(elsewhere):
-        _say(line)
+    for note in report.notes:
+        _say(f"note: {note}")
     print(report.summary(verb))
+    return report
+
+
+def _end(report: Report, where: Places) -> int:
+    for line in report.failures_told("" if where.single else str(where.out / NAME)):
+        _say(line)
+    return _status(report)
+
+
+def _status(report: Report) -> int:
     return FAILED if report.failed else 0
 
 

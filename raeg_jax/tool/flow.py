@@ -6,6 +6,7 @@ a time is bounded by the number of pixels, however many files there are.
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
 import queue
@@ -57,13 +58,13 @@ class Steps(Protocol):
     """The work on each picture."""
 
     def read(self, job: Job) -> Loaded | Outcome:
-        """In threads; an outcome ends it, as does an error."""
+        """In threads; an outcome ends it, as does an error, which should name the file."""
 
     def transform(self, loaded: Sequence[Loaded]) -> Sequence[Any]:
-        """In the thread of `flow`, for pictures of one shape; errors may stand for results."""
+        """In the thread of `Flow`, for pictures of one shape; errors may stand for results."""
 
     def write(self, loaded: Loaded, result: Any) -> Written | Outcome:
-        """In threads."""
+        """In threads, as `read`."""
 
     def keep(self, written: Sequence[Written]) -> list[Outcome]:
         """In one thread at a time."""
@@ -121,7 +122,9 @@ class Flow:
         while not self._events.empty():
             then, subject, future = self._events.get()
             if not future.cancelled() and then != self._has_read:
-                yield from then(subject, future, last=True)
+                # Where one file found no room, others being written may not either.
+                with contextlib.suppress(NoSpaceError):
+                    yield from then(subject, future, last=True)
         yield from self._steps.keep(self._written)
 
     def close(self) -> None:
@@ -222,5 +225,5 @@ def _result(job, future):
     except NoSpaceError:
         raise
     except Exception as error:
-        return None, failure(job.name, error)
+        return None, failure(job.name, error, told=True)
     return (None, result) if isinstance(result, Outcome) else (result, None)

@@ -3,7 +3,7 @@
 import pathlib
 
 from raeg_jax.codec import envelope, hiding
-from raeg_jax.codec.errors import NotAPayloadError, TamperedPixelsError
+from raeg_jax.codec.errors import NotAPayloadError, PayloadError, TamperedPixelsError
 from raeg_jax.codec.key import Key
 from raeg_jax.codec.payload import Payload
 from raeg_jax.codec.picture import Picture, read_picture
@@ -49,7 +49,7 @@ def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
         }
         if key is not None:
             lines |= _payload_lines(envelope.open_sealed(found.blob, key))
-    except envelope.PayloadError as error:
+    except PayloadError as error:
         raise type(error)(f"{path}: {error}") from error
     return lines
 

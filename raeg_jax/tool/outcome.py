@@ -40,12 +40,19 @@ class NoSpaceError(UserError):
     """The disk is full: going on would only repeat that for every image."""
 
 
-def failure(name: str, error: Exception) -> Outcome:
-    """Puts an error into the words of a report."""
+def failure(name: str, error: Exception, told: bool = False) -> Outcome:
+    """Puts an error into the words of a report.
+
+    Args:
+      name: of the image.
+      error: what happened.
+      told: the error names the file if it is a `UserError`.
+    """
     if isinstance(error, UserError):
         reason = str(error)
     elif isinstance(error, MemoryError):
         reason = "takes more memory than there is: close other programs, or scale the image down"
     else:
         reason = f"unexpectedly failed ({type(error).__name__}: {error}): please report this"
-    return Outcome(name, Status.FAILED, reason if name in reason else f"{name}: {reason}")
+    named = told and isinstance(error, UserError)
+    return Outcome(name, Status.FAILED, reason if named else f"{name}: {reason}")

@@ -189,7 +189,7 @@ class FolderOutputs:
                 self._manifest.fail(outcome.name, outcome.reason)
 
     def _name(self, one: Written) -> Outcome:
-        name, path = one.target.job.name, one.target.path
+        path = one.target.path
         try:
             with _told(path, path):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +200,7 @@ class FolderOutputs:
         except NoSpaceError:
             raise
         except UserError as error:
-            return failure(name, error)
+            return failure(one.target.job.name, error, told=True)
         return _done(one)
 
 

@@ -69,14 +69,9 @@ class Report:
             parts.append(f"{self.failed} failed")
         return "; ".join(parts)
 
-    def problems(self, elsewhere: str = "") -> list[str]:
-        """Lines on failures and notes.
-
-        Args:
-          elsewhere: where all failures are written down.
-        """
-        lines = [f"note: {note}" for note in self.notes]
-        lines += [f"failed: {reason}" for reason in self.failures]
-        if more := self.failed - len(self.failures):
+    def failures_told(self, elsewhere: str) -> list[str]:
+        """Lines on failures; `elsewhere`, if it isn't empty, is where all are written down."""
+        lines = [f"failed: {reason}" for reason in self.failures]
+        if more := self.failed - len(lines):
             lines.append(f"failed: {more} more" + (f", see {elsewhere}" if elsewhere else ""))
         return lines

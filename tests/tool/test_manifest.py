@@ -45,8 +45,9 @@ def test_the_last_claim_counts(tmp_path):
 def test_a_torn_end_is_cut_off_wherever_it_is_torn(tmp_path):
     whole = fill(tmp_path)
     ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
-    for length in range(len(whole)):
+    for length in {*range(0, len(whole), 13), *(end + i for end in ends for i in (-2, -1, 0, 1))}:
         (tmp_path / NAME).write_bytes(whole[:length])
+        length = min(length, len(whole))
         with opened(tmp_path, SETTINGS) as one:
             assert (one.get("a.jpg") is not None) == (length >= ends[1])
             one.claim({"c.jpg": (ENTRY, {})})

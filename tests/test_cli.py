@@ -1,0 +1,132 @@
+"""The command line itself; tests/tool has what the commands do."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from raeg_jax import cli
+from raeg_jax.codec.key import read_key
+from raeg_jax.tool import codec
+
+COMMANDS = ("keygen", "export", "protect", "recover", "verify", "inspect")
+
+
+def run(capsys, *arguments):
+    try:
+        status = cli.main([str(argument) for argument in arguments])
+    except SystemExit as error:
+        status = error.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_help_names_all_commands_and_each_has_its_own(capsys):
+    status, out, _ = run(capsys, "--help")
+    assert status == 0
+    for name in COMMANDS:
+        assert f"\n    {name} " in out
+        status, own, _ = run(capsys, name, "--help")
+        assert status == 0
+        assert own.startswith(f"usage: raeg {name} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("paint",), "invalid choice: 'paint'"),
+        (("protect", "a", "b"), "the following arguments are required: --key, --generator"),
+        (("protect", "a", "b", "--batch-size", "0"), "0 isn't a number of images"),
+        (("protect", "a", "b", "--labels", "all"), "invalid choice: 'all'"),
+        (("recover", "a", "b", "--strip"), "the following arguments are required"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(capsys, arguments, message):
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_keygen_makes_a_key_once(capsys, tmp_path):
+    status, out, _ = run(capsys, "keygen", tmp_path / "owner.key")
+    key = read_key(tmp_path / "owner.key")
+    assert (status, out.split()[:2]) == (0, ["key", key.id])
+    status, _, err = run(capsys, "keygen", tmp_path / "owner.key")
+    assert status == 2
+    assert "owner.key exists, and a key is never replaced" in err
+    assert read_key(tmp_path / "owner.key") == key
+
+
+def test_export_hands_its_arguments_on(capsys, monkeypatch):
+    given = {}
+
+    def export(workdir, generator, **options):
+        given.update(options, workdir=workdir, generator=generator)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(codec, "export", export)
+    arguments = ["--checkpoint", "best", "--stages", "learned,gradient"]
+    more = ["--classifier", "vgg_small", "--classifier", "resnet_small"]
+    status, _, err = run(capsys, "export", "RUN", "FILE", *arguments, *more)
+    assert given == {
+        "workdir": "RUN",
+        "generator": "FILE",
+        "checkpoint": "best",
+        "stages": ["learned", "gradient"],
+        "others": ["vgg_small", "resnet_small"],
+    }
+    assert (status, err) == (130, "interrupted\n")
+
+
+def test_jax_is_not_imported_before_arguments_are_checked(tmp_path):
+    key, generator = tmp_path / "key", tmp_path / "generator"
+    cli.main(["keygen", str(key)])
+    generator.write_text("not a generator")
+    (tmp_path / "photos").mkdir()
+    commands = [
+        ["protect", "nowhere", "out", "--key", key, "--generator", generator],
+        ["recover", tmp_path / "photos", "out", "--key", key, "--generator", generator],
+        ["inspect", generator],
+        ["--help"],
+    ]
+    script = (
+        "import json, sys; from raeg_jax import cli\n"
+        "for arguments in json.loads(sys.argv[1]):\n"
+        "    try: cli.main(arguments)\n"
+        "    except SystemExit: pass\n"
+        "    assert 'jax' not in sys.modules, arguments"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, json.dumps(commands, default=str)],
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path):
+    """As `raeg inspect ... | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "raeg_jax.cli", "keygen", tmp_path / "key"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    os.close(writing)
+    assert b"Traceback" not in ended.stderr
+    assert ended.stderr == b""
+
+
+def test_the_package_installs_the_command():
+    with open("pyproject.toml", "rb") as file:
+        scripts = tomllib.load(file)["project"]["scripts"]
+    assert scripts == {"raeg": "raeg_jax.cli:main"}

@@ -1,0 +1,24 @@
+import os
+
+import pytest
+
+from raeg_jax.tool.originals import Originals
+from raeg_jax.tool.walk import Job
+
+
+@pytest.mark.parametrize(
+    ("protected", "expected"),
+    [
+        ("s/a.png", ["s/a.jpg"]),
+        ("s/b.png", ["s/b.bmp", "s/b.png"]),
+        ("s/b.bmp.png", ["s/b.bmp"]),
+        ("s/c.d.png", ["s/c.d.webp"]),
+        ("s/b.png.png", ["s/b.png"]),
+    ],
+)
+def test_originals_are_found_by_their_names(tmp_path, protected, expected):
+    (tmp_path / "s").mkdir()
+    for name in ("a.jpg", "a.txt", "b.bmp", "b.png", "c.d.webp"):
+        (tmp_path / "s" / name).touch()
+    found = Originals(tmp_path, str(tmp_path)).find(Job(tmp_path / protected, protected, ""))
+    assert [os.fspath(path.relative_to(tmp_path)) for path in found] == expected

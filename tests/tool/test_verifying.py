@@ -1,0 +1,111 @@
+"""Verifying: recovery in memory, comparison with originals, and what classifiers see."""
+
+import re
+
+import numpy as np
+import pytest
+
+from raeg_jax.tool import codec
+from tests.tool.conftest import files, pixels, save
+from tests.tool.fake_codec import CLASS_NAMES
+
+
+class Readers:
+    """Sees a class in the lowest bit of an image's first sample, which protection flips."""
+
+    def __init__(self, bundle, batch_size):
+        pass
+
+    def read(self, images):
+        return {"parity": [CLASS_NAMES[image[0, 0, 0] & 1] for image in images]}
+
+
+@pytest.fixture
+def out(raeg, photos, tmp_path):
+    raeg("protect", photos, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def tamper(path):
+    image = pixels(77)
+    path.unlink()
+    save(path, image)
+
+
+def test_a_line_for_each_image_and_nothing_is_written(raeg, out):
+    before = files(out)
+    result = raeg("verify", out)
+    *lines, last = result.out.splitlines()
+    assert sorted(lines) == [
+        f"exact   {name}.png"
+        for name in ("anchor/deep/two", "anchor/one", "ibis/small", "ibis/three", "top")
+    ]
+    assert last == "5 images verified; payload in the pixels of 4, in a PNG chunk of 1"
+    assert files(out) == before
+
+
+def test_what_does_not_come_back_is_told(raeg, out):
+    tamper(out / "anchor" / "one.png")
+    result = raeg("verify", out, status=1)
+    assert "FAILED  anchor/one.png: no message is hidden in this image" in result.out
+    assert result.out.endswith("; 1 failed\n")
+    assert "failed" not in result.err
+
+
+def test_a_single_file_is_verified(raeg, out):
+    result = raeg("verify", out / "top.png")
+    assert result.out.startswith("exact   top.png\n1 images verified")
+
+
+def test_originals_are_compared(raeg, photos, out):
+    assert raeg("verify", out, "--originals", photos).out.count("exact") == 5
+    save(photos / "top.tiff", pixels(78))
+    (photos / "anchor" / "one.png").unlink()
+    result = raeg("verify", out, "--originals", photos, status=1)
+    assert re.search(r"FAILED  .*/top\.png is recovered as it was protected, but the", result.out)
+    assert re.search(r"FAILED  .*/anchor/one\.png has no original in .*/anchor: che", result.out)
+    single = raeg(
+        "verify", out / "ibis" / "three.png", "--originals", photos / "ibis" / "three.bmp"
+    )
+    assert single.out.startswith("exact   three.png")
+
+
+def test_alpha_is_compared_too(raeg, tmp_path):
+    image = np.dstack([pixels(), pixels(9)[..., 0]])
+    save(tmp_path / "photos" / "a.png", image)
+    raeg("protect", tmp_path / "photos", tmp_path / "out")
+    raeg("verify", tmp_path / "out", "--originals", tmp_path / "photos")
+    image[5, 5, 3] ^= 1
+    save(tmp_path / "photos" / "a.png", image)
+    raeg("verify", tmp_path / "out", "--originals", tmp_path / "photos", status=1)
+
+
+def test_impossible_originals_are_told(raeg, photos, out):
+    assert "nowhere doesn't exist" in raeg("verify", out, "--originals", "nowhere", status=2).err
+    result = raeg("verify", out, "--originals", photos / "top.tiff", status=2)
+    assert "top.tiff is a file, and" in result.err
+
+
+def test_what_classifiers_see_is_told(raeg, photos, out, monkeypatch):
+    generator = codec.open_generator
+
+    def with_classifiers(path):
+        bundle = generator(path)
+        bundle.classifiers = {"parity": None}
+        return bundle
+
+    monkeypatch.setattr(codec, "open_generator", with_classifiers)
+    monkeypatch.setattr(codec, "readers", Readers)
+    tamper(out / "anchor" / "one.png")
+    result = raeg("verify", out, status=1)
+    lines = [line for line in result.out.splitlines() if line.startswith("exact")]
+    assert len(lines) == 4
+    seen = [re.search(r"; parity: protected (\w+), recovered (\w+)$", line) for line in lines]
+    # Hiding a payload may change that bit again.
+    misread = sum(match[1] != match[2] for match in seen)
+    assert misread
+    assert result.out.endswith(
+        f"parity reads {misread} of 4 protected images otherwise than the recovered ones\n"
+    )
+    result = raeg("verify", out, "--originals", photos, status=1)
+    assert len(re.findall(r"original (\w+), protected \w+, recovered \1\n", result.out)) == 4
