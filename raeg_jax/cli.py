@@ -8,8 +8,11 @@ import argparse
 import os
 import pathlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
+
+from PIL import Image
 
 from raeg_jax.codec import key as key_lib
 from raeg_jax.errors import UserError
@@ -33,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # Names of files may hold anything.
         stream.reconfigure(errors="backslashreplace")
+    # Large photographs are what we are for; twice as large ones are refused.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     try:
         options = _parser().parse_args(argv)
         return options.run(options)

@@ -7,16 +7,15 @@ a time is bounded by the number of pixels, however many files there are.
 import collections
 import concurrent.futures
 import contextlib
-import dataclasses
 import os
 import queue
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
 
-from raeg_jax.codec.picture import Picture
 from raeg_jax.tool.outcome import NoSpaceError, Outcome, failure
-from raeg_jax.tool.outputs import Target, Written
+from raeg_jax.tool.outputs import Written
+from raeg_jax.tool.room import Room
+from raeg_jax.tool.steps import Loaded, Steps
 from raeg_jax.tool.walk import Job
 
 # Between reading and writing at most so many pixels, or a single picture: 200 MB as uint8, three
@@ -29,45 +28,6 @@ _READ_AHEAD = 64
 # So many outputs, or those of so many seconds, are kept together: each time the disk is waited for.
 _KEPT_TOGETHER = 32
 _SECONDS = 1.0
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Loaded:
-    """A picture ready for the network.
-
-    Attributes:
-      job: where it is from.
-      picture: as read.
-      target: where its output goes; None where nothing is written.
-      label: its class, where known.
-    """
-
-    job: Job
-    picture: Picture
-    target: Target | None = None
-    label: int | None = None
-
-    @property
-    def weight(self) -> int:
-        """Its share of `ROOM`."""
-        height, width = self.picture.pixels.shape[:2]
-        return max(height * width, LEAST)
-
-
-class Steps(Protocol):
-    """The work on each picture."""
-
-    def read(self, job: Job) -> Loaded | Outcome:
-        """In threads; an outcome ends it, as does an error, which should name the file."""
-
-    def transform(self, loaded: Sequence[Loaded]) -> Sequence[Any]:
-        """In the thread of `Flow`, for pictures of one shape; errors may stand for results."""
-
-    def write(self, loaded: Loaded, result: Any) -> Written | Outcome:
-        """In threads, as `read`."""
-
-    def keep(self, written: Sequence[Written]) -> list[Outcome]:
-        """In one thread at a time."""
 
 
 class Flow:
@@ -91,10 +51,11 @@ class Flow:
         self._readers = pool(threads, "raeg-read")
         self._writers = pool(threads, "raeg-write")
         self._keeper = pool(1, "raeg-keep")
-        # Of (what to do with the result, job, future).
+        # Of (what to do with the result, what it is of, future); None only wakes up.
         self._events = queue.SimpleQueue()
         self._reading = self._writing = self._keeping = 0
-        self._held, self._largest = 0, LEAST
+        self._threads = threads
+        self._room = Room(ROOM, lambda: self._events.put(None))
         # By shape; and batches that are full.
         self._groups: dict[tuple[int, ...], list[Loaded]] = {}
         self._full: collections.deque[list[Loaded]] = collections.deque()
@@ -120,15 +81,18 @@ class Flow:
         """Ends early: begins nothing more, keeps what is written, and tells what became of that."""
         self.close()
         while not self._events.empty():
-            then, subject, future = self._events.get()
-            if not future.cancelled() and then != self._has_read:
-                # Where one file found no room, others being written may not either.
-                with contextlib.suppress(NoSpaceError):
-                    yield from then(subject, future, last=True)
+            event = self._events.get()
+            if event is None or event[2].cancelled() or event[0] == self._has_read:
+                continue
+            then, subject, future = event
+            # Where one file found no room, others being written may not either.
+            with contextlib.suppress(NoSpaceError):
+                yield from then(subject, future, last=True)
         yield from self._steps.keep(self._written)
 
     def close(self) -> None:
         """Waits for what threads are doing at the moment, and for no more."""
+        self._room.close()
         self._readers.shutdown(cancel_futures=True)
         self._writers.shutdown(cancel_futures=True)
         self._keeper.shutdown()
@@ -138,21 +102,32 @@ class Flow:
         future.add_done_callback(lambda done: self._events.put((then, subject, done)))
 
     def _next_event(self):
-        then, subject, future = self._events.get()
+        event = self._events.get()
+        if event is None:
+            return ()
+        then, subject, future = event
         return then(subject, future)
 
     def _read_ahead(self):
         while self._jobs is not None and self._reading < max(_READ_AHEAD, 2 * self._batch):
-            # Those that are being read may be as large as any before.
-            expected = self._held + (self._reading + 1) * self._largest
-            if expected > ROOM and self._reading + self._held:
-                return
             job = next(self._jobs, None)
             if job is None:
                 self._jobs = None
                 return
             self._reading += 1
-            self._submit(self._readers, self._steps.read, self._has_read, job, job)
+            self._submit(self._readers, self._read, self._has_read, job, job)
+
+    def _read(self, job):
+        begun = self._steps.begin(job)
+        if isinstance(begun, Outcome):
+            return begun
+        begun = begun._replace(pixels=max(begun.pixels, LEAST))
+        self._room.take(begun.pixels)
+        try:
+            return self._steps.read(begun)
+        except BaseException:
+            self._room.give(begun.pixels)
+            raise
 
     def _has_read(self, job, future):
         self._reading -= 1
@@ -160,31 +135,29 @@ class Flow:
         if outcome:
             yield outcome
             return
-        self._held += loaded.weight
-        # One large picture among small ones is forgotten after a while.
-        self._largest = max(0.9 * self._largest, loaded.weight)
         shape = loaded.picture.pixels.shape
         group = self._groups.setdefault(shape, [])
         group.append(loaded)
-        if len(group) >= min(self._batch, max(1, _BATCH_ROOM // loaded.weight)):
+        if len(group) >= min(self._batch, max(1, _BATCH_ROOM // loaded.begun.pixels)):
             self._full.append(self._groups.pop(shape))
 
     def _take_group(self):
         """Returns the next batch; while more may come, only a full one."""
         if self._full:
             return self._full.popleft()
-        if self._groups and not self._reading:
+        # Nothing more will come as long as all that read wait for room.
+        if self._groups and self._room.waiting == min(self._threads, self._reading):
             return self._groups.pop(max(self._groups, key=lambda shape: len(self._groups[shape])))
         return None
 
     def _transform(self, group):
         for one, result in zip(group, self._results(group), strict=True):
             if isinstance(result, Exception):
-                self._held -= one.weight
+                self._room.give(one.begun.pixels)
                 yield failure(one.job.name, result)
             else:
                 self._writing += 1
-                self._submit(self._writers, self._steps.write, self._has_written, one, one, result)
+                self._submit(self._writers, self._write, self._has_written, one.job, one, result)
 
     def _results(self, group):
         try:
@@ -195,10 +168,15 @@ class Flow:
             # What is wrong with one of them must not be laid at the others' door.
             return [result for one in group for result in self._results([one])]
 
-    def _has_written(self, loaded, future, last=False):
+    def _write(self, loaded, result):
+        try:
+            return self._steps.write(loaded, result)
+        finally:
+            self._room.give(loaded.begun.pixels)
+
+    def _has_written(self, job, future, last=False):
         self._writing -= 1
-        self._held -= loaded.weight
-        written, outcome = _result(loaded.job, future)
+        written, outcome = _result(job, future)
         if outcome:
             yield outcome
             return

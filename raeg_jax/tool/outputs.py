@@ -228,9 +228,7 @@ def _told(where: pathlib.Path, shown: pathlib.Path, need: int = 0) -> Iterator[N
         yield
     except (OSError, UserError) as error:
         if _is_full(error, where.parent, need):
-            raise NoSpaceError(
-                f"no room is left for {shown}: make room, and give the same command again"
-            ) from error
+            raise NoSpaceError(f"no room is left for {shown}: make room") from error
         if isinstance(error, UserError):
             raise UserError(str(error).replace(str(where), str(shown))) from error
         raise UserError(

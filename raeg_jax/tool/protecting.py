@@ -10,10 +10,10 @@ from raeg_jax.codec.hiding import ChangedError
 from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.errors import UserError
-from raeg_jax.tool.flow import Loaded
-from raeg_jax.tool.outcome import Outcome, Status
+from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import Outputs
 from raeg_jax.tool.payloads import find
+from raeg_jax.tool.steps import Begun, Loaded, begin
 from raeg_jax.tool.walk import Job
 
 _MODES = {
@@ -26,7 +26,7 @@ _MODES = {
 
 @dataclasses.dataclass(frozen=True)
 class Protecting:
-    """The steps of protecting, see `flow.Steps`.
+    """The steps of protecting, see `steps.Steps`.
 
     Attributes:
       protector: as `codec.protect.Protector`.
@@ -43,15 +43,16 @@ class Protecting:
     optional: bool = False
     strip: bool = False
 
-    def read(self, job: Job) -> Loaded | Outcome:
+    def begin(self, job: Job) -> Begun | Outcome:
+        """Finds the place of the output."""
+        return begin(job, self.outputs)
+
+    def read(self, begun: Begun) -> Loaded:
         """Reads an original."""
-        target = self.outputs.begin(job)
-        if target is None:
-            return Outcome(job.name, Status.SKIPPED)
-        label = self._label(job)
-        picture = read_picture(job.source)
-        _check_unprotected(picture, job)
-        return Loaded(job, picture, target, label)
+        label = self._label(begun.job)
+        picture = read_picture(begun.job.source)
+        _check_unprotected(picture, begun.job)
+        return Loaded(begun, picture, label)
 
     def transform(self, loaded: Sequence[Loaded]):
         """Protects."""
@@ -64,7 +65,7 @@ class Protecting:
 
     def write(self, loaded: Loaded, result):
         """Writes a protected file, which is upright and has colours."""
-        suffix = loaded.target.path.suffix
+        suffix = loaded.begun.target.path.suffix
         if not result.in_pixels and suffix.lower() != ".png":
             raise UserError(
                 f"{loaded.job.source} has no room for the payload in its pixels, and a {suffix} "
@@ -72,7 +73,7 @@ class Protecting:
             )
         psnr = float(result.psnr)
         return self.outputs.write(
-            loaded.target,
+            loaded.begun.target,
             dataclasses.replace(loaded.picture, pixels=result.pixels, mode="rgb"),
             loaded.picture.notes,
             {

@@ -7,9 +7,9 @@ import numpy as np
 
 from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.picture import Picture, read_picture
-from raeg_jax.tool.flow import Loaded
-from raeg_jax.tool.outcome import Outcome, Status
+from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import Outputs
+from raeg_jax.tool.steps import Begun, Loaded, begin
 from raeg_jax.tool.walk import Job
 
 _GREY = (SourceMode.GREY, SourceMode.GREY_ALPHA)
@@ -22,7 +22,7 @@ OPAQUE = (
 
 @dataclasses.dataclass(frozen=True)
 class Recovering:
-    """The steps of recovering, see `flow.Steps`.
+    """The steps of recovering, see `steps.Steps`.
 
     Attributes:
       recoverer: as `codec.recover.Recoverer`.
@@ -32,12 +32,13 @@ class Recovering:
     recoverer: object
     outputs: Outputs
 
-    def read(self, job: Job) -> Loaded | Outcome:
+    def begin(self, job: Job) -> Begun | Outcome:
+        """Finds the place of the output."""
+        return begin(job, self.outputs)
+
+    def read(self, begun: Begun) -> Loaded:
         """Reads a protected file."""
-        target = self.outputs.begin(job)
-        if target is None:
-            return Outcome(job.name, Status.SKIPPED)
-        return Loaded(job, read_picture(job.source), target)
+        return Loaded(begun, read_picture(begun.job.source))
 
     def transform(self, loaded: Sequence[Loaded]):
         """Recovers."""
@@ -47,7 +48,7 @@ class Recovering:
         """Writes an original, whose raster lies as in its file."""
         picture, notes = restored(loaded.picture, result)
         return self.outputs.write(
-            loaded.target,
+            loaded.begun.target,
             picture,
             notes,
             {"payload": "pixels" if result.in_pixels else "chunk"},

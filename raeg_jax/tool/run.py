@@ -9,9 +9,10 @@ import tqdm
 
 from raeg_jax.errors import UserError
 from raeg_jax.launch import INTERRUPTED
-from raeg_jax.tool.flow import Flow, Steps
+from raeg_jax.tool.flow import Flow
 from raeg_jax.tool.outcome import Outcome, Status
 from raeg_jax.tool.report import Report
+from raeg_jax.tool.steps import Steps
 from raeg_jax.tool.walk import Job
 
 FAILED = 1

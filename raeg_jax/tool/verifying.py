@@ -11,11 +11,12 @@ import tqdm
 
 from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.errors import UserError
-from raeg_jax.tool import walk
-from raeg_jax.tool.flow import Loaded
 from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
 from raeg_jax.tool.recovering import recover, restored
+from raeg_jax.tool.room import pixels_of
+from raeg_jax.tool.steps import Begun, Loaded
+from raeg_jax.tool.walk import Job
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,11 +29,6 @@ class Compared(Loaded):
 
     originals: tuple[Picture, ...] = ()
 
-    @property
-    def weight(self) -> int:
-        """All its pictures'."""
-        return super().weight * (1 + len(self.originals))
-
 
 class _Checked(NamedTuple):
     """A `codec.recover.Recovered`, and by classifier what it sees before and after."""
@@ -43,7 +39,7 @@ class _Checked(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Verifying:
-    """The steps of verifying, see `flow.Steps`; nothing is written.
+    """The steps of verifying, see `steps.Steps`; nothing is written.
 
     Attributes:
       recoverer: as `codec.recover.Recoverer`, which compares the hash.
@@ -59,12 +55,18 @@ class Verifying:
     misread: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     looked_at: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
-    def read(self, job: walk.Job) -> Compared:
+    def begin(self, job: Job) -> Begun:
+        """Measures a protected file."""
+        pixels = pixels_of(job.source)
+        # Originals are as large.
+        return Begun(job, None, pixels if self.originals is None else 2 * pixels)
+
+    def read(self, begun: Begun) -> Compared:
         """Reads a protected file, and its original."""
         originals = ()
         if self.originals is not None:
-            originals = tuple(map(read_picture, self.originals.find(job)))
-        return Compared(job, read_picture(job.source), originals=originals)
+            originals = tuple(map(read_picture, self.originals.find(begun.job)))
+        return Compared(begun, read_picture(begun.job.source), originals=originals)
 
     def transform(self, loaded: Sequence[Compared]) -> list[_Checked | Exception]:
         """Recovers, and has all images read."""

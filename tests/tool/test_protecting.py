@@ -203,20 +203,11 @@ def test_the_manifest_tells_of_every_file_and_no_secrets(raeg, photos, tmp_path)
     }
 
 
-def test_what_is_in_memory_is_bounded(raeg, tmp_path, monkeypatch):
-    """With room for five pictures no group fills up, and all is done all the same."""
+def test_pictures_need_not_be_in_memory_together(raeg, tmp_path, monkeypatch):
+    """With room for five pictures of seven shapes hardly a batch fills up."""
     monkeypatch.setattr(flow, "ROOM", 5 * flow.LEAST)
-    held = []
-    has_read = flow.Flow._has_read
-
-    def watched(self, *arguments):
-        yield from has_read(self, *arguments)
-        held.append(self._held)
-
-    monkeypatch.setattr(flow.Flow, "_has_read", watched)
     for number in range(20):
         save(tmp_path / "photos" / f"{number}.png", pixels(number, 24, 24 + number % 7))
-    raeg("protect", tmp_path / "photos", tmp_path / "out")
-    assert len(held) == 20
-    assert max(held) <= 5 * flow.LEAST
+    raeg("protect", tmp_path / "photos", tmp_path / "out", "--batch-size", "3")
     assert len(files(tmp_path / "out")) == 21
+    assert max(size for size, *_ in raeg.protectors[0].batches) <= 3

@@ -169,7 +169,7 @@ def test_a_full_disk_ends_the_run_with_nothing_half_written(
         if after:
             result = raeg("protect", photos, out, "--batch-size", "1", status=1)
             assert "error: no room is left for " in result.err
-            assert "make room, and give the same command again; " in result.err
+            assert " of 6 images are done, and the same command goes on from there\n" in result.err
         else:
             result = raeg("protect", photos, out, status=2)
             assert "out can't be written (No space left on device)" in result.err

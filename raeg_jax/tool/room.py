@@ -1,0 +1,73 @@
+"""A bound on how many pixels are in memory."""
+
+import threading
+from collections.abc import Callable
+
+from PIL import Image
+
+from raeg_jax.codec.picture import FORMATS
+
+
+class ClosedError(RuntimeError):
+    """Nobody gets room any more."""
+
+
+class Room:
+    """Room for a number of pixels, or for one picture that has more. For any thread."""
+
+    def __init__(self, size: int, tell: Callable[[], None]):
+        """All of it is free.
+
+        Args:
+          size: number of pixels.
+          tell: called when a thread begins to wait.
+        """
+        self._size, self._tell = size, tell
+        self._used, self._waiting, self._closed = 0, 0, False
+        self._changed = threading.Condition()
+
+    @property
+    def waiting(self) -> int:
+        """Number of threads that wait for room."""
+        return self._waiting
+
+    def take(self, pixels: int) -> None:
+        """Takes room, as soon as there is enough.
+
+        Raises:
+          ClosedError: see `close`.
+        """
+        with self._changed:
+            if self._lacks(pixels):
+                self._waiting += 1
+                self._tell()
+                self._changed.wait_for(lambda: self._closed or not self._lacks(pixels))
+                self._waiting -= 1
+            if self._closed:
+                raise ClosedError
+            self._used += pixels
+
+    def give(self, pixels: int) -> None:
+        """Gives back what `take` took."""
+        with self._changed:
+            self._used -= pixels
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends all waiting with an error."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _lacks(self, pixels: int) -> bool:
+        return bool(self._used) and self._used + pixels > self._size
+
+
+def pixels_of(path) -> int:
+    """Returns how many pixels an image file has by its header; 0 where it can't be told."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.width * image.height
+    except Exception:
+        # Whoever reads it tells what is wrong.
+        return 0

@@ -1,0 +1,75 @@
+"""The steps that a picture takes, from file to file."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from raeg_jax.codec.picture import Picture
+from raeg_jax.tool.outcome import Outcome, Status
+from raeg_jax.tool.outputs import Outputs, Target, Written
+from raeg_jax.tool.room import pixels_of
+from raeg_jax.tool.walk import Job
+
+
+class Begun(NamedTuple):
+    """A file that is to be read.
+
+    Attributes:
+      job: where it is.
+      target: where its output goes; None where nothing is written.
+      pixels: how many there will be in memory, by the file's header.
+    """
+
+    job: Job
+    target: Target | None
+    pixels: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loaded:
+    """A picture ready for the network.
+
+    Attributes:
+      begun: what it was read from.
+      picture: as read.
+      label: its class, where known.
+    """
+
+    begun: Begun
+    picture: Picture
+    label: int | None = None
+
+    @property
+    def job(self) -> Job:
+        """Where it is from."""
+        return self.begun.job
+
+
+class Steps(Protocol):
+    """The work on each picture. An outcome in place of a result ends it.
+
+    So does an error: a `UserError` should name the file, but in `transform`.
+    """
+
+    def begin(self, job: Job) -> Begun | Outcome:
+        """In threads: looks at a file without decoding it."""
+
+    def read(self, begun: Begun) -> Loaded:
+        """In threads, as soon as there is room."""
+
+    def transform(self, loaded: Sequence[Loaded]) -> Sequence[Any]:
+        """In the main thread, for pictures of one shape; errors may stand for results."""
+
+    def write(self, loaded: Loaded, result: Any) -> Written | Outcome:
+        """In threads."""
+
+    def keep(self, written: Sequence[Written]) -> list[Outcome]:
+        """In one thread at a time."""
+
+
+def begin(job: Job, outputs: Outputs) -> Begun | Outcome:
+    """Begins the way of a picture to an output, unless it is finished."""
+    target = outputs.begin(job)
+    if target is None:
+        return Outcome(job.name, Status.SKIPPED)
+    return Begun(job, target, pixels_of(job.source))
