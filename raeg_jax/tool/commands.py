@@ -16,7 +16,7 @@ from raeg_jax.tool.outputs import Outputs, SingleOutput, folder_outputs
 from raeg_jax.tool.places import Places
 from raeg_jax.tool.protecting import Protecting
 from raeg_jax.tool.recovering import Recovering
-from raeg_jax.tool.report import Report
+from raeg_jax.tool.report import Report, counted
 from raeg_jax.tool.run import FAILED, progress_bar, run
 from raeg_jax.tool.verifying import Verifying
 
@@ -37,8 +37,8 @@ def protect(options: argparse.Namespace) -> int:
         "labels": options.labels or "auto",
     }
     names, optional = _class_names(options.labels, found, bundle)
+    protector = codec.protector(bundle, key, options.batch_size)
     with _outputs(where, settings, options.overwrite) as outputs:
-        protector = codec.protector(bundle, key, options.batch_size)
         steps = Protecting(protector, outputs, names, optional, options.strip)
         report = _work(where, found, steps, options.batch_size, "protected", outputs.tell)
     return _end(report, where)
@@ -55,8 +55,9 @@ def recover(options: argparse.Namespace) -> int:
         "key": key.id,
         "format": where.suffix[1:],
     }
+    recoverer = codec.recoverer(bundle, key, options.batch_size)
     with _outputs(where, settings, options.overwrite) as outputs:
-        steps = Recovering(codec.recoverer(bundle, key, options.batch_size), outputs)
+        steps = Recovering(recoverer, outputs)
         report = _work(where, found, steps, options.batch_size, "recovered", outputs.tell)
     return _end(report, where)
 
@@ -93,7 +94,7 @@ def _survey(source: pathlib.Path) -> walk.Survey:
     if not source.is_dir():
         return walk.Survey(images=1, folders={""})
     found = walk.survey(source)
-    others = f"{found.others} other files, such as {', '.join(found.examples)}"
+    others = f"{counted(found.others, 'other file')}, such as {', '.join(found.examples)}"
     if not found.images and not found.unreadable:
         raise UserError(
             f"there are no images in {source}"

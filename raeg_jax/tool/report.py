@@ -57,7 +57,7 @@ class Report:
 
     def summary(self, verb: str) -> str:
         """One line for a run that took all images through, such as with `verb` 'protected'."""
-        parts = [f"{self.counts[Status.DONE]} images {verb}"]
+        parts = [f"{counted(self.counts[Status.DONE], 'image')} {verb}"]
         if self._payloads:
             pixels, chunk = self._payloads["pixels"], self._payloads["chunk"]
             parts.append(f"payload in the pixels of {pixels}, in a PNG chunk of {chunk}")
@@ -75,3 +75,8 @@ class Report:
         if more := self.failed - len(lines):
             lines.append(f"failed: {more} more" + (f", see {elsewhere}" if elsewhere else ""))
         return lines
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns such as '1 image' or '2 images'."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -253,7 +253,7 @@ PLACES = {
         ("empty", "out"),
         lambda folder, raeg: save(folder / "empty" / "a.ico", pixels()),
         2,
-        "there are no images in empty, only 1 other files, such as a.ico: name a folder with im",
+        "there are no images in empty, only 1 other file, such as a.ico: name a folder with im",
     ),
     "the output is the source": (
         ("photos", "photos"),

@@ -97,7 +97,7 @@ def test_a_failed_image_is_tried_again(raeg, photos, out):
     (photos / "bad.png").write_bytes(b"")
     assert "bad.png is empty" in raeg("protect", photos, out, status=1).err
     save(photos / "bad.png", pixels(9))
-    assert raeg("protect", photos, out).out.startswith("1 images protected")
+    assert raeg("protect", photos, out).out.startswith("1 image protected")
 
 
 def test_a_file_that_is_no_longer_alone_keeps_its_output(raeg, photos, out):
@@ -192,4 +192,4 @@ def test_where_there_are_no_hard_links_files_get_their_names_too(
     assert len(contents(tmp_path / "out")) == 6
     # Killed between taking a name and giving it to the file.
     (tmp_path / "out" / "3.png").write_bytes(b"")
-    assert raeg("protect", photos, tmp_path / "out").out.startswith("1 images protected")
+    assert raeg("protect", photos, tmp_path / "out").out.startswith("1 image protected")

@@ -54,7 +54,7 @@ def test_what_does_not_come_back_is_told(raeg, out):
 
 def test_a_single_file_is_verified(raeg, out):
     result = raeg("verify", out / "top.png")
-    assert result.out.startswith("exact   top.png\n1 images verified")
+    assert result.out.startswith("exact   top.png\n1 image verified")
 
 
 def test_originals_are_compared(raeg, photos, out):
