@@ -142,7 +142,7 @@ def _work(
     verb: str,
     tell: Callable[[Outcome], None],
 ) -> Report:
-    report = Report(found.images)
+    report = Report(found.images, goes_on=where.out != where.source and not where.single)
     for folder, reason in found.unreadable:
         outcome = Outcome(folder, Status.FAILED, f"the folder {folder} can't be read ({reason})")
         report.add(outcome)

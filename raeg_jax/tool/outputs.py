@@ -111,9 +111,7 @@ class SingleOutput:
 
     def keep(self, written):
         """Does nothing more."""
-        return [
-            Outcome(one.target.job.name, notes=one.notes, details=one.details) for one in written
-        ]
+        return [_done(one) for one in written]
 
     def tell(self, outcome):
         """Does nothing: the report is enough."""
@@ -252,14 +250,19 @@ def _stat(path: pathlib.Path) -> tuple[int, int]:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise UserError(
-            f"{path} can't be read ({error.strerror or error}): check the file"
-        ) from error
+        raise _unreadable(path, error) from error
     if not stat.S_ISREG(found.st_mode):
         raise UserError(f"{path} is not a file: take it out of the folder")
     return found.st_size, found.st_mtime_ns
 
 
 def _digest(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: pathlib.Path, error: OSError) -> UserError:
+    return UserError(f"{path} can't be read ({error.strerror or error}): check the file")

@@ -17,11 +17,17 @@ class Report:
       notes: on images for which all went well, the first ones.
     """
 
-    def __init__(self, total: int):
+    def __init__(self, total: int, goes_on: bool):
+        """Nothing has happened.
+
+        Args:
+          total: number of images.
+          goes_on: what is done needs not be done again when the command is.
+        """
         self.counts: collections.Counter[Status] = collections.Counter()
         self.failures: list[str] = []
         self.notes: list[str] = []
-        self._total = total
+        self._total, self._goes_on = total, goes_on
         self._payloads: collections.Counter[str] = collections.Counter()
         self._psnr_sum, self._psnr_count = 0.0, 0
 
@@ -51,9 +57,8 @@ class Report:
     @property
     def progress(self) -> str:
         """For a run that ended early."""
-        return (
-            f"{self.done} of {self._total} images are done, and the same command goes on from there"
-        )
+        text = f"{self.done} of {counted(self._total, 'image')} done"
+        return text + (", and the same command goes on from there" if self._goes_on else "")
 
     def summary(self, verb: str) -> str:
         """One line for a run that took all images through, such as with `verb` 'protected'."""

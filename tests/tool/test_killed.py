@@ -117,7 +117,7 @@ def test_ctrl_c_is_told_and_leaves_nothing_behind(tmp_path, owner):
     last = err.splitlines()[-1]
     done = len(list(out.glob("*.png")))
     assert last == (
-        f"interrupted: {done} of 40 images are done, and the same command goes on from there"
+        f"interrupted: {done} of 40 images done, and the same command goes on from there"
     )
     assert "Traceback" not in err
     assert not (out / ".raeg-unfinished").exists()

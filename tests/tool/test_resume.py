@@ -4,9 +4,11 @@ import errno
 import os
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from raeg_jax.errors import UserError
 from raeg_jax.tool import outputs
 from raeg_jax.tool.manifest import NAME
 from tests.tool.conftest import files, pixels, save
@@ -144,7 +146,7 @@ def test_ctrl_c_ends_in_a_sentence_and_the_run_goes_on(raeg, photos, tmp_path, m
         patch.setattr(Protector, "protect", interrupted)
         result = raeg("protect", photos, out, "--batch-size", "1", status=130)
     assert result.err.splitlines()[-1].startswith("interrupted: ")
-    assert result.err.endswith(" of 6 images are done, and the same command goes on from there\n")
+    assert result.err.endswith(" of 6 images done, and the same command goes on from there\n")
     assert not (out / outputs.STAGING).exists()
     raeg("protect", photos, out, "--batch-size", "1")
     assert len(contents(out)) == 6
@@ -169,7 +171,7 @@ def test_a_full_disk_ends_the_run_with_nothing_half_written(
         if after:
             result = raeg("protect", photos, out, "--batch-size", "1", status=1)
             assert "error: no room is left for " in result.err
-            assert " of 6 images are done, and the same command goes on from there\n" in result.err
+            assert " of 6 images done, and the same command goes on from there\n" in result.err
         else:
             result = raeg("protect", photos, out, status=2)
             assert "out can't be written (No space left on device)" in result.err
@@ -179,6 +181,21 @@ def test_a_full_disk_ends_the_run_with_nothing_half_written(
     assert contents(out).items() <= expected.items()
     raeg("protect", photos, out)
     assert contents(out) == expected
+
+
+@pytest.mark.parametrize("free", [0, 10**9])
+def test_an_encoder_that_fails_without_reason_has_met_a_full_disk_if_it_is_one(
+    raeg, photos, tmp_path, monkeypatch, free
+):
+    def fail(*arguments, **options):
+        cause = OSError("encoder error -2 when writing image file")
+        raise UserError("it can't be written") from cause
+
+    monkeypatch.setattr(outputs, "write_picture", fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    result = raeg("protect", photos, tmp_path / "out", status=1)
+    assert ("error: no room is left for " in result.err) == (free == 0)
+    assert result.err.count("failed: it can't be written") == (6 if free else 0)
 
 
 def test_where_there_are_no_hard_links_files_get_their_names_too(

@@ -7,7 +7,7 @@ import pytest
 
 from raeg_jax.tool import codec
 from tests.tool.conftest import files, pixels, save
-from tests.tool.fake_codec import CLASS_NAMES
+from tests.tool.fake_codec import CLASS_NAMES, Recoverer
 
 
 class Readers:
@@ -78,6 +78,14 @@ def test_alpha_is_compared_too(raeg, tmp_path):
     image[5, 5, 3] ^= 1
     save(tmp_path / "photos" / "a.png", image)
     raeg("verify", tmp_path / "out", "--originals", tmp_path / "photos", status=1)
+
+
+def test_ctrl_c_promises_nothing_as_verifying_begins_anew(raeg, out, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recoverer, "recover", interrupted)
+    assert raeg("verify", out, status=130).err.endswith("\ninterrupted: 0 of 5 images done\n")
 
 
 def test_impossible_originals_are_told(raeg, photos, out):
