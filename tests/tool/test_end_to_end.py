@@ -1,0 +1,64 @@
+"""The command with a real generator, tiny and with random weights."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raeg_jax import cli
+from raeg_jax.codec.bundle import save_bundle
+from raeg_jax.codec.picture import read_picture
+from tests.codec import bundles
+from tests.tool.conftest import save
+
+
+@pytest.fixture
+def raeg(tmp_path, capsys):
+    save_bundle(tmp_path / "generator", bundles.make(("gradient",), ("resnet_small",)))
+    cli.main(["keygen", str(tmp_path / "key")])
+
+    def run(*arguments, status=0):
+        owner = ["--key", tmp_path / "key", "--generator", tmp_path / "generator"]
+        arguments = [*arguments, *(owner[:2] if arguments[0] == "inspect" else owner)]
+        capsys.readouterr()
+        ended = cli.main(list(map(str, arguments)))
+        captured = capsys.readouterr()
+        assert ended == status, captured.err
+        return captured.out
+
+    return run
+
+
+def test_photographs_go_there_and_back(raeg, tmp_path):
+    names = ("anchor/one.png", "anchor/two.png", "ibis/deep/three.png", "grey.png")
+    originals = dict(zip(names, bundles.photographs(4, 40, 48), strict=True))
+    originals["grey.png"] = originals["grey.png"][..., 0]
+    for name, image in originals.items():
+        save(tmp_path / "photos" / name, image)
+    photos, out, back = (tmp_path / name for name in ("photos", "out", "back"))
+    batch = ("--batch-size", 2)
+
+    told = raeg("protect", photos, out, *batch)
+    assert told.startswith("4 images protected; payload in the pixels of 4, in a PNG chunk of 0")
+    for name, image in originals.items():
+        protected = read_picture(out / name).pixels
+        assert np.any(protected != image.reshape(40, 48, -1))
+    told = raeg("inspect", out / "ibis" / "deep" / "three.png")
+    label = int(re.search(r"codes: +(\d+) ", told)[1])
+    assert bundles.NAMES[label] == "ibis"
+
+    told = raeg("verify", out, "--originals", photos, *batch)
+    seen = r"resnet_small: original (\w+), protected \w+, recovered \1\n"
+    assert len(re.findall(rf"exact   .*; {seen}", told)) == 4
+
+    raeg("recover", out, back, *batch)
+    for name, image in originals.items():
+        with Image.open(back / name) as recovered:
+            np.testing.assert_array_equal(np.asarray(recovered), image)
+
+    image = np.array(read_picture(out / "anchor" / "two.png").pixels)
+    image[-1, -1] ^= 1
+    save(out / "anchor" / "two.png", image)
+    told = raeg("recover", out, tmp_path / "again", *batch, status=1)
+    assert told.startswith("3 images recovered")
