@@ -59,7 +59,7 @@ def test_networks_too_see_each_image_for_itself():
     bundle = make(("learned",), ())
     images = photographs(BATCH + 1, 32, 32)
     protected = Protector(bundle, KEY, batch_size=BATCH).protect(images)
-    recoverer = Recoverer(bundle, KEY)
+    recoverer = Recoverer(bundle, KEY, batch_size=BATCH)
     for order in ((3, 1, 0, 2), (2,)):
         recovered = recoverer.recover([protected[index].pixels for index in order])
         for index, found in zip(order, recovered, strict=True):
@@ -159,7 +159,7 @@ def test_another_machine_may_be_the_reason_where_it_matters(protected, recoverer
     image = protected[4].pixels ^ 1
     message = "this machine computes otherwise"
     check_refused(recoverer, image, protected[4].blob, TamperedPixelsError, message)
-    monkeypatch.setattr(GradientCoupling, "portable", True, raising=False)
+    monkeypatch.setattr(GradientCoupling, "portable", True)
     (one,) = Protector(BUNDLE, KEY, batch_size=BATCH).protect([ORIGINALS[4]], [0])
     message = "the recovered pixels aren't the original's: the protected image has been changed"
     check_refused(recoverer, one.pixels ^ 1, one.blob, TamperedPixelsError, message)

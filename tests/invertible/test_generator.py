@@ -59,6 +59,8 @@ def run(generator, variables, x, method):
 def test_round_trip_of_every_combination(coupling, mixing, downsampling):
     if COUPLINGS[coupling].exact and mixing == "conv1x1":
         pytest.skip("refused: see test_integer_generators_refuse_a_real_matrix")
+    if downsampling != "haar" and (mixing == "none" or coupling not in ("integer", "affine")):
+        pytest.skip("has nothing that other combinations don't have")
     generator = small(coupling=coupling, mixing=mixing, downsampling=downsampling)
     x = images(9, 14)
     y, x_rec = round_trip(generator, perturbed(generator), x)

@@ -63,7 +63,10 @@ def free_port():
         return sock.getsockname()[1]
 
 
-@pytest.mark.parametrize("mode", parallel.MODES)
+@pytest.mark.parametrize(
+    "mode",
+    [pytest.param(m, marks=pytest.mark.slow if i else ()) for i, m in enumerate(parallel.MODES)],
+)
 def test_two_processes_agree_with_one(mode, tmp_path):
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),

@@ -12,6 +12,9 @@ import pytest
 
 from configs import smoke
 
+# Minutes: whole runs, in programs as users have them.
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 GRADIENT = smoke.get_config().generator.gradient
 PSNR, ROUNDS = GRADIENT.target_psnr, GRADIENT.rounds
