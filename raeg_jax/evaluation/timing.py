@@ -12,9 +12,6 @@ import numpy as np
 from raeg_jax.evaluation import compiled
 from raeg_jax.invertible.chain import Chain
 
-# Of fewer calls the median is no better than each of them.
-_LEAST = 3
-
 
 def throughput(
     generator: Chain,
@@ -30,7 +27,7 @@ def throughput(
       images: uint8 [B, H, W, 3], one batch, copied to the device each time.
       labels: int32 [B].
       repeats: at most so many timed calls each way, of which the median counts.
-      seconds: after three calls, stop repeating after so long.
+      seconds: stop repeating after so long.
 
     Returns:
       `protect_images_per_s`, `recover_images_per_s`, and what they were measured on.
@@ -78,14 +75,14 @@ def median_time(call: Callable[[], Any], repeats: int, seconds: float = math.inf
     Args:
       call: returns arrays.
       repeats: at most so many timed calls.
-      seconds: after three calls, stop repeating after so long.
+      seconds: stop repeating after so long.
 
     Returns:
       The median, in seconds.
     """
     jax.block_until_ready(call())  # compiles
     times: list[float] = []
-    while len(times) < max(repeats, 1) and (len(times) < _LEAST or sum(times) < seconds):
+    while len(times) < max(repeats, 1) and (not times or sum(times) < seconds):
         start = time.perf_counter()
         jax.block_until_ready(call())
         times.append(time.perf_counter() - start)

@@ -30,7 +30,7 @@ def test_the_first_call_compiles_and_does_not_count(monkeypatch):
     assert len(calls) == 4
 
 
-def test_slow_calls_are_repeated_for_a_median_of_three(monkeypatch):
-    clock = iter([0.0, 60.0, 100.0, 150.0, 200.0, 270.0])
+def test_slow_calls_are_not_repeated(monkeypatch):
+    clock = iter([0.0, 60.0])
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
     assert timing.median_time(lambda: None, repeats=5, seconds=3.0) == 60.0
