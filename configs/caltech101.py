@@ -8,7 +8,7 @@ and `:both` after the file name fit two cores: 64 pixels, small classifiers; `:c
 
 Expected at 34 dB (docs/measured.md has all tables), accuracy of the two targets and the held-out
 classifier on protected images. `:gradient`: fitted .00, .00, .63, unseen .02, .03, .35;
-`:learned` (3,000 steps): fitted .27, .33, .58, unseen .24, .26, .37.
+`:learned` (3,000 steps, coupling `integer_float`): fitted .27, .33, .58, unseen .24, .26, .37.
 """
 
 from ml_collections import ConfigDict
