@@ -31,7 +31,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import data
     from raeg_jax.assembly import assemble
     from raeg_jax.errors import UserError
-    from raeg_jax.evaluation import benchmark, compiled
+    from raeg_jax.evaluation import benchmark, compiled, tokens
     from raeg_jax.evaluation.batches import batches
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.workdir import check_classifiers, restore, validate_for_evaluation
@@ -58,19 +58,23 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     split = getattr(splits, _SPLIT.value)
     images, labels, _ = open_split(split, config.data, config.eval.max_images)
     originals = np.asarray(images[np.arange(len(labels))]).astype(np.float32)
-    forward = jax.jit(lambda chain, x, labels: chain.forward(x, labels))
-    inverse = jax.jit(lambda chain, y, code: chain.inverse(y, code))
+    forward = jax.jit(lambda chain, x, labels, token: chain.forward(x, labels, token))
+    inverse = jax.jit(lambda chain, y, code, token: chain.inverse(y, code, token))
+
+    def token(index):
+        return tokens.draw(chain, index, *originals.shape[1:3])
 
     made = []
-    for _, x, truth, count in batches(originals, labels, sizes[0]):
-        made += [jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], forward(chain, x, truth))]
+    for index, x, truth, count in batches(originals, labels, sizes[0]):
+        found = forward(chain, x, truth, token(index))
+        made += [jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], found)]
     protected, code = jax.tree.map(lambda *parts: np.concatenate(parts), *made)
 
     def recovered(size):
         parts = []
         for index, y, _, _ in batches(protected, labels, size):
             own = jax.tree.map(lambda leaf, i=index: leaf[i], code)
-            parts += [np.asarray(inverse(chain, y, own))]
+            parts += [np.asarray(inverse(chain, y, own, token(index)))]
         return np.concatenate(parts)[: len(labels)]
 
     few = min(_EAGER.value, len(labels))
@@ -79,7 +83,9 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     if few:
         with jax.disable_jit():
             own = jax.tree.map(lambda leaf: leaf[:few], code)
-            ways["without jit"] = np.asarray(chain.inverse(protected[:few], own))
+            ways["without jit"] = np.asarray(
+                chain.inverse(protected[:few], own, token(np.arange(few)))
+            )
     results = benchmark.origin(config) | {
         "split": _SPLIT.value,
         "stages": list(config.generator.stages),

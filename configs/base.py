@@ -54,6 +54,9 @@ def get_config() -> ConfigDict:
     config.generator.depth = 2
     # Bound on |log scale| of the multiplicative couplings.
     config.generator.clamp = 1.0
+    # Planes of +1 and -1 that every conditioner sees, drawn from a key: without it nobody can undo
+    # the generator, whoever has its weights. 0 for none.
+    config.generator.token_planes = 2
 
     config.generator.gradient = ConfigDict()
     # Each image is changed until it has this PSNR, or for so many rounds.
@@ -142,6 +145,8 @@ def get_config() -> ConfigDict:
     config.loss.weight.recovery = 0.1
     # Recovery after the attack layer, toward the equally attacked original.
     config.loss.weight.robust_recovery = 0.0
+    # The adversary on what a wrong token recovers.
+    config.loss.weight.token = 0.25
     # Values of y outside 0..255, before clipping.
     config.loss.weight.range = 5.0
 

@@ -19,6 +19,7 @@ def protect(
     *,
     batch_size: int = 16,
     tile: int = 256,
+    tries: int = 1,
 ) -> list[Protected]:
     """Protects images of any sizes.
 
@@ -29,12 +30,14 @@ def protect(
       labels: as for `Protector.protect`.
       batch_size: as for `Protector`.
       tile: as for `Protector`.
+      tries: as for `Protector`.
 
     Raises:
       UserError: an impossible generator, image, label or number.
       UnrecoverableError: an image would not come back exactly.
     """
-    return Protector(bundle, key, batch_size=batch_size, tile=tile).protect(images, labels)
+    protector = Protector(bundle, key, batch_size=batch_size, tile=tile, tries=tries)
+    return protector.protect(images, labels)
 
 
 def recover(

@@ -73,6 +73,7 @@ def gradient_stage(
         margin=settings.margin,
         mask=settings.mask,
         mask_key=bytes.fromhex(settings.mask_key),
+        token_planes=config.generator.token_planes,
     )
 
 

@@ -13,6 +13,7 @@ from raeg_jax.codec.errors import NotAPayloadError, PayloadError, TamperedPixels
 from raeg_jax.codec.inputs import check_exact, check_image
 from raeg_jax.codec.key import Key
 from raeg_jax.codec.payload import Payload, SourceMode, check_pixels
+from raeg_jax.codec.token import Token
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,10 +127,12 @@ class Recoverer:
         if not values:
             return results
         payloads = [lot[index].payload for index in values]
+        chain = self._bundle.chain
         originals = passes.inverse(
-            self._bundle.chain,
+            chain,
             list(values.values()),
             np.stack([payload.codes for payload in payloads]),
+            [Token(self._key.token_key, p.nonce, chain.token_planes) for p in payloads],
             payloads[0].tile,
             payloads[0].batch or self._batch_size,
         )

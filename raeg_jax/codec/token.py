@@ -5,11 +5,30 @@ every version of JAX and NumPy.
 """
 
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 
 # Single cells are seen down to two levels of a U-shaped network, each of half the resolution.
 CELL = 4
+
+
+class Token(NamedTuple):
+    """An image's token, of which each tile has its own part.
+
+    Attributes:
+      key: `Key.token_key`, 32 bytes.
+      nonce: the image's, 12 bytes.
+      count: number of planes.
+    """
+
+    key: bytes
+    nonce: bytes
+    count: int
+
+    def planes(self, height: int, width: int, tile: int) -> np.ndarray:
+        """The planes of a tile, see the function of that name."""
+        return planes(self.key, self.nonce, height, width, self.count, tile=tile)
 
 
 def planes(

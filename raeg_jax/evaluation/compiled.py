@@ -40,7 +40,7 @@ def on_one_device(tree: Any) -> Any:
 
 @jax.jit
 def protect(
-    generator: Chain, images: jax.Array, labels: jax.Array
+    generator: Chain, images: jax.Array, labels: jax.Array, token: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array, tuple[Any, ...]]:
     """Runs the generator forward and makes the samples of a file.
 
@@ -48,22 +48,25 @@ def protect(
       generator: its stages.
       images: uint8 [B, H, W, 3].
       labels: int32 [B].
+      token: as `tokens.draw` makes it for the generator.
 
     Returns:
       The protected images, uint8 [B, H, W, 3]; per image, float32 [B], the share of samples that
       rounding alone would leave outside 0..255: clipping changes them for good; and the code that
       `recover` needs.
     """
-    y, code = generator.forward(images.astype(jnp.float32), labels)
+    y, code = generator.forward(images.astype(jnp.float32), labels, token)
     rounded = jnp.round(y)
     outside = (rounded < 0) | (rounded > 255)
     return to_uint8(y), jnp.mean(outside, axis=(1, 2, 3), dtype=jnp.float32), code
 
 
 @jax.jit
-def recover(generator: Chain, images: jax.Array, code: tuple[Any, ...]) -> jax.Array:
+def recover(
+    generator: Chain, images: jax.Array, code: tuple[Any, ...], token: jax.Array | None = None
+) -> jax.Array:
     """Runs the generator backward: protected to recovered images, uint8 [B, H, W, 3]."""
-    return to_uint8(generator.inverse(images.astype(jnp.float32), code))
+    return to_uint8(generator.inverse(images.astype(jnp.float32), code, token))
 
 
 @jax.jit

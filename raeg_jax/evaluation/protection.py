@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from raeg_jax.evaluation import compiled, controls
+from raeg_jax.evaluation import compiled, controls, tokens
 from raeg_jax.evaluation.batches import measure_all
 from raeg_jax.evaluation.images import DecodedOnDemand
 from raeg_jax.evaluation.roundtrip import png_roundtrip
@@ -29,9 +29,10 @@ def evaluate_split(
 ) -> dict[str, Any]:
     """Protects and recovers every image and says what classifiers make of it.
 
-    Every variant (protected, recovered, and the two controls) is written as PNG and read back
-    before anything is measured; recovery starts from the protected file. The controls have the
-    protected file's L2 distance from the original.
+    Every variant (protected, recovered, recovered with a wrong token where the generator has one,
+    and the two controls) is written as PNG and read back before anything is measured; recovery
+    starts from the protected file. The controls have the protected file's L2 distance from the
+    original.
 
     Args:
       generator: its stages.
@@ -72,10 +73,14 @@ def evaluate_split(
             return images
 
         save("original", originals)
-        protected, out["outside"], code = compiled.protect(generator, originals, truth)
+        token = tokens.draw(generator, index, *originals.shape[1:3])
+        protected, out["outside"], code = compiled.protect(generator, originals, truth, token)
         out.update({f"code/{k}": v for own in code for k, v in _fields(own).items()})
         protected = save("protected", protected)
-        save("recovered", compiled.recover(generator, protected, code))
+        save("recovered", compiled.recover(generator, protected, code, token))
+        if token is not None:
+            wrong = tokens.draw(generator, index, *originals.shape[1:3], tokens.WRONG)
+            save("wrong_token", compiled.recover(generator, protected, code, wrong))
         distance = out["distance/protected"]
         save("noise", controls.noise_control(seed, index, originals, distance))
         if pgd_steps > 0:
@@ -113,10 +118,12 @@ def quick(
     generator = compiled.on_one_device(generator)
     fns = {name: _argument(fn) for name, fn in target_logits_fns.items()}
 
-    def measure(_, originals, truth):
-        protected, outside, code = compiled.protect(generator, originals, truth)
+    def measure(index, originals, truth):
+        token = tokens.draw(generator, index, *originals.shape[1:3])
+        protected, outside, code = compiled.protect(generator, originals, truth, token)
         quality = compiled.compare(protected, originals)
-        recovered = compiled.compare(compiled.recover(generator, protected, code), originals)
+        recovered = compiled.recover(generator, protected, code, token)
+        recovered = compiled.compare(recovered, originals)
         before, after = compiled.read(fns, originals), compiled.read(fns, protected)
         return {
             "clean_accuracy": np.mean([np.asarray(v) == truth for v in before.values()], axis=0),
@@ -149,8 +156,9 @@ def examples(
     generator = compiled.on_one_device(generator)
     index = np.resize(chosen, batch_size)
     originals, truth = np.asarray(images[index]), np.asarray(labels[index], np.int32)
-    protected, _, code = compiled.protect(generator, originals, truth)
-    recovered = compiled.recover(generator, protected, code)
+    token = tokens.draw(generator, index, *originals.shape[1:3])
+    protected, _, code = compiled.protect(generator, originals, truth, token)
+    recovered = compiled.recover(generator, protected, code, token)
     return originals, np.asarray(protected), np.asarray(recovered)
 
 

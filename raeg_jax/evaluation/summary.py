@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 # In the order of the table's columns.
-VARIANTS = ("original", "protected", "recovered", "noise", "pgd")
+VARIANTS = ("original", "protected", "recovered", "wrong_token", "noise", "pgd")
 CHANGED = VARIANTS[1:]
 
 
@@ -48,7 +48,9 @@ def summarise(
         "quality": {name: _quality(per_image, name) for name in changed},
         "outside_range": _mean(per_image["outside"]),
         "rounds": _rounds(per_image),
-        "png_bytes": {name: _mean(per_image[f"bytes/{name}"]) for name in variants[:2]},
+        "png_bytes": {
+            name: _mean(per_image[f"bytes/{name}"]) for name in ("original", "protected")
+        },
     }
 
 

@@ -18,7 +18,8 @@ QUALITY = {
 }
 NOTE = (
     "Measured on PNG files read back. PSNR: mean over the images that differ. Exact pixels: all "
-    "three samples equal. Noise and PGD (away from the true class, whatever the generator's loss) "
+    "three samples equal. Wrong key: undone with another token. Noise and PGD (away from the true "
+    "class, whatever the generator's loss) "
     "have the protected image's L2 distance, up to rounding."
 )
 
@@ -29,6 +30,7 @@ def columns(summary: Mapping[str, Any], pgd_steps: int) -> dict[str, str]:
         "original": "original",
         "protected": "protected",
         "recovered": "recovered",
+        "wrong_token": "wrong key",
         "noise": "noise",
         "pgd": f"PGD-{pgd_steps}",
     }

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from raeg_jax.evaluation import compiled
+from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.invertible.chain import Chain
 
 
@@ -32,11 +32,12 @@ def throughput(
     Returns:
       `protect_images_per_s`, `recover_images_per_s`, and what they were measured on.
     """
-    protected, _, code = compiled.protect(generator, images, labels)
+    token = tokens.draw(generator, np.arange(len(images)), *images.shape[1:3])
+    protected, _, code = compiled.protect(generator, images, labels, token)
     protected = np.asarray(protected)
     ways = {
-        "protect": lambda: compiled.protect(generator, images, labels),
-        "recover": lambda: compiled.recover(generator, protected, code),
+        "protect": lambda: compiled.protect(generator, images, labels, token),
+        "recover": lambda: compiled.recover(generator, protected, code, token),
     }
     return speeds(ways, images, repeats, seconds)
 

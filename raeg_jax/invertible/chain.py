@@ -29,13 +29,18 @@ class Learned:
         """Whether they do so on any machine."""
         return self.module.portable
 
-    def forward(self, x: jax.Array, labels: jax.Array, reference: jax.Array):
-        """Returns the images and an empty code."""
-        return self.module.apply({"params": self.params}, x, method="forward"), ()
+    @property
+    def token_planes(self) -> int:
+        """Planes of the token that the network sees."""
+        return self.module.token_planes
 
-    def inverse(self, y: jax.Array, code: tuple) -> jax.Array:
+    def forward(self, x: jax.Array, labels: jax.Array, reference: jax.Array, token):
+        """Returns the images and an empty code."""
+        return self.module.apply({"params": self.params}, x, token, method="forward"), ()
+
+    def inverse(self, y: jax.Array, code: tuple, token) -> jax.Array:
         """Undoes `forward`."""
-        return self.module.apply({"params": self.params}, y, method="inverse")
+        return self.module.apply({"params": self.params}, y, token, method="inverse")
 
 
 @flax.struct.dataclass
@@ -43,9 +48,9 @@ class Chain:
     """Stages one after the other; a pytree, so that it can be an argument of jitted functions.
 
     Attributes:
-      stages: each has `forward(x, labels, reference) -> (y, code)`, `inverse(y, code) -> x`,
-        `exact` and `portable`; all but the last must be exact, since a rounded image can't be
-        followed backwards.
+      stages: each has `forward(x, labels, reference, token) -> (y, code)`, `inverse(y, code,
+        token) -> x`, `exact`, `portable` and `token_planes`, the same number for all; all but the
+        last must be exact, since a rounded image can't be followed backwards.
     """
 
     stages: tuple[Any, ...]
@@ -60,12 +65,20 @@ class Chain:
         """Whether every stage is; else recovery is exact in the program that protected."""
         return all(stage.portable for stage in self.stages)
 
-    def forward(self, x: jax.Array, labels: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
+    @property
+    def token_planes(self) -> int:
+        """Planes P of the secret token; without, any holder of the generator can undo it."""
+        return self.stages[0].token_planes
+
+    def forward(
+        self, x: jax.Array, labels: jax.Array, token: jax.Array | None = None
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
         """Protects.
 
         Args:
           x: float32 [B, H, W, 3] in pixel units.
           labels: int32 [B], the class of each image.
+          token: +1 and -1, [B, H, W, P]; None where P is 0.
 
         Returns:
           The protected images, float32 [B, H, W, 3], not yet rounded or clipped, and the code that
@@ -73,12 +86,14 @@ class Chain:
         """
         y, codes = x, []
         for stage in self.stages:
-            y, code = stage.forward(y, labels, x)
+            y, code = stage.forward(y, labels, x, token)
             codes.append(code)
         return y, tuple(codes)
 
-    def inverse(self, y: jax.Array, code: tuple[Any, ...]) -> jax.Array:
-        """Recovers: the reverse of `forward`, stage by stage."""
+    def inverse(
+        self, y: jax.Array, code: tuple[Any, ...], token: jax.Array | None = None
+    ) -> jax.Array:
+        """Recovers: the reverse of `forward`, stage by stage, with the same token."""
         for stage, own in zip(reversed(self.stages), reversed(code), strict=True):
-            y = stage.inverse(y, own)
+            y = stage.inverse(y, own, token)
         return y

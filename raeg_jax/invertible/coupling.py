@@ -36,16 +36,18 @@ class Update(nn.Module):
       clamp: bound on |log scale|.
       gain: size of the coefficients at this level, relative to pixels.
 
-    `mask` is 1 where a coefficient exists and 0 where it must stay as it is; `forward` also
-    returns log |det dh'/dh| per image, float32 [B].
+    `mask` is 1 where a coefficient exists and 0 where it must stay as it is; `token` is seen by the
+    conditioner beside `by`: planes of +1 and -1 of the same height and width, or None. `forward`
+    also returns log |det dh'/dh| per image, float32 [B].
     """
 
     conditioner: MakeConditioner
     clamp: float = 1.0
     gain: float = 1.0
 
-    def _see(self, by: jax.Array) -> jax.Array:
-        return by / (_PIXELS_IN * self.gain)
+    def _see(self, by: jax.Array, token: jax.Array | None) -> jax.Array:
+        seen = by / (_PIXELS_IN * self.gain)
+        return seen if token is None else jnp.concatenate([seen, token], axis=-1)
 
     def _shift(self, raw: jax.Array, mask: jax.Array | float) -> jax.Array:
         return raw * (_PIXELS_OUT * self.gain) * mask
@@ -60,21 +62,21 @@ class Shift(Update):
     def setup(self):
         self.shift = _Sized(self.conditioner)
 
-    def _t(self, like, by, mask):
-        return self._shift(self.shift(self._see(by), like.shape[-1]), mask)
+    def _t(self, like, by, mask, token):
+        return self._shift(self.shift(self._see(by, token), like.shape[-1]), mask)
 
-    def forward(self, h, by, mask=1.0):
-        return h + self._t(h, by, mask), jnp.zeros(h.shape[0])
+    def forward(self, h, by, mask=1.0, token=None):
+        return h + self._t(h, by, mask, token), jnp.zeros(h.shape[0])
 
-    def inverse(self, h, by, mask=1.0):
-        return h - self._t(h, by, mask)
+    def inverse(self, h, by, mask=1.0, token=None):
+        return h - self._t(h, by, mask, token)
 
 
 class RoundedShift(Shift):
     """h' = h + round(t(by)): maps integers to integers, bit for bit undone (arXiv 1905.07376)."""
 
-    def _t(self, like, by, mask):
-        return round_ste(super()._t(like, by, mask))
+    def _t(self, like, by, mask, token):
+        return round_ste(super()._t(like, by, mask, token))
 
 
 class ScaleShift(Update):
@@ -84,17 +86,18 @@ class ScaleShift(Update):
         self.scale = _Sized(self.conditioner)
         self.shift = _Sized(self.conditioner)
 
-    def _st(self, like, by, mask):
+    def _st(self, like, by, mask, token):
         channels = like.shape[-1]
-        s = self._log_scale(self.scale(self._see(by), channels), mask)
-        return s, self._shift(self.shift(self._see(by), channels), mask)
+        seen = self._see(by, token)
+        s = self._log_scale(self.scale(seen, channels), mask)
+        return s, self._shift(self.shift(seen, channels), mask)
 
-    def forward(self, h, by, mask=1.0):
-        s, t = self._st(h, by, mask)
+    def forward(self, h, by, mask=1.0, token=None):
+        s, t = self._st(h, by, mask, token)
         return h * jnp.exp(s) + t, s.sum((1, 2, 3))
 
-    def inverse(self, h, by, mask=1.0):
-        s, t = self._st(h, by, mask)
+    def inverse(self, h, by, mask=1.0, token=None):
+        s, t = self._st(h, by, mask, token)
         return (h - t) * jnp.exp(-s)
 
 
@@ -107,8 +110,8 @@ class JointScaleShift(ScaleShift):
     def setup(self):
         self.scale_and_shift = _Sized(self.conditioner)
 
-    def _st(self, like, by, mask):
-        raw = self.scale_and_shift(self._see(by), 2 * like.shape[-1])
+    def _st(self, like, by, mask, token):
+        raw = self.scale_and_shift(self._see(by, token), 2 * like.shape[-1])
         s, t = jnp.split(raw, 2, axis=-1)
         return self._log_scale(s, mask), self._shift(t, mask)
 
@@ -116,8 +119,8 @@ class JointScaleShift(ScaleShift):
 class VolumePreserving(JointScaleShift):
     """As `JointScaleShift`, with the log scales of each image adding up to 0 (GIN, 2001.04872)."""
 
-    def _st(self, like, by, mask):
-        s, t = super()._st(like, by, mask)
+    def _st(self, like, by, mask, token):
+        s, t = super()._st(like, by, mask, token)
         ones = jnp.broadcast_to(mask, s.shape)
         mean = s.sum((1, 2, 3), keepdims=True) / ones.sum((1, 2, 3), keepdims=True).clip(1)
         # Half: the difference of two values within the clamp may be twice as large.
@@ -170,7 +173,7 @@ class Coupling(nn.Module):
 
     Attributes:
       variant: key of `COUPLINGS`.
-      conditioner, clamp, gain: see `Update`.
+      conditioner, clamp, gain: see `Update`, as `mask` and `token` of both ways.
     """
 
     variant: str
@@ -184,18 +187,20 @@ class Coupling(nn.Module):
         self.first = variant.first(conditioner, self.clamp, self.gain)
         self.second = variant.second(conditioner, self.clamp, self.gain)
 
-    def forward(self, x: jax.Array, mask: jax.Array | None = None):
+    def forward(self, x: jax.Array, mask: jax.Array | None = None, token: jax.Array | None = None):
         """(a, b) -> (c, d) and the log-determinant per image, float32 [B]."""
         (a, b), (mask_a, mask_b) = _halves(x), _halves(mask)
-        c, log_det_a = self.first.forward(a, b, mask_a)
-        d, log_det_b = self.second.forward(b, c, mask_b)
+        c, log_det_a = self.first.forward(a, b, mask_a, token)
+        d, log_det_b = self.second.forward(b, c, mask_b, token)
         return jnp.concatenate([c, d], axis=-1), log_det_a + log_det_b
 
-    def inverse(self, y: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def inverse(
+        self, y: jax.Array, mask: jax.Array | None = None, token: jax.Array | None = None
+    ) -> jax.Array:
         """(c, d) -> (a, b)."""
         (c, d), (mask_a, mask_b) = _halves(y), _halves(mask)
-        b = self.second.inverse(d, c, mask_b)
-        a = self.first.inverse(c, b, mask_a)
+        b = self.second.inverse(d, c, mask_b, token)
+        a = self.first.inverse(c, b, mask_a, token)
         return jnp.concatenate([a, b], axis=-1)
 
 

@@ -47,14 +47,14 @@ def fill(x: jax.Array, mask: jax.Array) -> Filled:
 
     Args:
       x: int32 [B, H, W, C].
-      mask: bool [H, W, C], true where x must not be looked at.
+      mask: bool [B or 1, H, W, C], true where x must not be looked at.
 
     Returns:
       The estimate, rounded to integers, and the range of the neighbours.
     """
-    known, (_, height, width, _) = ~mask[None], x.shape
+    known, (_, height, width, _) = ~mask, x.shape
     low, high = jnp.full_like(x, 256), jnp.full_like(x, -1)
-    total, weights = jnp.zeros_like(x), jnp.zeros_like(x[:1])
+    total, weights = jnp.zeros_like(x), jnp.zeros(known.shape, x.dtype)
     padded, padded_known = _reflect(jnp.where(known, x, 0)), _reflect(known)
     for (i, j), weight in _NEIGHBOURS.items():
         rows = slice(_REACH + i, _REACH + i + height)

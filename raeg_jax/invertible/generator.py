@@ -31,16 +31,20 @@ class Block(nn.Module):
     mixing: nn.Module
     coupling: nn.Module
 
-    def forward(self, x: jax.Array, mask: jax.Array | None = None):
+    def forward(self, x: jax.Array, mask: jax.Array | None = None, token: jax.Array | None = None):
         """[B, h, w, C] -> the same shape, and the log-determinant [B] (that of K: M cancels)."""
         y, log_det = self.coupling.forward(
-            self.mixing.forward(x, mask), mixed_mask(self.mixing, mask)
+            self.mixing.forward(x, mask), mixed_mask(self.mixing, mask), token
         )
         return self.mixing.inverse(y, mask), log_det
 
-    def inverse(self, y: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def inverse(
+        self, y: jax.Array, mask: jax.Array | None = None, token: jax.Array | None = None
+    ) -> jax.Array:
         """The reverse of `forward`."""
-        x = self.coupling.inverse(self.mixing.forward(y, mask), mixed_mask(self.mixing, mask))
+        x = self.coupling.inverse(
+            self.mixing.forward(y, mask), mixed_mask(self.mixing, mask), token
+        )
         return self.mixing.inverse(x, mask)
 
 
@@ -58,34 +62,39 @@ class Level(nn.Module):
     up: tuple[nn.Module, ...]
     below: nn.Module | None
 
-    def forward(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """float32 [B, H, W, C] -> the same shape, and the log-determinant [B]."""
-        mask = wavelet.validity(*x.shape[1:])
+    def forward(self, x: jax.Array, token: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """float32 [B, H, W, C] and token [B, H, W, P] -> the shape of x, log-determinant [B]."""
+        mask, token = wavelet.validity(*x.shape[1:]), _every_second(token)
         z, log_det = self.downsampling.forward(x), jnp.zeros(x.shape[0])
         for block in self.down:
-            z, change = block.forward(z, mask)
+            z, change = block.forward(z, mask, token)
             log_det += change
         if self.below is not None:
             low, details = jnp.split(z, [x.shape[-1]], axis=-1)
-            low, change = self.below.forward(low)
+            low, change = self.below.forward(low, token)
             z, log_det = jnp.concatenate([low, details], axis=-1), log_det + change
         for block in self.up:
-            z, change = block.forward(z, mask)
+            z, change = block.forward(z, mask, token)
             log_det += change
         return self.downsampling.inverse(z, *x.shape[1:3]), log_det
 
-    def inverse(self, y: jax.Array) -> jax.Array:
+    def inverse(self, y: jax.Array, token: jax.Array | None) -> jax.Array:
         """The reverse of `forward`, step by step."""
-        mask = wavelet.validity(*y.shape[1:])
+        mask, token = wavelet.validity(*y.shape[1:]), _every_second(token)
         z = self.downsampling.forward(y)
         for block in reversed(self.up):
-            z = block.inverse(z, mask)
+            z = block.inverse(z, mask, token)
         if self.below is not None:
             low, details = jnp.split(z, [y.shape[-1]], axis=-1)
-            z = jnp.concatenate([self.below.inverse(low), details], axis=-1)
+            z = jnp.concatenate([self.below.inverse(low, token), details], axis=-1)
         for block in reversed(self.down):
-            z = block.inverse(z, mask)
+            z = block.inverse(z, mask, token)
         return self.downsampling.inverse(z, *y.shape[1:3])
+
+
+def _every_second(token):
+    """A token as the next coarser level sees it: not averaged, which would blur its cells."""
+    return None if token is None else token[:, ::2, ::2]
 
 
 class Generator(nn.Module):
@@ -99,6 +108,9 @@ class Generator(nn.Module):
       blocks, widths: blocks (each way) and conditioner width of each level, finest first.
       depth: layers of each conditioner.
       clamp: bound on |log scale| of multiplicative couplings.
+      token_planes: planes P of the secret token, which every conditioner sees; 0 for none.
+
+    Both ways take the token, [B, H, W, P] of +1 and -1; None where P is 0.
     """
 
     coupling: str = "integer"
@@ -109,6 +121,7 @@ class Generator(nn.Module):
     widths: tuple[int, ...] = (24, 32, 48)
     depth: int = 2
     clamp: float = 1.0
+    token_planes: int = 0
 
     @property
     def exact(self) -> bool:
@@ -153,29 +166,39 @@ class Generator(nn.Module):
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Alias of `forward`, for `init`."""
-        return self.forward(x)
+        """`forward` with a token of zeros, for `init`."""
+        planes = self.token_planes
+        return self.forward(x, jnp.zeros((*x.shape[:3], planes)) if planes else None)
 
-    def forward(self, x: jax.Array) -> jax.Array:
+    def forward(self, x: jax.Array, token: jax.Array | None = None) -> jax.Array:
         """Protects: float32 [B, H, W, 3] in pixel units -> the same shape, not yet clipped."""
-        return self.forward_and_log_det(x)[0]
+        return self.forward_and_log_det(x, token)[0]
 
-    def forward_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def forward_and_log_det(
+        self, x: jax.Array, token: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         """As `forward`, and log |det dy/dx| per image, float32 [B] (rounding not counted)."""
-        _check(x)
-        return self.pyramid.forward(x)
+        return self.pyramid.forward(x, self._checked(x, token))
 
-    def inverse(self, y: jax.Array) -> jax.Array:
+    def inverse(self, y: jax.Array, token: jax.Array | None = None) -> jax.Array:
         """Recovers: the reverse of `forward`."""
-        _check(y)
-        return self.pyramid.inverse(y)
+        return self.pyramid.inverse(y, self._checked(y, token))
 
-
-def _check(x):
-    if x.ndim != 4 or x.shape[-1] != _CHANNELS or min(x.shape) < 1:
-        raise ValueError(f"images must have shape [B, H, W, 3], got {list(x.shape)}")
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"images must be float32 in pixel units (cast uint8 first), got {x.dtype}")
+    def _checked(self, x, token):
+        """The token, in the images' type."""
+        if x.ndim != 4 or x.shape[-1] != _CHANNELS or min(x.shape) < 1:
+            raise ValueError(f"images must have shape [B, H, W, 3], got {list(x.shape)}")
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(
+                f"images must be float32 in pixel units (cast uint8 first), got {x.dtype}"
+            )
+        wanted = (*x.shape[:3], self.token_planes) if self.token_planes else None
+        if (None if token is None else token.shape) != wanted:
+            raise ValueError(
+                f"the token of {self.token_planes} planes must be {wanted}, got "
+                f"{None if token is None else token.shape}"
+            )
+        return None if token is None else token.astype(x.dtype)
 
 
 def generator_from_config(settings: ConfigDict) -> Generator:

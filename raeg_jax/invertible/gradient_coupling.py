@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from raeg_jax.image.metrics import mse, unit
 from raeg_jax.invertible.fill import fill
-from raeg_jax.invertible.masks import MASKS
+from raeg_jax.invertible.masks import MASKS, in_turn
 
 # (filled images float32 [B, H, W, 3], labels int32 [B]) -> direction, the same shape as the images.
 Conditioner = Callable[[jax.Array, jax.Array], jax.Array]
@@ -63,6 +63,8 @@ class GradientCoupling:
       margin: what a shift must leave between the neighbours' range and the ends of 0..255.
       mask: key of `MASKS`.
       mask_key: bytes for `keyed`.
+      token_planes: planes of the secret token, which chooses the round in which each sample is
+        masked; 0 for none.
     """
 
     conditioner: Any
@@ -73,13 +75,18 @@ class GradientCoupling:
     margin: int = flax.struct.field(pytree_node=False, default=8)
     mask: str = flax.struct.field(pytree_node=False, default="diagonal")
     mask_key: bytes = flax.struct.field(pytree_node=False, default=b"")
+    token_planes: int = flax.struct.field(pytree_node=False, default=0)
 
     exact = True
     # The classifiers compute in floating point.
     portable = False
 
     def forward(
-        self, x: jax.Array, labels: jax.Array, reference: jax.Array
+        self,
+        x: jax.Array,
+        labels: jax.Array,
+        reference: jax.Array,
+        token: jax.Array | None = None,
     ) -> tuple[jax.Array, Code]:
         """Shifts each image.
 
@@ -87,6 +94,7 @@ class GradientCoupling:
           x: integers as float32 [B, H, W, 3].
           labels: int32 [B].
           reference: float32 [B, H, W, 3] in pixel units, from which distance is measured.
+          token: +1 and -1, [B, H, W, P]; None where P is 0.
 
         Returns:
           The images, integers as float32, a few of them perhaps outside 0..255, and their code. An
@@ -99,7 +107,7 @@ class GradientCoupling:
 
         def advance(carry, index):
             x, code, active = carry
-            shifted = self._shift(x, labels, index)
+            shifted = self._shift(x, labels, index, token)
             full = jnp.full_like(code.part, PARTS)
             ends = active & (_mse(shifted(full), reference) > self.max_mse)
             part = jnp.where(ends, self._part(shifted, full, reference), full)
@@ -115,7 +123,7 @@ class GradientCoupling:
         (y, code, _), _ = jax.lax.scan(run, start, jnp.arange(self.rounds))
         return y.astype(jnp.float32), code
 
-    def inverse(self, y: jax.Array, code: Code) -> jax.Array:
+    def inverse(self, y: jax.Array, code: Code, token: jax.Array | None = None) -> jax.Array:
         """Undoes `forward`: the same lines, read from the last round to the first."""
 
         def run(y, index):
@@ -124,20 +132,20 @@ class GradientCoupling:
         def undo(y, index):
             part = jnp.where(index == code.rounds - 1, code.part, PARTS)
             part = jnp.where(index < code.rounds, part, 0)
-            return self._shift(y, code.label, index)(part, sign=-1)
+            return self._shift(y, code.label, index, token)(part, sign=-1)
 
         rounds = jnp.arange(self.rounds)
         x, _ = jax.lax.scan(run, y.astype(jnp.int32), rounds, reverse=True)
         return x.astype(jnp.float32)
 
-    def _shift(self, x, labels, index):
+    def _shift(self, x, labels, index, token):
         """One round, still open how far and which way: (part int32 [B], sign) -> images."""
-        masks = jnp.asarray(MASKS[self.mask](*x.shape[1:3], self.mask_key))
-        mask = masks[index % len(masks)]
+        masks = MASKS[self.mask](*x.shape[1:3], self.mask_key)
+        mask = in_turn(masks, index, token)
         known = fill(x, mask)
         # Behind barriers, forward and inverse compile all float arithmetic alike, to the same bits.
         seen = jax.lax.optimization_barrier(jnp.clip(known.image, 0, 255).astype(jnp.float32))
-        length = self.step * jnp.sqrt(jnp.sum(mask))
+        length = self.step * jnp.sqrt(jnp.sum(mask, axis=(1, 2, 3), keepdims=True))
         direction = unit(jnp.where(mask, self.conditioner(seen, labels), 0))
         raw = jax.lax.optimization_barrier(length * direction)
         # Saturated areas only go where there is room.

@@ -8,6 +8,8 @@ they are the same with every version of JAX.
 import hashlib
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 _CHANNELS = 3
@@ -64,6 +66,30 @@ MASKS: dict[str, Callable[[int, int, bytes], np.ndarray]] = {
     "random": random,
     "keyed": keyed,
 }
+
+
+def in_turn(masks: np.ndarray, index: jax.Array, token: jax.Array | None) -> jax.Array:
+    """The masks of one round.
+
+    A token lets each of its cells begin elsewhere in the turn: who lacks it does not know which
+    samples a round changed. All samples still have their turn once a period.
+
+    Args:
+      masks: bool [period, H, W, C].
+      index: of the round, int32 scalar.
+      token: +1 and -1, [B, H, W, P], or None.
+
+    Returns:
+      bool [B, H, W, C]; B is 1 without a token.
+    """
+    masks = jnp.asarray(masks)
+    if token is None:
+        return masks[index % len(masks)][None]
+    start = jnp.sum(token < 0, axis=-1, keepdims=True, dtype=jnp.int32)
+    turn = (index + start) % len(masks)
+    return jnp.any(
+        (turn[None] == jnp.arange(len(masks))[:, None, None, None, None]) & masks[:, None], 0
+    )
 
 
 def _channels(first):

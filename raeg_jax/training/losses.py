@@ -8,6 +8,7 @@
 6. recovery         |inverse(Q(y)) - x|, for float couplings
 7. robust_recovery  |inverse(attack(Q(y))) - attack(x)|
 8. range            how far y lies outside 0..255
+9. token            the adversary once more, on inverse(Q(y), another token)
 
 Every term is a mean over images, float32 scalar, so that the mean over devices is the mean over
 the global batch.

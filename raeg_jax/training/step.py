@@ -13,9 +13,12 @@ from raeg_jax.attacks.attack_layer import attack_layer
 from raeg_jax.attacks.gradient import margin
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import quantise
-from raeg_jax.training import losses
+from raeg_jax.training import losses, tokens
 from raeg_jax.training.parallel import AXIS
 from raeg_jax.training.state import TrainState, make_optimizers
+
+# Of a step's key, away from those that the attack layer uses.
+_TOKEN_FOLDS = (2**32 - 1, 2**32 - 2)
 
 Step = Callable[[TrainState, Mapping[str, Any], Mapping[str, jax.Array]], tuple[TrainState, dict]]
 
@@ -43,6 +46,9 @@ def make_train_step(
       with them, 'psnr' (decibels, at most 100 an image), 'attack_success', 'grad_norm'.
     """
     weight = {name: value for name, value in config.loss.weight.items() if value}
+    planes = generator.token_planes
+    if not planes:
+        weight.pop("token", None)
     if generator.exact:
         # Zero but for clipped values, of which the range term takes care.
         weight.pop("recovery", None)
@@ -59,10 +65,15 @@ def make_train_step(
         return loss.mean(), misread.mean()
 
     def objective(params, state, frozen, x, labels, key, index):
-        def invert(images):
-            return generator.apply({"params": params}, images, method="inverse")
+        right, wrong = (
+            tokens.draw(jax.random.fold_in(key, fold), index, *x.shape[1:3], planes)
+            for fold in _TOKEN_FOLDS
+        )
 
-        y = generator.apply({"params": params}, x)
+        def invert(images, token=right):
+            return generator.apply({"params": params}, images, token, method="inverse")
+
+        y = generator.apply({"params": params}, x, right, method="forward")
         y8 = quantise(y)
         terms = {}
         terms["adversary"], misread = margins(frozen, y8, labels)
@@ -81,6 +92,8 @@ def make_train_step(
         if "robust_recovery" in weight:
             goal = attack_layer(key, x, config.attack_layer, index)
             terms["robust_recovery"] = jnp.abs(invert(attacked) - goal).mean()
+        if "token" in weight:
+            terms["token"], _ = margins(frozen, quantise(invert(y8, wrong)), labels)
         total = sum(weight.get(name, 0.0) * term for name, term in terms.items())
         logged = {f"loss/{name}": term for name, term in terms.items()}
         logged |= {"loss/total": total, "attack_success": misread}

@@ -57,7 +57,9 @@ def _direction(images, labels):
 def quick():
     """A gradient stage that follows a formula, compiled in a second, whatever its settings say."""
     bundle = make(("gradient",))
-    stage = GradientCoupling(jax.tree_util.Partial(_direction), step=3.0, max_mse=20.0, rounds=4)
+    stage = GradientCoupling(
+        jax.tree_util.Partial(_direction), step=3.0, max_mse=20.0, rounds=4, token_planes=2
+    )
     # In place of the cached property.
     vars(bundle)["chain"] = Chain((stage,))
     return bundle

@@ -5,13 +5,14 @@ import jax
 import numpy as np
 import pytest
 
-from raeg_jax.codec import hiding, passes, protect
+from raeg_jax.codec import choosing, hiding, passes, protect
 from raeg_jax.codec.envelope import open_sealed
 from raeg_jax.codec.overflow import join
 from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.protect import Protector, UnrecoverableError
 from raeg_jax.codec.reading import read_labels
 from raeg_jax.codec.recover import Recoverer
+from raeg_jax.codec.token import Token
 from raeg_jax.errors import UserError
 from raeg_jax.image import metrics
 from raeg_jax.invertible.gradient_coupling import GradientCoupling
@@ -70,6 +71,61 @@ def test_a_learned_stage_needs_no_label_and_no_classifier():
 def test_stages_and_classifiers_of_all_kinds_work_on_tiles_narrower_than_they_take():
     bundle = make(BOTH)
     check_round_trip(bundle, Protector(bundle, KEY, batch_size=2), photographs(1, 21, 5), [2])
+
+
+@pytest.mark.parametrize("stages", [("learned",), ("gradient",)])
+def test_another_key_or_nonce_undoes_nothing(stages):
+    bundle = make(stages)
+    (image,) = photographs(1, 37, 35)
+    values, table = passes.forward(
+        bundle.chain, [image], np.array([1], np.int32), [token(bundle)], 0, 1
+    )
+
+    def undo(*changes):
+        return passes.inverse(bundle.chain, values, table, [token(bundle, *changes)], 0, 1)[0]
+
+    np.testing.assert_array_equal(undo(), image)
+    assert np.any(undo(bytes(32)) != image)
+    assert np.any(undo(KEY.token_key, bytes(12)) != image)
+
+
+def token(bundle, key=KEY.token_key, nonce=b"twelve bytes"):
+    return Token(key, nonce, bundle.chain.token_planes)
+
+
+def test_of_several_tries_the_one_that_misleads_most_is_kept(monkeypatch):
+    bundle, labels = make(("learned",)), [0, 1, 2]
+    images = photographs(3, 33, 40)
+    seen = []
+    own = choosing.losses
+
+    def losses(*args):
+        seen.append(own(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(choosing, "losses", losses)
+    protected = Protector(bundle, KEY, batch_size=3, tries=4).protect(images, labels)
+    assert len(seen) == 4
+    assert np.all(np.ptp(seen, axis=0) > 0)
+    # But for the payload's marks, which are weak.
+    kept = own(bundle, [one.pixels for one in protected], np.array(labels, np.int32), 3)
+    assert np.all(np.abs(kept - np.min(seen, axis=0)) < np.abs(kept - np.max(seen, axis=0)))
+    found = Recoverer(bundle, KEY).recover([one.pixels for one in protected], blobs(protected))
+    for image, one in zip(images, found, strict=True):
+        np.testing.assert_array_equal(one.pixels, image)
+
+
+@pytest.mark.parametrize(
+    ("tries", "stage", "changes", "message"),
+    [
+        (0, "learned", {}, "tries=0 is impossible"),
+        (2, "learned", {"classifiers": ()}, "lacks resnet_small.*--classifier resnet_small"),
+        (2, "gradient", {"generator.token_planes": 0}, "no token planes"),
+    ],
+)
+def test_tries_that_make_no_sense_are_told(tries, stage, changes, message):
+    with pytest.raises(UserError, match=message):
+        Protector(make((stage,), **changes), KEY, tries=tries)
 
 
 def test_sizes_may_be_mixed(bundle, protector):
@@ -137,7 +193,8 @@ def test_an_image_without_room_keeps_its_payload_beside_it(bundle, protector):
     # The values of the generator, without marks.
     payload = open_sealed(one.blob, KEY)
     values = join(one.pixels, payload.overflow)
-    back = passes.inverse(bundle.chain, [values], payload.codes[None], 0, 3)
+    own = [token(bundle, nonce=payload.nonce)]
+    back = passes.inverse(bundle.chain, [values], payload.codes[None], own, 0, 3)
     np.testing.assert_array_equal(back[0], image)
 
 

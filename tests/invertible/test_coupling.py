@@ -130,7 +130,7 @@ def test_scale_never_leaves_the_clamp(update):
     variables = layer.init(jax.random.key(0), h, by, method="forward")
     random = np.random.RandomState(0)
     variables = jax.tree.map(lambda p: p + 50 * random.randn(*p.shape), variables)
-    scale = layer.apply(variables, h, by, method=lambda m, h, by: m._st(h, by, 1.0)[0])
+    scale = layer.apply(variables, h, by, method=lambda m, h, by: m._st(h, by, 1.0, None)[0])
     assert 0.1 < np.abs(scale).max() <= 0.25
 
 

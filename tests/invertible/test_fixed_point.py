@@ -1,5 +1,6 @@
 """Fixed point: the same bits from any program, and from NumPy's integers."""
 
+import dataclasses
 import functools
 import os
 import subprocess
@@ -124,13 +125,17 @@ def test_convolution_is_that_of_jax(size, strides):
     np.testing.assert_allclose(found, expected + bias, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("planes", [0, 2])
 @pytest.mark.parametrize("size", [(8, 8), (9, 14), (1, 1)])
-def test_numpy_integers_recover_the_same_bits(size):
-    x, variables = images(size), perturbed()
-    y = np.asarray(program("forward")(variables, x))
+def test_numpy_integers_recover_the_same_bits(size, planes):
+    generator = dataclasses.replace(SMALL, token_planes=planes)
+    x, variables = images(size), perturbed(generator)
+    signs = np.random.RandomState(1).choice([-1, 1], (*x.shape[:3], planes))
+    token = signs.astype(np.int8) if planes else None
+    y = np.asarray(program("forward", generator)(variables, x, token))
     assert np.sqrt(np.mean((y - x) ** 2)) > 1
     found = integer_generator.inverse(
-        variables["params"], y, blocks=SMALL.blocks, depth=SMALL.depth
+        variables["params"], y, token, blocks=SMALL.blocks, depth=SMALL.depth
     )
     np.testing.assert_array_equal(found, x)
 

@@ -116,6 +116,26 @@ def test_log_determinant_is_that_of_the_jacobian(coupling, size):
 
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
+def test_every_coupling_needs_the_token_that_it_was_given(coupling):
+    generator, x = small(coupling=coupling, token_planes=2), images(9, 14)
+    right, wrong = np.random.RandomState(0).choice([-1, 1], (2, *x.shape[:3], 2))
+    variables = perturbed(generator)
+    apply = jax.jit(generator.apply, static_argnames="method")
+    y = apply(variables, x, right, method="forward")
+    error = np.abs(apply(variables, y, right, method="inverse") - x).max()
+    assert error == 0 if generator.exact else error < FLOAT_ERROR
+    assert np.abs(apply(variables, y, wrong, method="inverse") - x).max() > 1
+
+
+@pytest.mark.parametrize(("planes", "shape"), [(2, None), (2, (1, 8, 8, 1)), (0, (1, 8, 8, 2))])
+def test_a_token_of_another_shape_is_told(planes, shape):
+    generator = small(token_planes=planes)
+    token = None if shape is None else np.ones(shape, np.int8)
+    with pytest.raises(ValueError, match=f"token of {planes} planes"):
+        generator.apply(perturbed(generator), images(8, 8, batch=1), token, method="forward")
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
 def test_a_fresh_generator_is_the_identity(coupling):
     generator, x = small(coupling=coupling), images(9, 6)
     variables = jax.jit(generator.init)(jax.random.key(0), x)

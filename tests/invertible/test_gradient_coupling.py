@@ -51,13 +51,13 @@ def coupling(**changes):
 
 
 @jax.jit
-def forward(stage, x, labels):
-    return stage.forward(x, labels, x)
+def forward(stage, x, labels, token=None):
+    return stage.forward(x, labels, x, token)
 
 
 @jax.jit
-def inverse(stage, y, code):
-    return stage.inverse(y, code)
+def inverse(stage, y, code, token=None):
+    return stage.inverse(y, code, token)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 12), (16, 16)])
@@ -70,6 +70,15 @@ def test_round_trip_of_every_mask_and_size(mask, size):
         assert np.all(np.any(np.asarray(y) != x, axis=(1, 2, 3)))
     np.testing.assert_array_equal(y, np.round(y))
     np.testing.assert_array_equal(inverse(stage, y, code), x)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_the_token_chooses_the_masks_and_undoes_them(mask):
+    stage, x = coupling(mask=mask, mask_key=b"key", token_planes=2), images(9, 12)
+    right, wrong = np.random.RandomState(0).choice([-1, 1], (2, *x.shape[:3], 2))
+    y, code = forward(stage, x, LABELS, right)
+    np.testing.assert_array_equal(inverse(stage, y, code, right), x)
+    assert np.all(np.any(np.asarray(inverse(stage, y, code, wrong)) != x, axis=(1, 2, 3)))
 
 
 def test_round_trip_from_outside_the_range_of_a_file():

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from raeg_jax.invertible.masks import MASKS, checkerboard, diagonal, keyed, random
+from raeg_jax.invertible.masks import MASKS, checkerboard, diagonal, in_turn, keyed, random
 
 SIZES = [(1, 1), (5, 7), (64, 64)]
 
@@ -43,6 +43,19 @@ def test_keys_and_nothing_else_change_keyed_masks():
     share = np.mean(np.any(masks[0] != keyed(16, 16, b"two")[0], axis=-1))
     assert 0.5 < share < 0.8
     np.testing.assert_array_equal(random(16, 16, b"one"), random(16, 16, b"two"))
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_with_a_token_every_sample_still_has_its_turn_and_cells_begin_elsewhere(name):
+    masks = MASKS[name](8, 9, b"key")
+    token = np.random.RandomState(0).choice([-1, 1], (2, 8, 9, 2))
+    drawn = np.stack([in_turn(masks, index, token) for index in range(len(masks))])
+    assert drawn.shape == (len(masks), 2, 8, 9, 3)
+    np.testing.assert_array_equal(drawn.sum(0), 1)
+    for start, signs in enumerate([(1, 1), (1, -1), (-1, -1)]):
+        uniform = np.broadcast_to(signs, (1, 8, 9, 2))
+        found = in_turn(masks, 1, uniform)[0]
+        np.testing.assert_array_equal(found, masks[(1 + start) % len(masks)])
 
 
 def test_keyed_masks_never_change():

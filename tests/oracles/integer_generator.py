@@ -7,51 +7,55 @@ hangs on how JAX compiles or which algorithm multiplies.
 import numpy as np
 
 
-def inverse(params, y, *, blocks, depth):
+def inverse(params, y, token=None, *, blocks, depth):
     """Recovers images of the default generator (integer, unet, permutation, haar).
 
     Args:
       params: its parameters, nested dicts of float32 arrays.
       y: int32 [B, H, W, 3].
+      token: of +1 and -1 [B, H, W, P], or None.
       blocks: blocks each way of each level, finest first.
       depth: halvings inside a conditioner.
 
     Returns:
       int32 [B, H, W, 3].
     """
-    return _level(params["pyramid"], np.asarray(y, np.int32), tuple(blocks), 0, depth)
+    token = np.zeros((*y.shape[:3], 0), np.int32) if token is None else token.astype(np.int32)
+    return _level(params["pyramid"], np.asarray(y, np.int32), token, tuple(blocks), 0, depth)
 
 
-def _level(params, y, blocks, index, depth):
+def _level(params, y, token, blocks, index, depth):
+    token = token[:, ::2, ::2]
     height, width, channels = y.shape[1:]
     z, mask = _analyse(y), _mask(height, width, channels)
     deepest = index == len(blocks) - 1
     if not deepest:
         for i in reversed(range(blocks[index])):
-            z = _block(params[f"up_{i}"], z, mask, 1000 * index + 2 * i + 1, depth)
-        low = _level(params["below"], z[..., :channels], blocks, index + 1, depth)
+            z = _block(params[f"up_{i}"], z, token, mask, 1000 * index + 2 * i + 1, depth)
+        low = _level(params["below"], z[..., :channels], token, blocks, index + 1, depth)
         z = np.concatenate([low, z[..., channels:]], axis=-1)
     for i in reversed(range(blocks[index])):
-        z = _block(params[f"down_{i}"], z, mask, 1000 * index + 2 * i, depth)
+        z = _block(params[f"down_{i}"], z, token, mask, 1000 * index + 2 * i, depth)
     return _synthesise(z, height, width)
 
 
-def _block(params, z, mask, index, depth):
+def _block(params, z, token, mask, index, depth):
     order = np.random.RandomState(index).permutation(z.shape[-1])
     z, mask = z[..., order], mask[..., order]
     half = z.shape[-1] // 2
     c, d = z[..., :half], z[..., half:]
     coupling = params["coupling"]
-    b = d - _shift(coupling["second"], c, mask[..., half:], depth)
-    a = c - _shift(coupling["first"], b, mask[..., :half], depth)
+    b = d - _shift(coupling["second"], c, token, mask[..., half:], depth)
+    a = c - _shift(coupling["first"], b, token, mask[..., :half], depth)
     return np.concatenate([a, b], axis=-1)[..., np.argsort(order)]
 
 
-def _shift(params, by, mask, depth):
+def _shift(params, by, token, mask, depth):
     """8 pixels for each 1 of the conditioner, which is shown 1 for each 64 pixels."""
     (layers,) = params["shift"].values()
     # 64 pixels are 32 units.
-    sums, units = _unet(layers, _clip(_round(by, 1)), depth)
+    seen = np.concatenate([_clip(_round(by, 1)), 32 * token], axis=-1)
+    sums, units = _unet(layers, seen, depth)
     # Units of 1 / (32 * units): times 8.
     return (
         np.stack(

@@ -14,7 +14,8 @@ from raeg_jax.training.parallel import parallelise
 from raeg_jax.training.state import create_state
 from raeg_jax.training.step import make_train_step
 
-TERMS = ("adversary", "robust", "fidelity", "ssim", "gan", "recovery", "robust_recovery", "range")
+TERMS = ("adversary", "robust", "fidelity", "ssim", "gan", "recovery", "range", "token")
+TERMS += ("robust_recovery",)
 
 
 class Colour(nn.Module):
@@ -79,8 +80,17 @@ def test_terms_without_weight_or_without_use_are_not_computed():
     _, metrics = step(state, frozen, make_batch())
     # The generator is exact: recovery is not computed, whatever its weight.
     logged = {name for name in metrics if name.startswith("loss/")}
-    assert logged == {"loss/adversary", "loss/fidelity", "loss/range", "loss/total"}
+    terms = ("adversary", "fidelity", "range", "token", "total")
+    assert logged == {f"loss/{name}" for name in terms}
     assert state.disc == {}
+
+
+def test_a_generator_without_planes_has_no_token_term():
+    config = make_config()
+    config.generator.token_planes = 0
+    step, state, frozen = prepare(config)
+    _, metrics = step(state, frozen, make_batch())
+    assert "loss/token" not in metrics
 
 
 def test_targets_stay_frozen_and_the_attack_grows():
