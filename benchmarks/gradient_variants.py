@@ -32,7 +32,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import data
     from raeg_jax.assembly import assemble, check_stages
     from raeg_jax.attacks.permutation import class_permutation
-    from raeg_jax.evaluation import benchmark, compiled
+    from raeg_jax.evaluation import benchmark, compiled, tokens
     from raeg_jax.evaluation.controls import pgd_control
     from raeg_jax.evaluation.defended import evaluate_defended
     from raeg_jax.evaluation.images import open_split
@@ -66,7 +66,12 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
             changed = variant.copy_and_resolve_references()
             changed.generator.gradient.target_psnr = psnr
             generator = compiled.on_one_device(assemble(changed, None, classifiers))
-            return lambda index, images, labels: compiled.protect(generator, images, labels)[0]
+
+            def protect(index, images, labels):
+                token = tokens.draw(generator, index, *images.shape[1:3])
+                return compiled.protect(generator, images, labels, token)[0]
+
+            return protect
         attacked = tuple(frozen[k] for k in variant.classifiers.targets)
         targeted = variant.generator.gradient.loss == "targeted"
         distance = distances[controls[name]]

@@ -42,7 +42,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     del workdir
     from raeg_jax import networks
     from raeg_jax.assembly import assemble
-    from raeg_jax.evaluation import compiled
+    from raeg_jax.evaluation import compiled, tokens
     from raeg_jax.evaluation.workdir import validate_for_evaluation
     from raeg_jax.validation import validate
 
@@ -68,16 +68,17 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         training(config, key, targets, frozen, batch) if learned else (None,) * 3
     )
     chain = assemble(config, params, {k: (net, frozen[k]) for k, net in targets.items()})
+    token = tokens.draw(chain, np.arange(batch_size), size, size)
     way_flops = None
     if "gradient" not in config.generator.stages:
-        way_flops = compiled.protect.lower(chain, images, labels).cost_analysis()["flops"]
+        way_flops = compiled.protect.lower(chain, images, labels, token).cost_analysis()["flops"]
 
     device = jax.devices()[0]
     print(f"{config.name}, {size} px, batch {batch_size}, {jax.device_count()} x {device}")
-    protected, _, code = compiled.protect(chain, images, labels)
+    protected, _, code = compiled.protect(chain, images, labels, token)
     for name, call in (
-        ("protect", lambda: compiled.protect(chain, images, labels)),
-        ("recover", lambda: compiled.recover(chain, protected, code)),
+        ("protect", lambda: compiled.protect(chain, images, labels, token)),
+        ("recover", lambda: compiled.recover(chain, protected, code, token)),
     ):
         report(name, call, batch_size, way_flops, 1)
     if learned:

@@ -18,7 +18,7 @@ def protect(
     labels: Sequence[int | None] | None = None,
     *,
     batch_size: int = 16,
-    tile: int = 256,
+    tile: int | None = None,
     tries: int = 1,
 ) -> list[Protected]:
     """Protects images of any sizes.

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.attacks.gradient import ensemble_loss
+from raeg_jax.attacks.gradient import LogitsFn, ensemble_loss
 from raeg_jax.codec import tiles
 from raeg_jax.codec.bundle import Bundle
 from raeg_jax.data.decode import fit
@@ -72,7 +72,7 @@ def losses(
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
         batch = np.stack([fit(image, size) for image in images[rows]])
-        values = _losses(
+        values = attack_loss(
             attacked, tiles.fill(batch, batch_size), tiles.fill(labels[rows], batch_size)
         )
         found.append(np.asarray(values)[: len(batch)])
@@ -80,5 +80,6 @@ def losses(
 
 
 @jax.jit
-def _losses(attacked, images, labels):
+def attack_loss(attacked: tuple[LogitsFn, ...], images: jax.Array, labels: jax.Array) -> jax.Array:
+    """The loss of `losses` on images of one size, uint8 [B, H, W, 3]: float32 [B]."""
     return ensemble_loss(attacked, images.astype(jnp.float32), labels, kappa=_KAPPA)

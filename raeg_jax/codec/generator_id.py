@@ -31,7 +31,7 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
 
     These count:
 
-    - `config.generator.stages`;
+    - `config.generator.stages` and `token_planes`;
     - with a learned stage, its arrays and the other settings of `config.generator` but for those of
       `gradient`;
     - with a gradient stage, the names of `config.classifiers.targets` in order, their arrays, and
@@ -48,7 +48,7 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
         may be there.
     """
     stages = config.generator.stages
-    counted, prefixes = {"generator.stages"}, []
+    counted, prefixes = {"generator.stages", "generator.token_planes"}, []
     of_gradient = {name for name in SETTINGS if name.startswith("generator.gradient.")}
     if "learned" in stages:
         counted |= SETTINGS - of_gradient

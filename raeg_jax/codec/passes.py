@@ -19,89 +19,102 @@ def forward(
     images: Sequence[np.ndarray],
     labels: np.ndarray,
     tokens: Sequence[Token],
-    side: int,
+    sides: Sequence[int],
     batch_size: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Protects images of one size.
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Protects images whose tiles have one shape.
 
     Args:
       chain: the generator, an exact one.
       images: n of uint8 [H, W, 3].
       labels: int32 [n], told to all tiles of an image.
       tokens: of each image.
-      side: of the tiles, as for `tiles.layout`.
+      sides: of each image's tiles, as for `tiles.layout`.
       batch_size: tiles at a time.
 
     Returns:
-      The values, int32 [n, H, W, 3], some perhaps outside 0..255; and the stages' codes, int64
-      [n, tiles, columns].
+      The values, n of int32 [H, W, 3], some perhaps outside 0..255; and the stages' codes, n of
+      int64 [tiles, columns].
     """
-    layout = tiles.layout(*images[0].shape[:2], side)
-    values = np.empty((len(images), *images[0].shape), np.int32)
-    tables = np.empty((len(images), len(layout), len(codes.columns(chain))), np.int64)
-    for places in tiles.batches(layout, len(images), batch_size):
-        batch = tiles.take(images, layout, places, batch_size)
-        told = tiles.fill(labels[[image for image, _ in places]], batch_size)
-        token = _token(tokens, layout, places, batch_size)
-        found, code = _forward(chain, batch, told, token)
-        found, table = np.asarray(found), codes.to_table(chain, code, batch_size)
-        for row, (image, tile) in enumerate(places):
-            values[image][layout[tile]] = found[row]
-            tables[image, tile] = table[row]
+    layouts = _layouts(images, sides)
+    values = [image.astype(np.int32) for image in images]
+    columns = len(codes.columns(chain))
+    tables = [np.empty((len(layout), columns), np.int64) for layout in layouts]
+    for turn in tiles.TURNS:
+        for places in tiles.batches(layouts, turn, batch_size):
+            batch, free = tiles.take(values, layouts, places, batch_size)
+            told = tiles.fill(labels[[image for image, _ in places]], batch_size)
+            token = _token(tokens, places, batch)
+            found, code = _forward(chain, batch, told, token, free)
+            _put(values, layouts, places, np.asarray(found))
+            table = codes.to_table(chain, code, batch_size)
+            for (image, tile), row in zip(places, table, strict=False):
+                tables[image][tile] = row
     return values, tables
 
 
 def inverse(
     chain: Chain,
     values: Sequence[np.ndarray],
-    tables: np.ndarray,
+    tables: Sequence[np.ndarray],
     tokens: Sequence[Token],
-    side: int,
+    sides: Sequence[int],
     batch_size: int,
-) -> np.ndarray:
+) -> list[np.ndarray]:
     """Undoes `forward`.
 
     Args:
       chain: the generator.
       values: n of integers [H, W, 3].
-      tables: int64 [n, tiles, columns].
+      tables: n of int64 [tiles, columns].
       tokens: of each image.
-      side: of the tiles.
+      sides: of each image's tiles.
       batch_size: tiles at a time; where stages compute in floating point, that of `forward`.
 
     Returns:
-      uint8 [n, H, W, 3].
+      n of uint8 [H, W, 3].
     """
-    layout = tiles.layout(*values[0].shape[:2], side)
-    images = np.empty((len(values), *values[0].shape), np.uint8)
-    for places in tiles.batches(layout, len(values), batch_size):
-        batch = tiles.take(values, layout, places, batch_size)
-        table = tiles.fill(np.stack([tables[place] for place in places]), batch_size)
-        token = _token(tokens, layout, places, batch_size)
-        found = np.asarray(_inverse(chain, batch, codes.from_table(chain, table), token))
-        for row, (image, tile) in enumerate(places):
-            images[image][layout[tile]] = found[row]
-    return images
+    layouts = _layouts(values, sides)
+    images = [own.astype(np.int32) for own in values]
+    for turn in reversed(tiles.TURNS):
+        for places in tiles.batches(layouts, turn, batch_size):
+            batch, free = tiles.take(images, layouts, places, batch_size)
+            table = tiles.fill(
+                np.stack([tables[image][tile] for image, tile in places]), batch_size
+            )
+            token = _token(tokens, places, batch)
+            found = _inverse(chain, batch, codes.from_table(chain, table), token, free)
+            _put(images, layouts, places, np.asarray(found))
+    # Only an image that isn't the protected one gives values outside.
+    return [np.clip(image, 0, 255).astype(np.uint8) for image in images]
 
 
-def _token(tokens, layout, places, batch_size):
-    """Of a batch of tiles: int8 [batch_size, h, w, P], or None without planes."""
+def _layouts(images, sides):
+    sizes = (image.shape[:2] for image in images)
+    return [tiles.layout(*size, side) for size, side in zip(sizes, sides, strict=True)]
+
+
+def _put(images, layouts, places, batch):
+    # The batch repeats its last tile where places are fewer.
+    for (image, number), found in zip(places, batch, strict=False):
+        tile = layouts[image][number]
+        images[image][tile.rows, tile.columns] = found
+
+
+def _token(tokens, places, batch):
+    """Of a batch of tiles: int8 [B, h, w, P], or None without planes."""
     if not tokens[0].count:
         return None
-    rows, columns = layout[places[0][1]]
-    size = rows.stop - rows.start, columns.stop - columns.start
-    parts = [tokens[image].planes(*size, tile) for image, tile in places]
-    return tiles.fill(np.stack(parts), batch_size)
+    parts = [tokens[image].planes(*batch.shape[1:3], tile) for image, tile in places]
+    return tiles.fill(np.stack(parts), len(batch))
 
 
 @jax.jit
-def _forward(chain, images, labels, token):
-    values, code = chain.forward(images.astype(jnp.float32), labels, token)
+def _forward(chain, values, labels, token, free):
+    values, code = chain.forward(values.astype(jnp.float32), labels, token, free)
     return values.astype(jnp.int32), code
 
 
 @jax.jit
-def _inverse(chain, values, code, token):
-    images = chain.inverse(values.astype(jnp.float32), code, token)
-    # Only an image that isn't the protected one gives others.
-    return jnp.clip(images, 0, 255).astype(jnp.uint8)
+def _inverse(chain, values, code, token, free):
+    return chain.inverse(values.astype(jnp.float32), code, token, free).astype(jnp.int32)

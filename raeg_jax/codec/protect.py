@@ -1,6 +1,5 @@
 """From original pixels to protected ones that carry what brings the original back."""
 
-import collections
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,8 @@ from raeg_jax.networks.layers import MIN_SIDE
 # What hiding may do to an image, in decibels: a stronger mark would take more than one from the 34
 # that generators commonly leave. Only images with hardly any room come near.
 LEAST_MARKED_PSNR = 40.0
+# Side of tiles for gradient stages.
+_LARGE = 256
 
 
 class UnrecoverableError(RuntimeError):
@@ -36,9 +37,9 @@ class UnrecoverableError(RuntimeError):
     def __init__(self, indices: Sequence[int], shape: Sequence[int]):
         numbers = ", ".join(map(str, indices))
         super().__init__(
-            f"images {numbers} ({shape[1]} x {shape[0]} pixels) don't come back exactly from what "
-            "protecting made of them, so they aren't protected: please report it with the versions "
-            "of raeg-jax and jax and the kind of machine"
+            f"images {numbers} (the first has {shape[1]} x {shape[0]} pixels) don't come back "
+            "exactly from what protecting made of them, so they aren't protected: please report it "
+            "with the versions of raeg-jax and jax and the kind of machine"
         )
         self.indices = tuple(indices)
 
@@ -72,6 +73,15 @@ class _Source(NamedTuple):
     orientation: int
 
 
+def default_tile(bundle: Bundle) -> int:
+    """Side of the tiles, in pixels, of images that are larger.
+
+    Learned stages see what they saw in training. Classifiers should see as much of an object as
+    there is room for.
+    """
+    return _LARGE if "gradient" in bundle.config.generator.stages else bundle.config.data.image_size
+
+
 class _Made(NamedTuple):
     """What the generator makes of an image with one nonce: values and codes."""
 
@@ -84,15 +94,15 @@ class Protector:
     """Protects images with one generator and key.
 
     Beside one batch it takes about 50 bytes a pixel of a large photograph, with all arrays given
-    and returned. Programs are compiled for each shape of tiles: 300 x 200 pixels have other ones
-    than 299 x 200.
+    and returned. Programs are compiled for each shape of tiles: one for all images that are at
+    least as large as a tile both ways.
 
     Args:
       bundle: the generator.
       key: the owner's.
       batch_size: tiles at a time.
       tile: largest height and width, in pixels, of an image that is protected as a whole; larger
-        ones are cut into squares of that side.
+        ones are cut into squares of that side. By default `default_tile`.
       tries: protect each image so many times, each time with another token, and keep what the
         generator's targets misread most.
 
@@ -101,12 +111,19 @@ class Protector:
     """
 
     def __init__(
-        self, bundle: Bundle, key: Key, *, batch_size: int = 16, tile: int = 256, tries: int = 1
+        self,
+        bundle: Bundle,
+        key: Key,
+        *,
+        batch_size: int = 16,
+        tile: int | None = None,
+        tries: int = 1,
     ):
         check_exact(bundle)
         choosing.check_tries(bundle, tries)
         if not 1 <= batch_size <= MAX_BATCH:
             raise UserError(f"batch_size={batch_size} is impossible: it must be 1 to {MAX_BATCH}")
+        tile = default_tile(bundle) if tile is None else tile
         if tile < MIN_SIDE:
             raise UserError(
                 f"tile={tile} is impossible: it must be {MIN_SIDE} at least, the least that "
@@ -128,7 +145,7 @@ class Protector:
         modes: Sequence[SourceMode] | None = None,
         orientations: Sequence[int] | None = None,
     ) -> list[Protected]:
-        """Protects images of any sizes; those of one size share batches.
+        """Protects images of any sizes; their tiles share batches where they have one shape.
 
         Args:
           images: uint8 [H, W, 3] each.
@@ -164,24 +181,19 @@ class Protector:
             )
 
     def _lots(self, sources: list[_Source]) -> Iterator[list[int]]:
-        """Images to be worked on at a time, of one size."""
-        sizes = collections.defaultdict(list)
-        for index, source in enumerate(sources):
-            sizes[source.image.shape[:2]].append(index)
-        for (height, width), same in sizes.items():
-            side = tiles.side_for(height, width, self._tile)
-            for lot in tiles.lots(len(same), height, width, side, self._batch_size):
-                yield same[lot]
+        """Images to be worked on at a time, whose tiles have one shape."""
+        sizes = [source.image.shape[:2] for source in sources]
+        kinds = [tiles.shape(*size, self._tile) for size in sizes]
+        yield from tiles.lots(kinds, [height * width for height, width in sizes])
 
     def _protect_lot(self, sources: list[_Source]) -> list[Protected]:
         images = [source.image for source in sources]
         labels = self._labels(sources)
-        height, width = images[0].shape[:2]
-        side = tiles.side_for(height, width, self._tile)
         told = np.array([label or 0 for label in labels], np.int32)
-        made = self._best(images, told, side)
+        made = self._best(images, told)
         result = []
         for source, label, (nonce, own_values, table) in zip(sources, labels, made, strict=True):
+            height, width = source.image.shape[:2]
             pixels, clipped = split(own_values)
             payload = Payload(
                 nonce=nonce,
@@ -189,7 +201,7 @@ class Protector:
                 height=height,
                 width=width,
                 sha256=digest(source.image),
-                tile=side,
+                tile=tiles.side_for(height, width, self._tile),
                 batch=0 if self._bundle.portable else self._batch_size,
                 mode=source.mode,
                 orientation=source.orientation,
@@ -203,23 +215,24 @@ class Protector:
             result.append(Protected(pixels, blob, marked is not None, psnr, label))
         return result
 
-    def _best(self, images: list[np.ndarray], labels: np.ndarray, side: int) -> list[_Made]:
+    def _best(self, images: list[np.ndarray], labels: np.ndarray) -> list[_Made]:
         """Runs the generator, and again with other tokens if asked to; keeps the best."""
-        best = self._run(images, labels, side)
+        best = self._run(images, labels)
         if self._tries == 1:
             return best
         least = self._losses(best, labels)
         for _ in range(self._tries - 1):
-            made = self._run(images, labels, side)
+            made = self._run(images, labels)
             found = self._losses(made, labels)
             best = [made[i] if found[i] < least[i] else best[i] for i in range(len(best))]
             least = np.minimum(found, least)
         return best
 
-    def _run(self, images: list[np.ndarray], labels: np.ndarray, side: int) -> list[_Made]:
+    def _run(self, images: list[np.ndarray], labels: np.ndarray) -> list[_Made]:
         chain = self._bundle.chain
         tokens = [Token(self._key.token_key, draw_nonce(), chain.token_planes) for _ in images]
-        found = passes.forward(chain, images, labels, tokens, side, self._batch_size)
+        sides = [tiles.side_for(*image.shape[:2], self._tile) for image in images]
+        found = passes.forward(chain, images, labels, tokens, sides, self._batch_size)
         return [_Made(token.nonce, *one) for token, *one in zip(tokens, *found, strict=True)]
 
     def _losses(self, made: list[_Made], labels: np.ndarray) -> np.ndarray:
@@ -248,7 +261,7 @@ class Protector:
             if not (isinstance(found, Recovered) and np.array_equal(found.pixels, original))
         ]
         if wrong:
-            raise UnrecoverableError(wrong, originals[0].shape)
+            raise UnrecoverableError(wrong, originals[indices.index(wrong[0])].shape)
 
 
 def _hide(image: np.ndarray, blob: bytes) -> np.ndarray | None:

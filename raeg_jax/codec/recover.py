@@ -1,6 +1,5 @@
 """From protected pixels back to the original ones, or an error that says what is wrong."""
 
-import collections
 import dataclasses
 from collections.abc import Iterator, Sequence
 
@@ -47,7 +46,7 @@ class _Opened:
     def kind(self):
         """Images that agree in this can share batches."""
         payload = self.payload
-        return payload.height, payload.width, payload.tile, payload.batch
+        return *tiles.shape(payload.height, payload.width, payload.tile), payload.batch
 
 
 class Recoverer:
@@ -109,12 +108,10 @@ class Recoverer:
 
     def _lots(self, opened: dict[int, _Opened]) -> Iterator[list[int]]:
         """Images to be worked on at a time."""
-        kinds = collections.defaultdict(list)
-        for index, one in opened.items():
-            kinds[one.kind].append(index)
-        for (height, width, side, batch), same in kinds.items():
-            for lot in tiles.lots(len(same), height, width, side, batch or self._batch_size):
-                yield same[lot]
+        indices, images = list(opened), opened.values()
+        pixels = [one.payload.height * one.payload.width for one in images]
+        for lot in tiles.lots([one.kind for one in images], pixels):
+            yield [indices[place] for place in lot]
 
     def _recover_lot(self, lot: dict[int, _Opened]) -> dict[int, Recovered | PayloadError]:
         """Recovers images of one kind."""
@@ -131,9 +128,9 @@ class Recoverer:
         originals = passes.inverse(
             chain,
             list(values.values()),
-            np.stack([payload.codes for payload in payloads]),
+            [payload.codes for payload in payloads],
             [Token(self._key.token_key, p.nonce, chain.token_planes) for p in payloads],
-            payloads[0].tile,
+            [payload.tile for payload in payloads],
             payloads[0].batch or self._batch_size,
         )
         for index, pixels in zip(values, originals, strict=True):

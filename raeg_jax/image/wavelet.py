@@ -86,6 +86,20 @@ def validity(height: int, width: int, channels: int) -> np.ndarray | None:
     return mask.reshape(*mask.shape[:3], 4 * channels)
 
 
+def whole_blocks(free: jax.Array) -> jax.Array:
+    """Marks the blocks of 2 x 2 of which every sample is marked; odd ends have smaller blocks.
+
+    Args:
+      free: bool [B, H, W, 1].
+
+    Returns:
+      bool [B, ceil(H/2), ceil(W/2), 1].
+    """
+    odd = [(0, 0), *((0, size % 2) for size in free.shape[1:3]), (0, 0)]
+    free = jnp.pad(free, odd, constant_values=True)
+    return free[:, ::2, ::2] & free[:, ::2, 1::2] & free[:, 1::2, ::2] & free[:, 1::2, 1::2]
+
+
 def _every_second(x, start, axis):
     return jax.lax.slice_in_dim(x, min(start, x.shape[axis]), None, stride=2, axis=axis)
 

@@ -34,13 +34,13 @@ class Learned:
         """Planes of the token that the network sees."""
         return self.module.token_planes
 
-    def forward(self, x: jax.Array, labels: jax.Array, reference: jax.Array, token):
+    def forward(self, x: jax.Array, labels: jax.Array, reference: jax.Array, token, free):
         """Returns the images and an empty code."""
-        return self.module.apply({"params": self.params}, x, token, method="forward"), ()
+        return self.module.apply({"params": self.params}, x, token, free, method="forward"), ()
 
-    def inverse(self, y: jax.Array, code: tuple, token) -> jax.Array:
+    def inverse(self, y: jax.Array, code: tuple, token, free) -> jax.Array:
         """Undoes `forward`."""
-        return self.module.apply({"params": self.params}, y, token, method="inverse")
+        return self.module.apply({"params": self.params}, y, token, free, method="inverse")
 
 
 @flax.struct.dataclass
@@ -48,9 +48,9 @@ class Chain:
     """Stages one after the other; a pytree, so that it can be an argument of jitted functions.
 
     Attributes:
-      stages: each has `forward(x, labels, reference, token) -> (y, code)`, `inverse(y, code,
-        token) -> x`, `exact`, `portable` and `token_planes`, the same number for all; all but the
-        last must be exact, since a rounded image can't be followed backwards.
+      stages: each has `forward(x, labels, reference, token, free) -> (y, code)`, `inverse(y,
+        code, token, free) -> x`, `exact`, `portable` and `token_planes`, the same number for all;
+        all but the last must be exact, since a rounded image can't be followed backwards.
     """
 
     stages: tuple[Any, ...]
@@ -71,7 +71,11 @@ class Chain:
         return self.stages[0].token_planes
 
     def forward(
-        self, x: jax.Array, labels: jax.Array, token: jax.Array | None = None
+        self,
+        x: jax.Array,
+        labels: jax.Array,
+        token: jax.Array | None = None,
+        free: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[Any, ...]]:
         """Protects.
 
@@ -79,6 +83,7 @@ class Chain:
           x: float32 [B, H, W, 3] in pixel units.
           labels: int32 [B], the class of each image.
           token: +1 and -1, [B, H, W, P]; None where P is 0.
+          free: bool [B, H, W, 1], which pixels may change; None for all.
 
         Returns:
           The protected images, float32 [B, H, W, 3], not yet rounded or clipped, and the code that
@@ -86,14 +91,18 @@ class Chain:
         """
         y, codes = x, []
         for stage in self.stages:
-            y, code = stage.forward(y, labels, x, token)
+            y, code = stage.forward(y, labels, x, token, free)
             codes.append(code)
         return y, tuple(codes)
 
     def inverse(
-        self, y: jax.Array, code: tuple[Any, ...], token: jax.Array | None = None
+        self,
+        y: jax.Array,
+        code: tuple[Any, ...],
+        token: jax.Array | None = None,
+        free: jax.Array | None = None,
     ) -> jax.Array:
-        """Recovers: the reverse of `forward`, stage by stage, with the same token."""
+        """Recovers: the reverse of `forward`, stage by stage, with the same token and pixels."""
         for stage, own in zip(reversed(self.stages), reversed(code), strict=True):
-            y = stage.inverse(y, own, token)
+            y = stage.inverse(y, own, token, free)
         return y

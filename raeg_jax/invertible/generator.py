@@ -62,39 +62,56 @@ class Level(nn.Module):
     up: tuple[nn.Module, ...]
     below: nn.Module | None
 
-    def forward(self, x: jax.Array, token: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    def forward(
+        self, x: jax.Array, token: jax.Array | None, free: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
         """float32 [B, H, W, C] and token [B, H, W, P] -> the shape of x, log-determinant [B]."""
-        mask, token = wavelet.validity(*x.shape[1:]), _every_second(token)
+        token, free = _coarser(token, free)
+        mask = _changeable(x.shape, free)
         z, log_det = self.downsampling.forward(x), jnp.zeros(x.shape[0])
         for block in self.down:
             z, change = block.forward(z, mask, token)
             log_det += change
         if self.below is not None:
             low, details = jnp.split(z, [x.shape[-1]], axis=-1)
-            low, change = self.below.forward(low, token)
+            low, change = self.below.forward(low, token, free)
             z, log_det = jnp.concatenate([low, details], axis=-1), log_det + change
         for block in self.up:
             z, change = block.forward(z, mask, token)
             log_det += change
         return self.downsampling.inverse(z, *x.shape[1:3]), log_det
 
-    def inverse(self, y: jax.Array, token: jax.Array | None) -> jax.Array:
+    def inverse(self, y: jax.Array, token: jax.Array | None, free: jax.Array | None) -> jax.Array:
         """The reverse of `forward`, step by step."""
-        mask, token = wavelet.validity(*y.shape[1:]), _every_second(token)
+        token, free = _coarser(token, free)
+        mask = _changeable(y.shape, free)
         z = self.downsampling.forward(y)
         for block in reversed(self.up):
             z = block.inverse(z, mask, token)
         if self.below is not None:
             low, details = jnp.split(z, [y.shape[-1]], axis=-1)
-            z = jnp.concatenate([self.below.inverse(low, token), details], axis=-1)
+            z = jnp.concatenate([self.below.inverse(low, token, free), details], axis=-1)
         for block in reversed(self.down):
             z = block.inverse(z, mask, token)
         return self.downsampling.inverse(z, *y.shape[1:3])
 
 
-def _every_second(token):
-    """A token as the next coarser level sees it: not averaged, which would blur its cells."""
-    return None if token is None else token[:, ::2, ::2]
+def _coarser(token, free):
+    """As the coefficients of a level have them; a token isn't averaged: that would blur its cells.
+
+    A coefficient may change where all pixels under it may.
+    """
+    token = None if token is None else token[:, ::2, ::2]
+    return token, None if free is None else wavelet.whole_blocks(free)
+
+
+def _changeable(shape, free):
+    """1 for the coefficients that exist and may change, None where all do."""
+    mask = wavelet.validity(*shape[1:])
+    if free is None:
+        return mask
+    free = free.astype(jnp.float32)
+    return jnp.broadcast_to(free, (*free.shape[:3], 4 * shape[-1])) if mask is None else mask * free
 
 
 class Generator(nn.Module):
@@ -110,7 +127,8 @@ class Generator(nn.Module):
       clamp: bound on |log scale| of multiplicative couplings.
       token_planes: planes P of the secret token, which every conditioner sees; 0 for none.
 
-    Both ways take the token, [B, H, W, P] of +1 and -1; None where P is 0.
+    Both ways take the token, [B, H, W, P] of +1 and -1, None where P is 0; and bool [B, H, W, 1],
+    which pixels may change: None for all. The others stay as they are, and are seen.
     """
 
     coupling: str = "integer"
@@ -170,19 +188,23 @@ class Generator(nn.Module):
         planes = self.token_planes
         return self.forward(x, jnp.zeros((*x.shape[:3], planes)) if planes else None)
 
-    def forward(self, x: jax.Array, token: jax.Array | None = None) -> jax.Array:
+    def forward(
+        self, x: jax.Array, token: jax.Array | None = None, free: jax.Array | None = None
+    ) -> jax.Array:
         """Protects: float32 [B, H, W, 3] in pixel units -> the same shape, not yet clipped."""
-        return self.forward_and_log_det(x, token)[0]
+        return self.forward_and_log_det(x, token, free)[0]
 
     def forward_and_log_det(
-        self, x: jax.Array, token: jax.Array | None = None
+        self, x: jax.Array, token: jax.Array | None = None, free: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """As `forward`, and log |det dy/dx| per image, float32 [B] (rounding not counted)."""
-        return self.pyramid.forward(x, self._checked(x, token))
+        return self.pyramid.forward(x, self._checked(x, token), free)
 
-    def inverse(self, y: jax.Array, token: jax.Array | None = None) -> jax.Array:
+    def inverse(
+        self, y: jax.Array, token: jax.Array | None = None, free: jax.Array | None = None
+    ) -> jax.Array:
         """Recovers: the reverse of `forward`."""
-        return self.pyramid.inverse(y, self._checked(y, token))
+        return self.pyramid.inverse(y, self._checked(y, token), free)
 
     def _checked(self, x, token):
         """The token, in the images' type."""

@@ -87,6 +87,7 @@ class GradientCoupling:
         labels: jax.Array,
         reference: jax.Array,
         token: jax.Array | None = None,
+        free: jax.Array | None = None,
     ) -> tuple[jax.Array, Code]:
         """Shifts each image.
 
@@ -95,22 +96,25 @@ class GradientCoupling:
           labels: int32 [B].
           reference: float32 [B, H, W, 3] in pixel units, from which distance is measured.
           token: +1 and -1, [B, H, W, P]; None where P is 0.
+          free: bool [B, H, W, 1], which pixels may change, and of which the error is the mean; None
+            for all.
 
         Returns:
           The images, integers as float32, a few of them perhaps outside 0..255, and their code. An
           image that is not far enough after all rounds stays nearer; one that is too far from the
           start gets one round, or a part of it that does not take it further.
         """
+        max_mse = self.max_mse * (1.0 if free is None else jnp.mean(free, axis=(1, 2, 3)))
 
         def run(carry, index):
             return jax.lax.cond(carry[-1].any(), advance, lambda c, _: c, carry, index), None
 
         def advance(carry, index):
             x, code, active = carry
-            shifted = self._shift(x, labels, index, token)
+            shifted = self._shift(x, labels, index, token, free)
             full = jnp.full_like(code.part, PARTS)
-            ends = active & (_mse(shifted(full), reference) > self.max_mse)
-            part = jnp.where(ends, self._part(shifted, full, reference), full)
+            ends = active & (_mse(shifted(full), reference) > max_mse)
+            part = jnp.where(ends, self._part(shifted, full, reference, max_mse), full)
             x = jnp.where(active[:, None, None, None], shifted(part), x)
             code = code.replace(
                 rounds=jnp.where(active, index + 1, code.rounds),
@@ -123,7 +127,13 @@ class GradientCoupling:
         (y, code, _), _ = jax.lax.scan(run, start, jnp.arange(self.rounds))
         return y.astype(jnp.float32), code
 
-    def inverse(self, y: jax.Array, code: Code, token: jax.Array | None = None) -> jax.Array:
+    def inverse(
+        self,
+        y: jax.Array,
+        code: Code,
+        token: jax.Array | None = None,
+        free: jax.Array | None = None,
+    ) -> jax.Array:
         """Undoes `forward`: the same lines, read from the last round to the first."""
 
         def run(y, index):
@@ -132,16 +142,17 @@ class GradientCoupling:
         def undo(y, index):
             part = jnp.where(index == code.rounds - 1, code.part, PARTS)
             part = jnp.where(index < code.rounds, part, 0)
-            return self._shift(y, code.label, index, token)(part, sign=-1)
+            return self._shift(y, code.label, index, token, free)(part, sign=-1)
 
         rounds = jnp.arange(self.rounds)
         x, _ = jax.lax.scan(run, y.astype(jnp.int32), rounds, reverse=True)
         return x.astype(jnp.float32)
 
-    def _shift(self, x, labels, index, token):
+    def _shift(self, x, labels, index, token, free):
         """One round, still open how far and which way: (part int32 [B], sign) -> images."""
         masks = MASKS[self.mask](*x.shape[1:3], self.mask_key)
         mask = in_turn(masks, index, token)
+        mask = mask if free is None else mask & free
         known = fill(x, mask)
         # Behind barriers, forward and inverse compile all float arithmetic alike, to the same bits.
         seen = jax.lax.optimization_barrier(jnp.clip(known.image, 0, 255).astype(jnp.float32))
@@ -159,7 +170,7 @@ class GradientCoupling:
 
         return shifted
 
-    def _part(self, shifted, full, reference):
+    def _part(self, shifted, full, reference, max_mse):
         """The parts after which each image's error is nearest to the asked one, in decibels.
 
         None of them (0) leaves the image as the round before did.
@@ -167,7 +178,7 @@ class GradientCoupling:
         errors = jax.lax.map(
             lambda k: _mse(shifted(k + 0 * full), reference), jnp.arange(PARTS + 1)
         )
-        ratio = jnp.log(jnp.maximum(errors, 1e-9) / self.max_mse)
+        ratio = jnp.log(jnp.maximum(errors, 1e-9) / max_mse)
         return jnp.argmin(jnp.abs(ratio), axis=0).astype(full.dtype)
 
 

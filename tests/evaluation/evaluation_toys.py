@@ -16,6 +16,7 @@ class Shift(nn.Module):
 
     amount: float = 8.0
     exact = True
+    token_planes = 0
 
     def setup(self):
         self.strength = self.param("strength", nn.initializers.constant(self.amount), ())
@@ -23,10 +24,10 @@ class Shift(nn.Module):
     def __call__(self, x):
         return self.forward(x)
 
-    def forward(self, x):
+    def forward(self, x, token=None, free=None):
         return x + self.strength * _left(x)
 
-    def inverse(self, y):
+    def inverse(self, y, token=None, free=None):
         return y - self.strength * _left(y)
 
 

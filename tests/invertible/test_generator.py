@@ -127,6 +127,25 @@ def test_every_coupling_needs_the_token_that_it_was_given(coupling):
     assert np.abs(apply(variables, y, wrong, method="inverse") - x).max() > 1
 
 
+@pytest.mark.parametrize("size", [(16, 16), (9, 14)])
+@pytest.mark.parametrize("coupling", ["integer", "affine", "gin"])
+def test_pixels_that_are_not_free_stay_and_the_others_come_back(coupling, size):
+    generator, x = small(coupling=coupling), images(*size)
+    free = np.ones((*x.shape[:3], 1), bool)
+    free[0, :5], free[1, :, :3] = False, False
+    variables = perturbed(generator)
+    apply = jax.jit(generator.apply, static_argnames="method")
+    y = np.asarray(apply(variables, x, None, free, method="forward"))
+    limit = 0 if generator.exact else FLOAT_ERROR
+    assert np.abs(np.where(free, 0, y - x)).max() <= limit
+    assert np.abs(y - x).max((1, 2, 3)).min() > 1
+    assert np.abs(apply(variables, y, None, free, method="inverse") - x).max() <= limit
+    # What isn't free is seen nevertheless.
+    x[0, :5] = 255 - x[0, :5]
+    other = np.asarray(apply(variables, x, None, free, method="forward"))
+    assert np.any(other[0, 5:] != y[0, 5:])
+
+
 @pytest.mark.parametrize(("planes", "shape"), [(2, None), (2, (1, 8, 8, 1)), (0, (1, 8, 8, 2))])
 def test_a_token_of_another_shape_is_told(planes, shape):
     generator = small(token_planes=planes)

@@ -51,13 +51,13 @@ def coupling(**changes):
 
 
 @jax.jit
-def forward(stage, x, labels, token=None):
-    return stage.forward(x, labels, x, token)
+def forward(stage, x, labels, token=None, free=None):
+    return stage.forward(x, labels, x, token, free)
 
 
 @jax.jit
-def inverse(stage, y, code, token=None):
-    return stage.inverse(y, code, token)
+def inverse(stage, y, code, token=None, free=None):
+    return stage.inverse(y, code, token, free)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 12), (16, 16)])
@@ -79,6 +79,17 @@ def test_the_token_chooses_the_masks_and_undoes_them(mask):
     y, code = forward(stage, x, LABELS, right)
     np.testing.assert_array_equal(inverse(stage, y, code, right), x)
     assert np.all(np.any(np.asarray(inverse(stage, y, code, wrong)) != x, axis=(1, 2, 3)))
+
+
+def test_pixels_that_are_not_free_stay_and_do_not_count():
+    x, stage = images(16, 16, low=60, high=196), coupling()
+    free = np.ones((3, 16, 16, 1), bool)
+    free[:, :12] = False
+    y, code = forward(stage, x, LABELS, None, free)
+    np.testing.assert_array_equal(np.where(free, 0, y - x), 0)
+    np.testing.assert_array_equal(inverse(stage, y, code, None, free), x)
+    error = np.mean(np.square(np.asarray(y - x)[:, 12:]), axis=(1, 2, 3))
+    np.testing.assert_allclose(error, stage.max_mse, rtol=0.1)
 
 
 def test_round_trip_from_outside_the_range_of_a_file():

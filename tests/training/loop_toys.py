@@ -25,6 +25,7 @@ class ToyGenerator(nn.Module):
     """Adds one learned number."""
 
     width: int
+    token_planes = 0
 
     def setup(self):
         self.shift = self.param("shift", nn.initializers.zeros, (self.width,))
@@ -32,10 +33,10 @@ class ToyGenerator(nn.Module):
     def __call__(self, x):
         return self.forward(x)
 
-    def forward(self, x):
+    def forward(self, x, token=None, free=None):
         return x + self.shift[0]
 
-    def inverse(self, y):
+    def inverse(self, y, token=None, free=None):
         return y - self.shift[0]
 
 
