@@ -1,4 +1,4 @@
-"""The command line that `train.py` and `eval.py` share.
+"""The command line that `train.py` and `eval.py` share, and that of scripts without a config.
 
 `--config` is a Python file with `get_config()`, `--config.a.b=value` changes one of its settings,
 `--workdir` is the folder of the run. A user's mistake ends in one line and exit status 2.
@@ -41,20 +41,39 @@ def run(main: Callable[[ConfigDict, pathlib.Path], None], script: str) -> None:
         except (flags.Error, UserError) as error:
             _stop(f"error: {error}", MISTAKE)
 
-    def start(rest: list[str]) -> None:
+    def start() -> None:
         # At absl's default level Orbax tells every file it opens.
         logging.set_verbosity(logging.WARNING)
-        try:
-            if rest[1:]:
-                raise UserError(f"unexpected argument {rest[1]!r}; see --help")
-            config = flags.FLAGS.config
-            main(config, pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}"))
-        except UserError as error:
-            _stop(f"error: {error}", MISTAKE)
-        except KeyboardInterrupt:
-            _stop("interrupted", INTERRUPTED)
+        config = flags.FLAGS.config
+        main(config, pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}"))
 
-    app.run(start, flags_parser=parse)
+    app.run(lambda rest: _call(start, rest), flags_parser=parse)
+
+
+def run_without_config(main: Callable[[], None]) -> None:
+    """Parses the command line of a script that has only its own flags, and calls `main()`.
+
+    Mistakes end as in `run`; does not return.
+    """
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            return flags.FLAGS(argv)
+        except flags.Error as error:
+            _stop(f"error: {error}", MISTAKE)
+
+    app.run(lambda rest: _call(main, rest), flags_parser=parse)
+
+
+def _call(main: Callable[[], None], rest: list[str]) -> None:
+    try:
+        if rest[1:]:
+            raise UserError(f"unexpected argument {rest[1]!r}; see --help")
+        main()
+    except UserError as error:
+        _stop(f"error: {error}", MISTAKE)
+    except KeyboardInterrupt:
+        _stop("interrupted", INTERRUPTED)
 
 
 def _stop(message: str, status: int) -> None:

@@ -69,6 +69,58 @@ def make_folder(out: str, workdir: pathlib.Path) -> pathlib.Path:
     return folder
 
 
+def new_folder(out: str) -> pathlib.Path:
+    """The folder of the results of one run, which must be empty or not there yet.
+
+    Args:
+      out: the flag `--out`.
+
+    Raises:
+      UserError: it isn't empty, or can't be made.
+    """
+    if not out:
+        raise UserError("--out: name a new folder for the results")
+    folder = make_folder(out, pathlib.Path())
+    if any(folder.iterdir()):
+        raise UserError(f"--out={out}: holds something already, name a new folder")
+    return folder
+
+
+def existing(flag: str, value: str) -> pathlib.Path:
+    """The path that a flag names.
+
+    Args:
+      flag: its name.
+      value: its value.
+
+    Raises:
+      UserError: there is nothing of that name.
+    """
+    if not value or not pathlib.Path(value).exists():
+        raise UserError(f"--{flag}={value}: there is no such file or folder")
+    return pathlib.Path(value)
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of some items, from all over them; all where `most` is 0."""
+    count = min(most, len(items)) if most else len(items)
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def link(source: pathlib.Path, names: Sequence[str], folder: pathlib.Path) -> None:
+    """Makes a folder with links to files.
+
+    Args:
+      source: folder of the files.
+      names: of the files, relative to it.
+      folder: the new one, in which they have the same names.
+    """
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to((source / name).resolve())
+
+
 def origin(config: ConfigDict) -> dict[str, Any]:
     """What numbers come from, as JSON holds it: settings of the generator (no key), versions."""
     settings = config_lib.to_json(config_lib.without_key(config))

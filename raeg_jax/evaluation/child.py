@@ -1,0 +1,42 @@
+"""The tool as its users run it: in a process of its own, with its time and memory."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Ran(NamedTuple):
+    """What a command took.
+
+    Attributes:
+      status: exit status, negative where a signal ended it.
+      seconds: from start to end, with starting Python and compiling.
+      peak_bytes: most memory that was resident. Linux counts the peak of the process that started
+        it too, which therefore should not have held much.
+    """
+
+    status: int
+    seconds: float
+    peak_bytes: int
+
+
+def command(*arguments: os.PathLike | str) -> list[str]:
+    """The command `raeg` with the Python that runs this."""
+    return [sys.executable, "-m", "raeg_jax.cli", *map(str, arguments)]
+
+
+def run(arguments: Sequence[str]) -> Ran:
+    """Runs a command to its end; what it prints is shown."""
+    started = time.perf_counter()
+    process = subprocess.Popen(arguments)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Ran(process.returncode, time.perf_counter() - started, usage.ru_maxrss * unit)
