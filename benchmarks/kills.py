@@ -1,0 +1,335 @@
+"""`kill -9` at random moments while `raeg protect` works in a folder: is anything lost?
+
+    raeg keygen owner.key
+    python benchmarks/kills.py --source=DIR --generator=G --key=owner.key --out=OUT
+
+Protects some images in `OUT/runs/undisturbed`, then again in `OUT/runs/0`: killed, started again
+with the same command, killed, and so on until a run ends before its moment comes; then in
+`OUT/runs/1`, until there were `--kills` kills. A moment is drawn from the time that the undisturbed
+run took up to its first output; or, three times as often, from that between its first and last
+output, counted from the first output of the run to be killed.
+
+After each kill every file with a name must decode, and those from before must be there unchanged.
+Folders whose run has ended must have the names, manifest and leftovers of the undisturbed one. As
+nonces are random, bytes differ: at the end `raeg recover` recovers all folders, and each file is
+compared with the original. Writes `kills.json`. Each start takes seconds: small images of one size
+are best, such as Mini-ImageNet's.
+"""
+
+import collections
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import tqdm
+from absl import flags
+from PIL import Image
+
+from raeg_jax import launch
+from raeg_jax.tool.manifest import NAME
+from raeg_jax.tool.outputs import STAGING
+
+_SOURCE = flags.DEFINE_string("source", "", "Folder of images.")
+_GENERATOR = flags.DEFINE_string("generator", "", "Generator file.")
+_KEY = flags.DEFINE_string("key", "", "Key file.")
+_OUT = flags.DEFINE_string("out", "", "New folder of the results.")
+_KILLS = flags.DEFINE_integer("kills", 200, "Number of kills.", lower_bound=1)
+_MAX_IMAGES = flags.DEFINE_integer(
+    "max_images", 256, "Images, taken from all over the folder; 0 is all.", lower_bound=0
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Images at a time.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
+
+_EARLY = 0.25
+_POLL_SECONDS = 0.002
+# What may differ between two runs over the same images.
+_OF_NONCES = ("sha256", "output_size", "output_mtime_ns", "psnr")
+
+
+class Times(NamedTuple):
+    """Seconds from the start of an undisturbed run to its first and last claim in the manifest."""
+
+    first: float
+    last: float
+
+
+class Moment(NamedTuple):
+    """When to kill: so many seconds after the start, or after the run's first claim."""
+
+    early: bool
+    seconds: float
+
+
+class Left(NamedTuple):
+    """What a kill left in an output folder.
+
+    Attributes:
+      files: SHA-256 of each file with a name, by name relative to the folder.
+      unfinished: number of files without names.
+      half: of these, files that were just being written.
+      claimed: number of files in the manifest that haven't got their names.
+    """
+
+    files: dict[str, str]
+    unfinished: int
+    half: int
+    claimed: int
+
+
+def main() -> None:
+    """Kills, goes on, compares, prints and writes."""
+    from raeg_jax import config as config_lib
+    from raeg_jax.errors import UserError
+    from raeg_jax.evaluation import benchmark, child
+    from raeg_jax.files import json_bytes, write_whole
+    from raeg_jax.tool import walk
+
+    source = benchmark.existing("source", _SOURCE.value)
+    owner = [
+        argument
+        for flag in (_KEY, _GENERATOR)
+        for argument in (f"--{flag.name}", benchmark.existing(flag.name, flag.value))
+    ]
+    options = [*owner, "--batch-size", _BATCH_SIZE.value]
+    names = [job.name for job in walk.jobs(source, ".png")]
+    out = benchmark.new_folder(_OUT.value)
+    originals, runs = out / "originals", out / "runs"
+    benchmark.link(source, benchmark.spread(names, _MAX_IMAGES.value), originals)
+
+    def protect(folder):
+        return child.command("protect", originals, folder, *options)
+
+    # Most of a start would be compiling. This run fills the cache, so that no kill leaves half a
+    # program there, and the next one tells how long runs take with it.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(out / "programs")
+    watch(protect(runs / "first"), runs / "first", out / "log")
+    undisturbed = runs / "undisturbed"
+    times = watch(protect(undisturbed), undisturbed, out / "log")
+    counts, problems = kill_again_and_again(
+        protect, runs, out / "log", moments(random.Random(_SEED.value), times), _KILLS.value
+    )
+    recovered = out / "recovered"
+    if child.run(child.command("recover", runs, recovered, *options)).status:
+        problems += ["not all runs can be recovered"]
+    jobs = [(job.source, job.output) for job in walk.jobs(originals, ".png")]
+    for folder in sorted(runs.iterdir()):
+        problems += [f"{folder.name}: {text}" for text in compare(folder, undisturbed)]
+        problems += [f"{folder.name}: {text}" for text in wrong(jobs, recovered / folder.name)]
+    results = {
+        "images": len(jobs),
+        "undisturbed": times._asdict(),
+        "kills": dict(counts),
+        "folders": len(list(runs.iterdir())),
+        "problems": problems,
+        "seed": _SEED.value,
+        "versions": config_lib.versions(),
+    }
+    content = json_bytes(results)
+    write_whole(out / "kills.json", content)
+    print(content.decode(), end="")
+    if problems:
+        raise UserError(f"{len(problems)} problems, such as: {problems[0]}")
+
+
+def watch(command: list[str], folder: pathlib.Path, log: pathlib.Path) -> Times:
+    """Runs a command to its end and tells when it did what."""
+    seen = []
+    with log.open("ab") as file:
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+        while process.poll() is None:
+            if (count := claims(folder)) and (not seen or count != seen[-1][0]):
+                seen.append((count, time.monotonic() - started))
+            time.sleep(_POLL_SECONDS)
+    check_ended(process, log)
+    if len(seen) < 2:
+        raise RuntimeError("all images were claimed at once: give more")
+    return Times(seen[0][1], seen[-1][1])
+
+
+def moments(draw: random.Random, times: Times) -> Iterator[Moment]:
+    """Draws moments without end."""
+    while True:
+        if draw.random() < _EARLY:
+            yield Moment(True, draw.uniform(0, times.first))
+        else:
+            yield Moment(False, draw.uniform(0, times.last - times.first))
+
+
+def kill_again_and_again(
+    protect, runs: pathlib.Path, log: pathlib.Path, draw: Iterator[Moment], kills: int
+) -> tuple[collections.Counter, list[str]]:
+    """Makes so many kills, then lets the last run come to its end.
+
+    Args:
+      protect: returns the command for an output folder.
+      runs: gets folders 0, 1, ...
+      log: takes what the command prints.
+      draw: the moments.
+      kills: their number.
+
+    Returns:
+      counts of what the kills hit, and what was wrong after them.
+    """
+    counts, problems = collections.Counter(), []
+    number, before = 0, {}
+    bar = tqdm.tqdm(total=kills, disable=None)
+    while True:
+        folder = runs / str(number)
+        moment = next(draw) if counts["kills"] < kills else None
+        if not run_until(protect(folder), folder, log, moment):
+            counts["runs that ended"] += 1
+            if moment is None:
+                return counts, problems
+            number, before = number + 1, {}
+            continue
+        left = look(folder)
+        counts["kills"] += 1
+        counts["before its first output" if moment.early else "after its first output"] += 1
+        counts["with files unfinished"] += bool(left.unfinished)
+        counts["with a file half written"] += bool(left.half)
+        counts["with files claimed and not named"] += bool(left.claimed)
+        problems += [
+            f"kill {counts['kills']}: {text}" for text in damages(folder, before, left.files)
+        ]
+        before = left.files
+        bar.update()
+
+
+def run_until(
+    command: list[str], folder: pathlib.Path, log: pathlib.Path, moment: Moment | None
+) -> bool:
+    """Runs a command and kills it at a moment; returns whether it was killed before its end."""
+    before = claims(folder)
+    with log.open("ab") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+        since = time.monotonic() if moment and moment.early else None
+        while moment and process.poll() is None:
+            if since is None and claims(folder) > before:
+                since = time.monotonic()
+            if since is not None and time.monotonic() - since >= moment.seconds:
+                process.kill()
+                break
+            time.sleep(_POLL_SECONDS)
+        process.wait()
+    if process.returncode == -signal.SIGKILL:
+        return True
+    check_ended(process, log)
+    return False
+
+
+def check_ended(process: subprocess.Popen, log: pathlib.Path) -> None:
+    """Stops at a run that failed: kills must never lead to that."""
+    if process.returncode:
+        lines = log.read_text(errors="replace").splitlines()[-3:]
+        raise RuntimeError(f"{process.args} ended with {process.returncode}: {' / '.join(lines)}")
+
+
+def claims(folder: pathlib.Path) -> int:
+    """Number of whole lines in a folder's manifest, but for its head."""
+    try:
+        return max(0, (folder / NAME).read_bytes().count(b"\n") - 1)
+    except FileNotFoundError:
+        return 0
+
+
+def look(folder: pathlib.Path) -> Left:
+    """Looks at what is in an output folder."""
+    files = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in named(folder)
+    }
+    staged = [path.name for path in (folder / STAGING).rglob("*")]
+    half = sum(name.endswith(".tmp") for name in staged)
+    claimed = {entry["output"] for entry in entries(folder).values() if "output" in entry}
+    return Left(files, len(staged), half, len(claimed - files.keys()))
+
+
+def named(folder: pathlib.Path) -> list[str]:
+    """Names of the files in an output folder, but for the manifest and what isn't finished."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path != folder / NAME and folder / STAGING not in path.parents
+    )
+
+
+def entries(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """The manifest's last line of each source; one that a kill cut off doesn't count."""
+    path = folder / NAME
+    lines = path.read_bytes().split(b"\n")[1:-1] if path.exists() else []
+    return {entry["source"]: entry for entry in map(json.loads, lines)}
+
+
+def damages(folder: pathlib.Path, before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """What a kill lost, changed or left half-written.
+
+    Args:
+      folder: of the outputs.
+      before: `Left.files` of the kill before.
+      after: of this one.
+    """
+    found = [f"{name} is lost" for name in sorted(before.keys() - after.keys())]
+    for name in sorted(after):
+        if name not in before:
+            try:
+                with Image.open(folder / name) as image:
+                    image.load()
+            except Exception as error:  # Pillow raises almost anything on damaged files.
+                found.append(f"{name} is not whole: {error}")
+        elif before[name] != after[name]:
+            found.append(f"{name} has changed")
+    return found
+
+
+def compare(folder: pathlib.Path, undisturbed: pathlib.Path) -> list[str]:
+    """How a folder whose run has ended differs from that of an undisturbed one."""
+    found = []
+    if named(folder) != named(undisturbed):
+        differ = set(named(folder)) ^ set(named(undisturbed))
+        found.append(f"{len(differ)} files are in one alone, such as {min(differ)}")
+    if (folder / STAGING).exists():
+        found.append("unfinished files are left")
+    own, others = entries(folder), entries(undisturbed)
+    for source in sorted(own.keys() | others.keys()):
+        one, other = own.get(source, {}), others.get(source, {})
+        if _lasting(one) != _lasting(other):
+            found.append(f"{source} has another entry in the manifest")
+        elif "output" in one:
+            path = folder / one["output"]
+            content = path.read_bytes() if path.exists() else b""
+            if hashlib.sha256(content).hexdigest() != one["sha256"]:
+                found.append(f"{source}: its output isn't what the manifest says")
+    return found
+
+
+def _lasting(entry):
+    return {name: value for name, value in entry.items() if name not in _OF_NONCES}
+
+
+def wrong(jobs: list[tuple[pathlib.Path, str]], recovered: pathlib.Path) -> list[str]:
+    """Which recovered files aren't there or don't equal the originals.
+
+    Args:
+      jobs: each original, and the name of what is made of it.
+      recovered: folder of recovered files.
+    """
+    from raeg_jax.evaluation.file_pixels import shown, wrong_pixels
+
+    found = []
+    for source, name in jobs:
+        if not (recovered / name).is_file():
+            found.append(f"{name} is not recovered")
+        elif count := wrong_pixels(shown(source), shown(recovered / name)):
+            found.append(f"{name} is recovered with {count} wrong pixels")
+    return found
+
+
+if __name__ == "__main__":
+    launch.run_without_config(main)

@@ -1,0 +1,235 @@
+"""Protected files recovered by other programs than the one that protected them.
+
+    python benchmarks/other_machine.py --protected=OUT/protected --originals=DIR \
+        --generator=G --key=owner.key --out=RESULTS
+    python benchmarks/other_machine.py --reference ...
+
+The first computes with the JAX of the Python that runs it: run it in an environment with another
+version, or on another kind of machine. The second computes the same with NumPy's int32 alone
+(`tests/oracles/integer_generator.py`), slowly. Both take payload, clipped values and tiles from the
+package, and compare what they compute with the originals as Pillow decodes them, whether or not the
+hash in the payload fits: wrong pixels are counted, images that can't be opened are listed. Writes
+`jax-VERSION.json` or `numpy.json` into `RESULTS`, which may hold those of other runs.
+"""
+
+import itertools
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tqdm
+from absl import flags
+from PIL import Image
+
+from raeg_jax import launch
+
+_PROTECTED = flags.DEFINE_string("protected", "", "Folder of what `raeg protect` wrote.")
+_ORIGINALS = flags.DEFINE_string("originals", "", "Folder that was protected.")
+_GENERATOR = flags.DEFINE_string("generator", "", "Generator file.")
+_KEY = flags.DEFINE_string("key", "", "Key file.")
+_OUT = flags.DEFINE_string("out", "", "Folder of the results.")
+_REFERENCE = flags.DEFINE_bool("reference", False, "Compute with NumPy's int32.")
+_MAX_IMAGES = flags.DEFINE_integer(
+    "max_images", 0, "Images, taken from all over the folder; 0 is all.", lower_bound=0
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Tiles at a time, with JAX.", lower_bound=1)
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_OF_REFERENCE = {
+    "stages": ("learned",),
+    "coupling": "integer",
+    "conditioner": "unet",
+    "mixing": "permutation",
+    "downsampling": "haar",
+}
+
+
+class Opened(NamedTuple):
+    """A protected image whose payload is open.
+
+    Attributes:
+      original: the file that was protected.
+      values: what the generator made, int32 [H, W, 3], partly outside 0..255.
+      payload: the image's.
+    """
+
+    original: pathlib.Path
+    values: np.ndarray
+    payload: Any
+
+
+# From images of one size, with payloads alike in tiles and batch, to int32 or uint8 [H, W, 3] each.
+Inverse = Callable[[list[Opened]], list[np.ndarray]]
+
+
+def main() -> None:
+    """Recovers, compares, prints and writes."""
+    from raeg_jax import config as config_lib
+    from raeg_jax.codec.bundle import load_bundle
+    from raeg_jax.codec.key import read_key
+    from raeg_jax.evaluation import benchmark
+    from raeg_jax.files import json_bytes, write_whole
+    from raeg_jax.tool import walk
+
+    protected = benchmark.existing("protected", _PROTECTED.value)
+    originals = benchmark.existing("originals", _ORIGINALS.value)
+    key, bundle = read_key(_KEY.value), load_bundle(_GENERATOR.value)
+    inverse = by_numpy(bundle) if _REFERENCE.value else by_jax(bundle)
+    out = benchmark.make_folder(_OUT.value, pathlib.Path())
+    jobs = [(job.source, protected / job.output) for job in walk.jobs(originals, ".png")]
+    jobs = benchmark.spread(jobs, _MAX_IMAGES.value)
+    results = compare(jobs, lambda path: opened(path, bundle, key), inverse)
+    results |= {"generator": bundle.id.hex(), "versions": config_lib.versions()}
+    name = "numpy" if _REFERENCE.value else f"jax-{results['versions']['jax']}"
+    content = json_bytes({"computed_by": name} | results)
+    write_whole(out / f"{name}.json", content)
+    print(content.decode(), end="")
+
+
+def compare(
+    jobs: list[tuple[pathlib.Path, pathlib.Path]],
+    open_one: Callable[[pathlib.Path], tuple[np.ndarray, Any]],
+    inverse: Inverse,
+) -> dict[str, Any]:
+    """Recovers images and counts what is wrong.
+
+    Args:
+      jobs: (original, protected file) each.
+      open_one: see `opened`.
+      inverse: recovers.
+
+    Returns:
+      counts of images and pixels; wrong pixels by name; reasons of images that can't be opened.
+    """
+    from raeg_jax.errors import UserError
+    from raeg_jax.evaluation.file_pixels import colours, shown, wrong_pixels
+
+    failed = {str(original): "missing" for original, path in jobs if not path.is_file()}
+    wrong, pixels = {}, 0
+    bar = tqdm.tqdm(total=len(jobs) - len(failed), disable=None)
+    for group in groups([job for job in jobs if job[1].is_file()], _BATCH_SIZE.value):
+        ready = []
+        for original, path in group:
+            try:
+                ready.append(Opened(original, *open_one(path)))
+            except (UserError, ValueError) as error:
+                failed[str(original)] = str(error)
+        # Payloads of one lot agree in what a program is compiled for.
+        ready.sort(key=_kind)
+        for _, lot in itertools.groupby(ready, key=_kind):
+            lot = list(lot)
+            for one, found in zip(lot, inverse(lot), strict=True):
+                original = colours(shown(one.original))
+                pixels += original.shape[0] * original.shape[1]
+                if count := wrong_pixels(original, found):
+                    wrong[str(one.original)] = count
+        bar.update(len(group))
+    return {
+        "images": len(jobs),
+        "pixels": pixels,
+        "wrong_images": len(wrong),
+        "wrong_pixels": sum(wrong.values()),
+        "wrong": wrong,
+        "failed": failed,
+    }
+
+
+def groups(
+    jobs: list[tuple[pathlib.Path, pathlib.Path]], size: int
+) -> Iterator[list[tuple[pathlib.Path, pathlib.Path]]]:
+    """Splits jobs into lots of at most `size` whose protected images have one size."""
+    by_size = {}
+    for job in jobs:
+        with Image.open(job[1]) as image:
+            by_size.setdefault(image.size, []).append(job)
+    for same in by_size.values():
+        for start in range(0, len(same), size):
+            yield same[start : start + size]
+
+
+def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any]:
+    """Takes the payload out of a protected file and puts clipped values back.
+
+    Returns:
+      values as `Opened` has them, and the payload.
+
+    Raises:
+      UserError: it isn't a file that this generator and key protected.
+      ValueError: there is no payload, or the pixels were changed.
+    """
+    from raeg_jax.codec import hiding, overflow
+    from raeg_jax.codec.envelope import check_generator, open_sealed
+    from raeg_jax.codec.picture import read_picture
+
+    picture = read_picture(path)
+    pixels, blob = picture.pixels, picture.payload_chunk
+    if blob is None:
+        pixels, blob = hiding.extract(pixels)
+    payload = open_sealed(blob, key)
+    check_generator(payload, bundle.id)
+    return overflow.join(pixels, payload.overflow), payload
+
+
+def by_jax(bundle) -> Inverse:
+    """Recovers as the package does, with this Python's JAX."""
+    from raeg_jax.codec import passes
+
+    def inverse(lot: list[Opened]) -> list[np.ndarray]:
+        payload = lot[0].payload
+        return list(
+            passes.inverse(
+                bundle.chain,
+                [one.values for one in lot],
+                np.stack([one.payload.codes for one in lot]),
+                payload.tile,
+                payload.batch or _BATCH_SIZE.value,
+            )
+        )
+
+    return inverse
+
+
+def by_numpy(bundle) -> Inverse:
+    """Recovers with integers alone.
+
+    Raises:
+      UserError: the reference doesn't know the generator's parts.
+    """
+    from raeg_jax.codec import tiles
+    from raeg_jax.errors import UserError
+
+    settings = bundle.config.generator
+    for name, known in _OF_REFERENCE.items():
+        if settings[name] != known:
+            raise UserError(
+                f"--reference: it knows {name} {known!r} alone, and {_GENERATOR.value} has "
+                f"{settings[name]!r}: leave out --reference"
+            )
+    sys.path.insert(0, str(_ROOT))
+    from tests.oracles import integer_generator
+
+    def inverse_of_tile(values: np.ndarray) -> np.ndarray:
+        # Where a token would be given, too.
+        (found,) = integer_generator.inverse(
+            bundle.params, values[None], blocks=settings.blocks, depth=settings.depth
+        )
+        return found
+
+    def inverse(lot: list[Opened]) -> list[np.ndarray]:
+        images = [np.empty_like(one.values) for one in lot]
+        for one, image in zip(lot, images, strict=True):
+            for tile in tiles.layout(*image.shape[:2], one.payload.tile):
+                image[tile] = inverse_of_tile(one.values[tile])
+        return images
+
+    return inverse
+
+
+def _kind(one: Opened):
+    return one.payload.tile, one.payload.batch
+
+
+if __name__ == "__main__":
+    launch.run_without_config(main)
