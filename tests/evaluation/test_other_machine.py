@@ -36,14 +36,17 @@ def make(scale=1.0, **changes):
     return Bundle(config, bundles.NAMES, jax.tree.map(lambda x: scale * x, params), {})
 
 
+BUNDLE = make()
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Originals, protected files, key and generator."""
     folder = tmp_path_factory.mktemp("other_machine")
     write_key(folder / "key", KEY)
-    save_bundle(folder / "generator", make())
+    save_bundle(folder / "generator", BUNDLE)
     (folder / "protected").mkdir()
-    protected = Protector(make(), KEY, batch_size=2, tile=32).protect(ORIGINALS)
+    protected = Protector(BUNDLE, KEY, batch_size=2, tile=32).protect(ORIGINALS)
     for index, (original, one) in enumerate(zip(ORIGINALS, protected, strict=True)):
         save(folder / "photos" / f"{index}.png", original)
         png = encode_png(one.pixels)
@@ -90,7 +93,7 @@ def test_other_weights_recover_other_pixels(benchmark, folder):
     ]
 
     def open_one(path):
-        return benchmark.opened(path, make(), KEY)
+        return benchmark.opened(path, BUNDLE, KEY)
 
     with flagsaver.flagsaver(batch_size=2):
         found = benchmark.compare(jobs, open_one, benchmark.by_numpy(make(1.5)))
