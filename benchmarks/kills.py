@@ -33,6 +33,7 @@ from absl import flags
 from PIL import Image
 
 from raeg_jax import launch
+from raeg_jax.errors import UserError
 from raeg_jax.tool.manifest import NAME
 from raeg_jax.tool.outputs import STAGING
 
@@ -86,7 +87,6 @@ class Left(NamedTuple):
 def main() -> None:
     """Kills, goes on, compares, prints and writes."""
     from raeg_jax import config as config_lib
-    from raeg_jax.errors import UserError
     from raeg_jax.evaluation import benchmark, child
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.tool import walk
@@ -150,7 +150,7 @@ def watch(command: list[str], folder: pathlib.Path, log: pathlib.Path) -> Times:
             time.sleep(_POLL_SECONDS)
     check_ended(process, log)
     if len(seen) < 2:
-        raise RuntimeError("all images were claimed at once: give more")
+        raise UserError("all images were finished at once: raise --max_images")
     return Times(seen[0][1], seen[-1][1])
 
 

@@ -137,3 +137,37 @@ def test_our_scripts_name_mistakes_without_importing_jax(script):
     assert result.returncode == 2
     assert "error: --config.x: there is no such setting" in result.stderr
     assert " jax\n" not in result.stderr
+
+
+def test_scripts_without_a_config_tell_mistakes_in_one_line(folder):
+    (folder / "script.py").write_text(
+        textwrap.dedent(f"""
+            import sys
+            sys.path.insert(0, {str(ROOT)!r})
+            from absl import flags
+            from raeg_jax import launch
+            from raeg_jax.errors import UserError
+
+            _NUMBER = flags.DEFINE_integer("number", 1, "A number.")
+
+            def main():
+                if _NUMBER.value == 13:
+                    raise UserError("thirteen won't do")
+                print("number", _NUMBER.value)
+
+            launch.run_without_config(main)
+        """)
+    )
+    for argument, status, said in (
+        ("--number=2", 0, ""),
+        ("--number=13", 2, "error: thirteen won't do\n"),
+        ("--number=x", 2, "error: flag --number=x: "),
+        ("--nmber=2", 2, "error: Unknown command line flag 'nmber'"),
+        ("more", 2, "error: unexpected argument 'more'; see --help\n"),
+    ):
+        command = [sys.executable, str(folder / "script.py"), argument]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert done.stderr.startswith(said)
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ("number 2\n" if status == 0 else "")
