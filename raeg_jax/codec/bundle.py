@@ -18,6 +18,7 @@ from raeg_jax import networks
 from raeg_jax.assembly import assemble, check_stages
 from raeg_jax.codec import bundle_file
 from raeg_jax.codec.generator_id import LATER, SETTINGS, generator_id
+from raeg_jax.codec.whole_weights import to_float, to_whole
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.invertible.generator import generator_from_config
@@ -37,7 +38,8 @@ class Bundle:
     Attributes:
       config: the whole configuration of its training; paths are emptied.
       class_names: one a label.
-      params: of the learned stage; None where there is none.
+      params: of the learned stage; None where there is none. In fixed point they are on their
+        grids, so that they are the same before and after saving.
       classifiers: (module, variables) by name: of the targets where there is a gradient stage, and
         any others for looking at results.
     """
@@ -57,6 +59,10 @@ class Bundle:
                     raise ValueError(f"the target classifier {name!r} is missing")
         if self.params is not None:
             generator_from_config(self.config.generator).check(self.params)
+        if self._whole:
+            weights = _by_name({"params": self.params})
+            on_grids = _tree(to_float(to_whole(weights)))["params"]
+            object.__setattr__(self, "params", on_grids)
         config = self.config.copy_and_resolve_references()
         for name in _PRIVATE:
             config.data[name] = ""
@@ -68,8 +74,19 @@ class Bundle:
         trees = {"classifiers": {name: pair[1] for name, pair in self.classifiers.items()}}
         if self.params is not None:
             trees["params"] = self.params
-        flat = flatten_dict(trees, sep="/")
-        return {name: np.asarray(array) for name, array in flat.items()}
+        return _by_name(trees)
+
+    @property
+    def stored(self) -> dict[str, np.ndarray]:
+        """The same as a file holds them: weights in fixed point as whole numbers."""
+        if not self._whole:
+            return self.arrays
+        learned, others = _split(self.arrays)
+        return others | to_whole(learned)
+
+    @property
+    def _whole(self) -> bool:
+        return self.params is not None and generator_from_config(self.config.generator).portable
 
     @functools.cached_property
     def id(self) -> bytes:
@@ -105,7 +122,7 @@ def save_bundle(path: str | os.PathLike, bundle: Bundle, overwrite: bool = False
         "config": config_lib.to_json(bundle.config),
         "class_names": list(bundle.class_names),
     }
-    bundle_file.write(path, description, bundle.arrays, overwrite)
+    bundle_file.write(path, description, bundle.stored, overwrite)
 
 
 def load_bundle(path: str | os.PathLike) -> Bundle:
@@ -134,10 +151,18 @@ def _bundle(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> Bundl
         raise TypeError("class names aren't strings")
     names = sorted({name.split("/")[1] for name in arrays if name.startswith("classifiers/")})
     modules = {name: networks.classifier(name, len(class_names)) for name in names}
-    _check_arrays(config, modules, arrays)
-    trees = unflatten_dict({name: jnp.asarray(array) for name, array in arrays.items()}, sep="/")
+    learned, others = _split(arrays)
+    if learned and generator_from_config(config.generator).portable:
+        learned = to_float(learned)
+    weights = others | learned
+    _check_arrays(config, modules, weights)
+    trees = _tree(weights)
     classifiers = {name: (module, trees["classifiers"][name]) for name, module in modules.items()}
     bundle = Bundle(config, class_names, trees.get("params"), classifiers)
+    kept = bundle.arrays
+    for name, array in learned.items():
+        if not np.array_equal(kept[name], array, equal_nan=True):
+            raise UserError(f"{name} isn't rounded as its layer needs it: take it from your copy")
     # Now and not at the first use, which may be far away: it tells what is wrong with settings.
     _ = bundle.chain
     return bundle
@@ -163,6 +188,9 @@ def _config(saved: dict[str, Any]) -> ConfigDict:
 
 def _check_arrays(config, modules, arrays):
     """Stops at arrays that aren't those of the networks, such as of another version's."""
+    for name, array in arrays.items():
+        if array.dtype != np.float32:
+            raise UserError(f"{name} is {array.dtype}, not float32: give a file that raeg made")
     images = jnp.zeros((1, MIN_SIDE, MIN_SIDE, 3))
     trees = {
         "classifiers": {
@@ -184,6 +212,22 @@ def _check_arrays(config, modules, arrays):
                 f"{expected.get(name, 'missing')} in this version's networks: use the version of "
                 "raeg-jax that exported it"
             )
+
+
+def _by_name(trees) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array) for name, array in flatten_dict(trees, sep="/").items()}
+
+
+def _tree(arrays: Mapping[str, np.ndarray]):
+    return unflatten_dict({name: jnp.asarray(array) for name, array in arrays.items()}, sep="/")
+
+
+def _split(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns the learned stage's arrays, and the others."""
+    parts = {}, {}
+    for name, array in arrays.items():
+        parts[not name.startswith("params/")][name] = array
+    return parts
 
 
 def _shapes(module, images, **options):

@@ -21,6 +21,8 @@ from raeg_jax.errors import UserError
 from raeg_jax.files import write_new, write_whole
 
 FORMAT = 1
+# Of the arrays: as the file calls them, and NumPy.
+TYPES = {"F32": "float32", "I8": "int8", "I32": "int32"}
 # What reading values that may be anything can end in.
 MALFORMED = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
@@ -41,15 +43,17 @@ def write(
     Args:
       path: of the file; its folder must exist.
       description: as JSON holds it.
-      arrays: float32, by name.
+      arrays: of `TYPES`, by name.
       overwrite: replace a file that is there.
 
     Raises:
       UserError: the file exists, or can't be written.
     """
-    if other := [name for name, array in arrays.items() if array.dtype != np.float32]:
-        raise ValueError(f"{other[0]} is {arrays[other[0]].dtype}, not float32")
-    arrays = {name: np.asarray(array, "<f4", order="C") for name, array in arrays.items()}
+    if other := [name for name, array in arrays.items() if array.dtype.name not in TYPES.values()]:
+        raise ValueError(
+            f"{other[0]} is {arrays[other[0]].dtype}, none of {', '.join(TYPES.values())}"
+        )
+    arrays = {name: _little(array) for name, array in arrays.items()}
     described = {"format": FORMAT, **description}
     described["sha256"] = digest(described, arrays).hex()
     # The order of several fields would not always be the same.
@@ -68,7 +72,7 @@ def write(
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Reads what `write` wrote: the description and the arrays, float32.
+    """Reads what `write` wrote: the description and the arrays.
 
     Raises:
       UserError: no such file, a folder, another kind of file, a damaged one, or one of a later
@@ -103,17 +107,24 @@ def digest(description: Any, arrays: Mapping[str, np.ndarray]) -> bytes:
     """SHA-256 of a description and of arrays in the order of their names: 32 bytes.
 
     Hashed are the description as JSON (keys sorted, no spaces) and a line feed; then of each array
-    `["name",[shape]]`, a line feed, and its values in C order, low byte first.
+    `["name",[shape]]`, with `"int8"` or `"int32"` as third where it isn't float32, a line feed, and
+    its values in C order, low byte first.
 
     Args:
       description: as JSON holds it.
-      arrays: float32, by name.
+      arrays: of `TYPES`, by name.
     """
     hashed = hashlib.sha256(_canonical(description) + b"\n")
     for name in sorted(arrays):
-        hashed.update(_canonical([name, list(arrays[name].shape)]) + b"\n")
-        hashed.update(np.asarray(arrays[name], "<f4", order="C").reshape(-1))
+        array = arrays[name]
+        kind = [] if array.dtype.name == "float32" else [array.dtype.name]
+        hashed.update(_canonical([name, list(array.shape), *kind]) + b"\n")
+        hashed.update(_little(array).reshape(-1).view(np.uint8))
     return hashed.digest()
+
+
+def _little(array):
+    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
 def _canonical(value):
@@ -153,6 +164,6 @@ def _load(file):
     names = list(file.keys())
     if len(names) > _MAX_ARRAYS:
         raise ValueError(f"{len(names)} arrays")
-    if any(file.get_slice(name).get_dtype() != "F32" for name in names):
-        raise ValueError("not float32")
+    if any(file.get_slice(name).get_dtype() not in TYPES for name in names):
+        raise ValueError("another type of numbers")
     return {name: file.get_tensor(name) for name in names}

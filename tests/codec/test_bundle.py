@@ -7,31 +7,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from raeg_jax.codec import bundle as bundle_lib
 from raeg_jax.codec import bundle_file
 from raeg_jax.codec.bundle import Bundle, load_bundle, save_bundle
 from raeg_jax.config import to_json
 from raeg_jax.errors import UserError
-from tests.codec.bundles import BOTH, CLASSIFIERS, NAMES, PARAMS, make, settings
+from raeg_jax.invertible.generator import generator_from_config
+from tests.codec.bundles import BOTH, CLASSIFIERS, NAMES, PARAMS, make, settings, weights
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     """Of a learned stage alone, which is small and quick to load."""
     path = tmp_path_factory.mktemp("bundle") / "generator"
-    save_bundle(path, make(("learned",), ()))
+    save_bundle(path, learned())
     return path
+
+
+@functools.cache
+def learned():
+    return make(("learned",), ())
 
 
 def forge(path, changes=(), arrays=()):
     """A file whose checksum is right, as a stranger could make it."""
-    bundle = make(("learned",), ())
+    bundle = learned()
     description = {"config": to_json(bundle.config), "class_names": list(NAMES)}
     for name, value in dict(changes).items():
         *groups, last = name.split(".")
         functools.reduce(operator.getitem, groups, description)[last] = value
-    bundle_file.write(path, description, bundle.arrays | dict(arrays))
+    bundle_file.write(path, description, bundle.stored | dict(arrays))
 
 
 def test_a_loaded_generator_gives_the_bits_of_the_saved_one(file):
@@ -140,10 +147,59 @@ def test_what_would_not_come_back_is_not_written(tmp_path):
     four = dataclasses.replace(bundle, class_names=(*NAMES, "fourth"))
     with pytest.raises(ValueError, match="'resnet_small' isn't the one of that name"):
         save_bundle(tmp_path / "generator", four)
+    module, variables = CLASSIFIERS["resnet_small"]
+    half = {"resnet_small": (module, jax.tree.map(lambda x: x.astype(np.float16), variables))}
+    with pytest.raises(ValueError, match=r"classifiers/.* is float16, none of float32"):
+        save_bundle(tmp_path / "generator", dataclasses.replace(bundle, classifiers=half))
+    assert not os.listdir(tmp_path)
+
+
+def test_weights_in_fixed_point_are_on_their_grids_and_take_a_byte_each(tmp_path):
+    bundle = learned()
+    size = sum(array.size for array in bundle.arrays.values())
+    assert any(np.any(bundle.arrays[f"params/{name}"] != array) for name, array in flat(PARAMS))
+    assert dataclasses.replace(bundle, params=PARAMS).id == bundle.id
+    save_bundle(tmp_path / "generator", bundle)
+    header = int.from_bytes((tmp_path / "generator").read_bytes()[:8], "little")
+    assert (tmp_path / "generator").stat().st_size - 8 - header < 1.2 * size
     half = jax.tree.map(lambda x: x.astype(np.float16), PARAMS)
     with pytest.raises(ValueError, match=r"params/.* is float16, not float32"):
-        save_bundle(tmp_path / "generator", dataclasses.replace(bundle, params=half))
-    assert not os.listdir(tmp_path)
+        dataclasses.replace(bundle, params=half)
+
+
+def test_weights_in_floats_stay_as_they_are(tmp_path):
+    config = settings(("learned",), **{"generator.coupling": "integer_float"})
+    params = weights(generator_from_config(config.generator))["params"]
+    save_bundle(tmp_path / "generator", Bundle(config, NAMES, params, {}))
+    loaded = load_bundle(tmp_path / "generator")
+    for name, array in flat(params):
+        np.testing.assert_array_equal(loaded.arrays[f"params/{name}"], array)
+
+
+def flat(tree):
+    return flatten_dict(tree, sep="/").items()
+
+
+FIRST = "params/" + sorted({name.rpartition("/")[0] for name, _ in flat(PARAMS)})[0]
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("exponents", lambda x: x * 0 - 1, "exponents aren't all 0 to 12"),
+        ("exponents", lambda x: x * 0 + 13, "exponents aren't all 0 to 12"),
+        ("exponents", lambda x: x[1:], "has other channels than exponents"),
+        ("exponents", lambda x: x.astype(np.int32), "isn't a layer of whole numbers with exp"),
+        ("kernel", lambda x: np.float32(x), "isn't a layer of whole numbers with exponents"),
+        ("kernel", lambda x: np.full_like(x, -128), "isn't rounded as its layer needs it"),
+        ("bias", lambda x: np.full_like(x, 2**30), "bias isn't rounded as its layer needs it"),
+    ],
+)
+def test_whole_numbers_that_can_not_be_are_named(part, change, message, tmp_path):
+    name = f"{FIRST}/{part}"
+    forge(tmp_path / "generator", {}, {name: change(learned().stored[name])})
+    with pytest.raises(UserError, match=rf"{tmp_path}/generator can't be used: {FIRST}.*{message}"):
+        load_bundle(tmp_path / "generator")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +238,8 @@ def test_settings_that_can_not_be_used_are_named(settings, message, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("params/more", r"params/more is \[2\] in it and missing in this version"),
+        ("params/more", "params isn't a layer of whole numbers"),
+        (f"{FIRST}/more", rf"{FIRST} isn't a layer of whole numbers"),
         ("classifiers/oracle/params/bias", "unknown classifier 'oracle'"),
         ("classifiers/resnet_small", r"classifiers/resnet_small is \[2\] in it and missing"),
         ("params", r"params is \[2\] in it"),
@@ -191,6 +248,16 @@ def test_settings_that_can_not_be_used_are_named(settings, message, tmp_path):
 def test_arrays_of_other_networks_are_named(name, message, tmp_path):
     forge(tmp_path / "generator", {}, {name: np.zeros(2, np.float32)})
     with pytest.raises(UserError, match=message):
+        load_bundle(tmp_path / "generator")
+
+
+def test_weights_of_classifiers_are_floats(tmp_path):
+    bundle = make(("gradient",))
+    description = {"config": to_json(bundle.config), "class_names": list(NAMES)}
+    name, array = next(iter(bundle.arrays.items()))
+    stored = bundle.stored | {name: array.astype(np.int8)}
+    bundle_file.write(tmp_path / "generator", description, stored)
+    with pytest.raises(UserError, match=f"{name} is int8, not float32"):
         load_bundle(tmp_path / "generator")
 
 

@@ -16,6 +16,8 @@ ARRAYS = {
     "scalar": np.array(np.pi, np.float32),
     "none": np.zeros((0, 3), np.float32),
     "special": np.float32([np.nan, np.inf, -0.0, 1e-45]),
+    "bytes": np.int8([[-128, 127], [0, 1]]),
+    "whole": np.int32([-(2**31), 2**31 - 1]),
 }
 
 
@@ -38,7 +40,7 @@ def test_description_and_arrays_come_back_bit_for_bit(path):
     assert description == DESCRIPTION
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
-        assert arrays[name].dtype == np.float32
+        assert arrays[name].dtype == array.dtype
         assert arrays[name].shape == array.shape
         assert arrays[name].tobytes() == array.tobytes()
 
@@ -52,7 +54,7 @@ def test_the_same_content_gives_the_same_bytes_in_whatever_order(path, content):
     assert path.read_bytes() == content
 
 
-def test_the_digest_tells_names_shapes_and_values_apart():
+def test_the_digest_tells_names_shapes_types_and_values_apart():
     array = np.zeros((2, 3), np.float32)
     digests = [
         bundle_file.digest(description, arrays)
@@ -63,6 +65,8 @@ def test_the_digest_tells_names_shapes_and_values_apart():
             ({}, {"a": -array}),
             ({}, {"a": array, "b": array[:0]}),
             ({"a": 0}, {"a": array}),
+            ({}, {"a": array.astype(np.int32)}),
+            ({}, {"a": array.astype(np.int8)}),
         )
     ]
     assert len(set(digests)) == len(digests)
@@ -70,13 +74,14 @@ def test_the_digest_tells_names_shapes_and_values_apart():
 
 def test_digests_are_made_as_documented():
     written = b'{"a":[0.1,null]}\n["x",[1,2]]\n' + bytes.fromhex("0000803f 00000040")
-    arrays = {"x": np.array([[1, 2]], ">f4")}
+    written += b'["y",[1],"int32"]\n' + bytes.fromhex("feffffff")
+    arrays = {"x": np.array([[1, 2]], ">f4"), "y": np.array([-2], ">i4")}
     digest = bundle_file.digest({"a": (0.1, None)}, arrays)
     assert digest == hashlib.sha256(written).digest()
 
 
-def test_other_numbers_than_float32_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match="half is float16, not float32"):
+def test_other_types_of_numbers_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="half is float16, none of float32, int8, int32"):
         bundle_file.write(tmp_path / "generator", {}, {"half": np.zeros(1, np.float16)})
     assert not os.listdir(tmp_path)
 
