@@ -25,7 +25,8 @@ def protect(
 
     Args:
       images: uint8 [H, W, 3] each, RGB.
-      bundle: the generator, as `raeg_jax.codec.bundle.load_bundle` reads it.
+      bundle: the generator, as `load_bundle` of `raeg_jax.codec.bundle` reads it; its
+        `default_bundle()` is the one that comes with the package.
       key: the owner's, as `raeg_jax.codec.key.read_key` reads it.
       labels: as for `Protector.protect`.
       batch_size: as for `Protector`.

@@ -17,7 +17,7 @@ from PIL import Image
 from raeg_jax.codec import key as key_lib
 from raeg_jax.errors import UserError
 from raeg_jax.launch import INTERRUPTED, MISTAKE
-from raeg_jax.tool import codec, commands
+from raeg_jax.tool import codec, commands, labels
 from raeg_jax.tool.inspection import inspect
 from raeg_jax.tool.run import FAILED, StoppedError
 
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, run, summary: str, more: str = "") -> argparse.ArgumentParser:
         text = f"{summary[0].upper()}{summary[1:]}. {more}"
         command = commands_of.add_parser(name, help=summary, description=text, epilog=_END)
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, command=name)
         return command
 
     keygen = add("keygen", _keygen, "make a key", "A key that is there is never replaced.")
@@ -139,9 +139,18 @@ def _parser() -> argparse.ArgumentParser:
     protect.add_argument("--strip", action="store_true", help="leave out EXIF, XMP and profiles")
     protect.add_argument(
         "--labels",
-        choices=commands.LABELS,
+        choices=labels.WANTED,
         help="folders: each image's first folder is the name of its class; none: its class is what "
         "the generator's targets see in it; default: folders where all are names of classes",
+    )
+
+    protect.add_argument(
+        "--tries",
+        metavar="K",
+        type=_count,
+        default=1,
+        help="make so many protected images of each (1) and keep the one that misleads the "
+        "generator's classifiers most; for generators with a secret token",
     )
 
     recover = add(
@@ -176,7 +185,9 @@ def _add_files(command: argparse.ArgumentParser, out: str = "", help_on_out: str
         command.add_argument("--format", help="png (default), webp or tiff")
         command.add_argument("--overwrite", action="store_true", help="replace what is in OUT")
     command.add_argument("--key", metavar="K", required=True, help="key file")
-    command.add_argument("--generator", metavar="G", required=True, help="generator file")
+    command.add_argument(
+        "--generator", metavar="G", help="generator file; default: the one that comes with raeg-jax"
+    )
     command.add_argument(
         "--batch-size", metavar="N", type=_count, default=16, help="images at a time (16)"
     )
@@ -184,7 +195,7 @@ def _add_files(command: argparse.ArgumentParser, out: str = "", help_on_out: str
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} isn't a number of images")
+        raise argparse.ArgumentTypeError(f"{text} isn't a number from 1 on")
     return int(text)
 
 

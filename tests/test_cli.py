@@ -1,5 +1,6 @@
 """The command line itself; tests/tool has what the commands do."""
 
+import fnmatch
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ import tomllib
 
 import pytest
 
-from raeg_jax import cli
+from raeg_jax import cli, generators
 from raeg_jax.codec.key import read_key
 from raeg_jax.tool import codec
 
@@ -39,8 +40,9 @@ def test_help_names_all_commands_and_each_has_its_own(capsys):
     [
         ((), "the following arguments are required: COMMAND"),
         (("paint",), "invalid choice: 'paint'"),
-        (("protect", "a", "b"), "the following arguments are required: --key, --generator"),
-        (("protect", "a", "b", "--batch-size", "0"), "0 isn't a number of images"),
+        (("protect", "a", "b"), "the following arguments are required: --key"),
+        (("protect", "a", "b", "--batch-size", "0"), "0 isn't a number from 1 on"),
+        (("protect", "a", "b", "--tries", "many"), "many isn't a number from 1 on"),
         (("protect", "a", "b", "--labels", "all"), "invalid choice: 'all'"),
         (("recover", "a", "b", "--strip"), "the following arguments are required"),
     ],
@@ -126,7 +128,9 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
     assert ended.stderr == b""
 
 
-def test_the_package_installs_the_command():
+def test_the_package_installs_the_command_and_its_generator():
     with open("pyproject.toml", "rb") as file:
-        scripts = tomllib.load(file)["project"]["scripts"]
-    assert scripts == {"raeg": "raeg_jax.cli:main"}
+        content = tomllib.load(file)
+    assert content["project"]["scripts"] == {"raeg": "raeg_jax.cli:main"}
+    (pattern,) = content["tool"]["setuptools"]["package-data"]["raeg_jax.generators"]
+    assert fnmatch.fnmatch(generators.NAME, pattern)

@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from raeg_jax import config as config_lib
-from raeg_jax import networks
+from raeg_jax import generators, networks
 from raeg_jax.assembly import assemble, check_stages
 from raeg_jax.codec import bundle_file
 from raeg_jax.codec.generator_id import LATER, SETTINGS, generator_id
@@ -123,6 +123,15 @@ def save_bundle(path: str | os.PathLike, bundle: Bundle, overwrite: bool = False
         "class_names": list(bundle.class_names),
     }
     bundle_file.write(path, description, bundle.stored, overwrite)
+
+
+def default_bundle() -> Bundle:
+    """Reads the generator that comes with the package.
+
+    Raises:
+      UserError: it is missing, as in an incomplete installation.
+    """
+    return load_bundle(generators.default_path())
 
 
 def load_bundle(path: str | os.PathLike) -> Bundle:

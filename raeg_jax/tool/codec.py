@@ -1,11 +1,13 @@
 """The network's part, loaded when it is needed: importing JAX takes seconds."""
 
+import pathlib
+
 from raeg_jax.codec import bundle_file
 from raeg_jax.codec.key import Key
 from raeg_jax.errors import UserError
 
 
-def check_generator(path: str) -> None:
+def check_generator(path: pathlib.Path) -> None:
     """Looks whether a file may be a generator, without loading it.
 
     Raises:
@@ -17,18 +19,18 @@ def check_generator(path: str) -> None:
         raise UserError(f"can't read {path}: {error.strerror or error}") from error
 
 
-def open_generator(path: str):
+def open_generator(path: pathlib.Path):
     """Reads a generator file, see `codec.bundle.load_bundle`."""
     from raeg_jax.codec.bundle import load_bundle
 
     return load_bundle(path)
 
 
-def protector(bundle, key: Key, batch_size: int):
+def protector(bundle, key: Key, batch_size: int, tries: int):
     """Makes what protects arrays, see `codec.protect.Protector`."""
     from raeg_jax.codec.protect import Protector
 
-    return Protector(bundle, key, batch_size=batch_size)
+    return Protector(bundle, key, batch_size=batch_size, tries=tries)
 
 
 def recoverer(bundle, key: Key, batch_size: int):

@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 
+from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.errors import UserError
 from raeg_jax.tool.walk import SUFFIXES, Job
 
@@ -28,6 +29,10 @@ class Originals:
         if source.is_dir() and not self.path.is_dir():
             raise UserError(f"{given} is a file, and {source} a folder: name the originals' folder")
         self._images = functools.lru_cache(maxsize=8)(_images)
+
+    def read(self, job: Job) -> tuple[Picture, ...]:
+        """Reads what `find` finds."""
+        return tuple(map(read_picture, self.find(job)))
 
     def find(self, job: Job) -> list[pathlib.Path]:
         """Finds the original of a protected file: in the same sub-folder, with whatever suffix.

@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from raeg_jax.codec.envelope import peek
 from raeg_jax.codec.errors import NotAPayloadError, PayloadError
 from raeg_jax.codec.hiding import ChangedError
 from raeg_jax.codec.payload import SourceMode
-from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.codec.picture import Picture
 from raeg_jax.errors import UserError
 from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import Outputs
@@ -31,16 +31,14 @@ class Protecting:
     Attributes:
       protector: as `codec.protect.Protector`.
       outputs: where protected files go.
-      class_names: one a label, to be found in the files' folders; empty where the generator's
-        targets are to say what they see.
-      optional: images in no folder are left to the targets too.
+      label_of: the class of an image, or None where the generator's targets are to say what they
+        see in it.
       strip: leave out metadata.
     """
 
     protector: object
     outputs: Outputs
-    class_names: tuple[str, ...] = ()
-    optional: bool = False
+    label_of: Callable[[Job], int | None]
     strip: bool = False
 
     def begin(self, job: Job) -> Begun | Outcome:
@@ -49,8 +47,8 @@ class Protecting:
 
     def read(self, begun: Begun) -> Loaded:
         """Reads an original."""
-        label = self._label(begun.job)
-        picture = read_picture(begun.job.source)
+        label = self.label_of(begun.job)
+        picture = begun.job.read()
         _check_unprotected(picture, begun.job)
         return Loaded(begun, picture, label)
 
@@ -88,17 +86,6 @@ class Protecting:
     def keep(self, written):
         """Finishes files."""
         return self.outputs.keep(written)
-
-    def _label(self, job: Job) -> int | None:
-        folder, _, rest = job.name.partition("/")
-        if not self.class_names or (self.optional and not rest):
-            return None
-        if not rest or folder not in self.class_names:
-            raise UserError(
-                f"{job.source} is in no folder with the name of a class of the generator (such as "
-                f"{', '.join(self.class_names[:3])}): rename its folder, or give --labels none"
-            )
-        return self.class_names.index(folder)
 
 
 def _check_unprotected(picture: Picture, job: Job) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from raeg_jax.codec.payload import SourceMode
-from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.codec.picture import Picture
 from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import Outputs
 from raeg_jax.tool.steps import Begun, Loaded, begin
@@ -38,7 +38,7 @@ class Recovering:
 
     def read(self, begun: Begun) -> Loaded:
         """Reads a protected file."""
-        return Loaded(begun, read_picture(begun.job.source))
+        return Loaded(begun, begun.job.read())
 
     def transform(self, loaded: Sequence[Loaded]):
         """Recovers."""

@@ -17,12 +17,13 @@ class Report:
       notes: on images for which all went well, the first ones.
     """
 
-    def __init__(self, total: int, goes_on: bool):
+    def __init__(self, total: int, goes_on: str):
         """Nothing has happened.
 
         Args:
           total: number of images.
-          goes_on: what is done needs not be done again when the command is.
+          goes_on: how the same command goes on, such as 'the same command goes on from there';
+            empty where it begins anew.
         """
         self.counts: collections.Counter[Status] = collections.Counter()
         self.failures: list[str] = []
@@ -58,7 +59,7 @@ class Report:
     def progress(self) -> str:
         """For a run that ended early."""
         text = f"{self.done} of {counted(self._total, 'image')} done"
-        return text + (", and the same command goes on from there" if self._goes_on else "")
+        return text + (f", and {self._goes_on}" if self._goes_on else "")
 
     def summary(self, verb: str) -> str:
         """One line for a run that took all images through, such as with `verb` 'protected'."""

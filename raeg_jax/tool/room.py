@@ -63,10 +63,14 @@ class Room:
         return bool(self._used) and self._used + pixels > self._size
 
 
-def pixels_of(path) -> int:
-    """Returns how many pixels an image file has by its header; 0 where it can't be told."""
+def pixels_of(file) -> int:
+    """Returns how many pixels an image has by its header; 0 where it can't be told.
+
+    Args:
+      file: a path, or an open file.
+    """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return image.width * image.height
     except Exception:
         # Whoever reads it tells what is wrong.

@@ -7,15 +7,14 @@ from typing import Any, NamedTuple, Protocol
 from raeg_jax.codec.picture import Picture
 from raeg_jax.tool.outcome import Outcome, Status
 from raeg_jax.tool.outputs import Outputs, Target, Written
-from raeg_jax.tool.room import pixels_of
 from raeg_jax.tool.walk import Job
 
 
 class Begun(NamedTuple):
-    """A file that is to be read.
+    """An image that is to be read.
 
     Attributes:
-      job: where it is.
+      job: where it is: a `walk.Job`, or what reads itself as one.
       target: where its output goes; None where nothing is written.
       pixels: how many there will be in memory, by the file's header.
     """
@@ -72,4 +71,4 @@ def begin(job: Job, outputs: Outputs) -> Begun | Outcome:
     target = outputs.begin(job)
     if target is None:
         return Outcome(job.name, Status.SKIPPED)
-    return Begun(job, target, pixels_of(job.source))
+    return Begun(job, target, job.pixels())

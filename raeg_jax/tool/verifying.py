@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.codec.picture import Picture
 from raeg_jax.errors import UserError
 from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
 from raeg_jax.tool.recovering import recover, restored
-from raeg_jax.tool.room import pixels_of
 from raeg_jax.tool.steps import Begun, Loaded
 from raeg_jax.tool.walk import Job
 
@@ -57,7 +56,7 @@ class Verifying:
 
     def begin(self, job: Job) -> Begun:
         """Measures a protected file."""
-        pixels = pixels_of(job.source)
+        pixels = job.pixels()
         # Originals are as large.
         return Begun(job, None, pixels if self.originals is None else 2 * pixels)
 
@@ -65,8 +64,8 @@ class Verifying:
         """Reads a protected file, and its original."""
         originals = ()
         if self.originals is not None:
-            originals = tuple(map(read_picture, self.originals.find(begun.job)))
-        return Compared(begun, read_picture(begun.job.source), originals=originals)
+            originals = self.originals.read(begun.job)
+        return Compared(begun, begun.job.read(), originals=originals)
 
     def transform(self, loaded: Sequence[Compared]) -> list[_Checked | Exception]:
         """Recovers, and has all images read."""

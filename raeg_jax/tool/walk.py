@@ -6,6 +6,9 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator
 
+from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.tool.room import pixels_of
+
 # By these suffixes a file counts as an image. What `read_picture` doesn't read is there too: the
 # owner is to be told that such an image was not protected.
 _READ = (
@@ -33,6 +36,14 @@ class Job:
     source: pathlib.Path
     name: str
     output: str
+
+    def pixels(self) -> int:
+        """How many there are by the file's header, see `room.pixels_of`."""
+        return pixels_of(self.source)
+
+    def read(self) -> Picture:
+        """Reads the file, see `picture.read_picture`."""
+        return read_picture(self.source)
 
 
 @dataclasses.dataclass

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import importlib.resources
 import operator
 import os
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from raeg_jax import generators
 from raeg_jax.codec import bundle as bundle_lib
 from raeg_jax.codec import bundle_file
-from raeg_jax.codec.bundle import Bundle, load_bundle, save_bundle
+from raeg_jax.codec.bundle import Bundle, default_bundle, load_bundle, save_bundle
 from raeg_jax.config import to_json
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
@@ -87,6 +89,14 @@ def test_the_same_bundle_gives_the_same_bytes_in_whatever_order(tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     save_bundle(tmp_path / "three", load_bundle(tmp_path / "two"))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "three").read_bytes()
+
+
+def test_the_default_generator_is_the_one_in_the_package(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
+    with pytest.raises(UserError, match=f"is missing, {tmp_path}/{generators.NAME}: install"):
+        default_bundle()
+    (tmp_path / generators.NAME).write_bytes(file.read_bytes())
+    assert default_bundle().id == learned().id
 
 
 def test_paths_of_the_machine_stay_out_and_the_bundles_config_is_its_own(tmp_path):

@@ -32,11 +32,11 @@ class Tool:
         write_key(self.key, KEY)
         self.generator.write_bytes(b"generator 1")
 
-    def __call__(self, command, *arguments, status=0):
-        """Runs a command, with key and generator where it needs them."""
+    def __call__(self, command, *arguments, status=0, generator="own"):
+        """Runs a command, with key and generator where it needs them; None leaves that out."""
         arguments = [command, *map(str, arguments)]
         if command in ("protect", "recover", "verify"):
-            for name in ("key", "generator"):
+            for name in ("key", "generator") if generator else ("key",):
                 if f"--{name}" not in arguments:
                     arguments += [f"--{name}", str(getattr(self, name))]
         try:

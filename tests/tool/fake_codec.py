@@ -54,8 +54,9 @@ class Recovered:
 
 
 class Protector:
-    def __init__(self, bundle: Bundle, key: Key, batch_size: int, seconds: float = 0.0):
+    def __init__(self, bundle: Bundle, key: Key, tries: int = 1, seconds: float = 0.0):
         self._bundle, self._key, self._seconds = bundle, key, seconds
+        self.tries = tries
         self.batches: list[tuple[int, ...]] = []
 
     def protect(self, images, labels, modes, orientations):
@@ -132,8 +133,8 @@ def install(set_attribute=setattr, seconds: float = 0.0) -> list[Protector]:
     def opened(path):
         return Bundle(pathlib.Path(path).read_bytes()[:8].ljust(8))
 
-    def protector(bundle, key, batch_size):
-        made.append(Protector(bundle, key, batch_size, seconds))
+    def protector(bundle, key, batch_size, tries):
+        made.append(Protector(bundle, key, tries, seconds))
         return made[-1]
 
     set_attribute(codec, "check_generator", check)

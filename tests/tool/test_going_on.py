@@ -115,6 +115,7 @@ def test_a_file_that_is_no_longer_alone_keeps_its_output(raeg, photos, out):
         (("--format", "webp"), "with format png, and this is webp"),
         (("--strip",), "with strip False, and this is True"),
         (("--labels", "none"), "with labels auto, and this is none"),
+        (("--tries", "2"), "with tries 1, and this is 2"),
         (("--key", "other.key"), "with key [0-9a-f]{4}, and this is [0-9a-f]{4}"),
         (("--generator", "other"), "with generator [0-9a-f]{16}, and this is [0-9a-f]{16}"),
     ],

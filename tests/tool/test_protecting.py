@@ -1,11 +1,13 @@
 """Folders of images there and back."""
 
+import importlib.resources
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from raeg_jax import generators
 from raeg_jax.codec.envelope import open_sealed
 from raeg_jax.codec.picture import read_picture
 from raeg_jax.tool import flow
@@ -189,6 +191,7 @@ def test_the_manifest_tells_of_every_file_and_no_secrets(raeg, photos, tmp_path)
         "format": "png",
         "strip": False,
         "labels": "auto",
+        "tries": 1,
     }
     by_name = {entry["source"]: entry for entry in entries}
     assert by_name.keys() == set(files(photos))
@@ -201,6 +204,26 @@ def test_the_manifest_tells_of_every_file_and_no_secrets(raeg, photos, tmp_path)
         *("source", "size", "mtime_ns", "output", "sha256", "output_size", "output_mtime_ns"),
         *("payload", "psnr"),
     }
+
+
+def test_tries_are_handed_on(raeg, photos, tmp_path):
+    raeg("protect", photos, tmp_path / "out", "--tries", "4")
+    assert raeg.protectors[0].tries == 4
+    assert lines(tmp_path / "out")[0]["tries"] == 4
+
+
+def test_without_a_generator_the_packages_own_is_used(raeg, photos, tmp_path, monkeypatch):
+    own = tmp_path / generators.NAME
+    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
+    result = raeg("protect", photos, tmp_path / "out", generator=None, status=2)
+    assert f"the generator that comes with raeg-jax is missing, {own}: install" in result.err
+    assert not (tmp_path / "out").exists()
+    own.write_bytes(b"its own generator")
+    result = raeg("protect", photos, tmp_path / "out", generator=None)
+    assert f"loading the generator {own}" in result.err
+    assert lines(tmp_path / "out")[0]["generator"] == b"its own ".hex()
+    raeg("verify", tmp_path / "out", generator=None)
+    raeg("recover", tmp_path / "out", tmp_path / "back", generator=None)
 
 
 def test_pictures_need_not_be_in_memory_together(raeg, tmp_path, monkeypatch):

@@ -1,0 +1,41 @@
+"""Which class an image has: by its folder."""
+
+import dataclasses
+
+from raeg_jax.errors import UserError
+from raeg_jax.tool.walk import Job
+
+WANTED = ("folders", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class ByFolder:
+    """The class is the name of the first folder.
+
+    Attributes:
+      class_names: one a label.
+      optional: images in no folder have none.
+    """
+
+    class_names: tuple[str, ...]
+    optional: bool
+
+    def __call__(self, job: Job) -> int | None:
+        """Returns the label.
+
+        Raises:
+          UserError: the folder isn't a class.
+        """
+        folder, _, rest = job.name.partition("/")
+        if self.optional and not rest:
+            return None
+        if not rest or folder not in self.class_names:
+            raise UserError(
+                f"{job.source} is in no folder with the name of a class of the generator (such as "
+                f"{', '.join(self.class_names[:3])}): rename its folder, or give --labels none"
+            )
+        return self.class_names.index(folder)
+
+
+def unknown(job: Job) -> None:
+    """Of no image."""
