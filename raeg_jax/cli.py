@@ -1,4 +1,4 @@
-"""The command `raeg`: protecting and recovering image files.
+"""The command `raeg`: protecting and recovering image files and data sets.
 
 Exit status: 0 all went well; 1 some images failed, or no more could be written; 2 a mistake in
 what was asked for; 130 Ctrl-C.
@@ -141,9 +141,9 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         choices=labels.WANTED,
         help="folders: each image's first folder is the name of its class; none: its class is what "
-        "the generator's targets see in it; default: folders where all are names of classes",
+        "the generator's targets see in it; default: folders, or a feature of a data set, where "
+        "all are names of classes",
     )
-
     protect.add_argument(
         "--tries",
         metavar="K",
@@ -179,7 +179,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_files(command: argparse.ArgumentParser, out: str = "", help_on_out: str = "") -> None:
-    command.add_argument("source", metavar="SOURCE", help="an image, or a folder of images")
+    command.add_argument(
+        "source", metavar="SOURCE", help="an image, a folder of images, or a TFDS data set's folder"
+    )
     if out:
         command.add_argument("out", metavar=out, help=help_on_out)
         command.add_argument("--format", help="png (default), webp or tiff")

@@ -1,6 +1,7 @@
 """Writing image files that give the same pixels when they are read again."""
 
 import dataclasses
+import io
 import os
 import pathlib
 from typing import BinaryIO
@@ -83,14 +84,7 @@ def write_picture(
             f"{path}: WebP holds at most {_WEBP_SIDE} pixels a side, not "
             f"{max(picture.pixels.shape)}: use .png or .tiff"
         )
-    image = Image.fromarray(turning.stored(_raster(picture), orientation))
-    kept = Metadata() if strip else picture.metadata
-    kept = dataclasses.replace(
-        kept,
-        exif=blocks.with_orientation(kept.exif, orientation),
-        xmp=blocks.xmp_with_orientation(kept.xmp, orientation),
-        dpi=kept.dpi and kept.dpi[::-1] if turning.swaps_axes(orientation) else kept.dpi,
-    )
+    image, kept = _turned(picture, strip, orientation)
     try:
         with whole_file(path) as file:
             if kind == "PNG":
@@ -103,6 +97,31 @@ def write_picture(
         raise UserError(
             f"{path} can't be written ({error.strerror or error}): name another folder or make room"
         ) from error
+
+
+def png_bytes(
+    picture: Picture,
+    *,
+    strip: bool = False,
+    orientation: int = turning.UPRIGHT,
+    payload_chunk: bytes | None = None,
+) -> bytes:
+    """Returns what `write_picture` writes to a PNG."""
+    file = io.BytesIO()
+    _write_png(file, *_turned(picture, strip, orientation), payload_chunk)
+    return file.getvalue()
+
+
+def _turned(picture: Picture, strip: bool, orientation: int) -> tuple[Image.Image, Metadata]:
+    """Returns the raster and the metadata of a file."""
+    kept = Metadata() if strip else picture.metadata
+    kept = dataclasses.replace(
+        kept,
+        exif=blocks.with_orientation(kept.exif, orientation),
+        xmp=blocks.xmp_with_orientation(kept.xmp, orientation),
+        dpi=kept.dpi and kept.dpi[::-1] if turning.swaps_axes(orientation) else kept.dpi,
+    )
+    return Image.fromarray(turning.stored(_raster(picture), orientation)), kept
 
 
 def _raster(picture: Picture) -> np.ndarray:

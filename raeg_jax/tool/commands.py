@@ -4,19 +4,19 @@ import argparse
 import functools
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from raeg_jax import generators
 from raeg_jax.codec.key import Key, read_key
+from raeg_jax.errors import UserError
 from raeg_jax.tool import codec, places, walk
 from raeg_jax.tool.files import Files
-from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.places import Places
 from raeg_jax.tool.protecting import Protecting
 from raeg_jax.tool.recovering import Recovering
 from raeg_jax.tool.report import Report
-from raeg_jax.tool.run import FAILED, progress_bar, run
+from raeg_jax.tool.run import FAILED, Runner, progress_bar
 from raeg_jax.tool.verifying import Verifying
 from raeg_jax.tool.work import Work
 
@@ -93,6 +93,11 @@ def _check(options: argparse.Namespace) -> tuple[Key, pathlib.Path]:
 
 
 def _work(where: Places) -> Work:
+    if places.is_dataset(where.source):
+        # TFDS takes a second to import.
+        from raeg_jax.tool.tfds_work import TfdsWork
+
+        return TfdsWork(where)
     return Files(where)
 
 
@@ -101,23 +106,18 @@ def _open_generator(path: pathlib.Path):
     return codec.open_generator(path)
 
 
-def _report(work: Work, goes_on: str, options, verb: str, do: Callable[..., None]) -> Report:
+def _report(work: Work, goes_on: str, options, verb: str, do: Callable[[Runner], None]) -> Report:
     """Lets something be done to all images, and tells how it went."""
     report = Report(work.total, goes_on)
-
-    def take(
-        jobs: Iterable[walk.Job],
-        steps,
-        tell: Callable[[Outcome], None],
-        known: Sequence[Outcome] = (),
-    ) -> None:
-        for outcome in known:
-            report.add(outcome)
-            tell(outcome)
-        run(jobs, steps, options.batch_size, report, bar, tell)
-
     with progress_bar(verb, work.total) as bar:
-        do(take)
+        runner = Runner(report, bar, options.batch_size)
+        try:
+            do(runner)
+        except UserError as error:
+            if report.counts:
+                raise runner.stopped(error) from error
+            # Before anything was done it is a mistake in what was asked for.
+            raise
     for note in report.notes:
         _say(f"note: {note}")
     print(report.summary(verb))

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 
 from raeg_jax.errors import UserError
-from raeg_jax.tool import labels, walk
+from raeg_jax.tool import labels, places, walk
 from raeg_jax.tool.manifest import NAME, opened
 from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
 from raeg_jax.tool.outputs import Outputs, SingleOutput, folder_outputs
 from raeg_jax.tool.places import Places
 from raeg_jax.tool.report import counted
-from raeg_jax.tool.work import Take
+from raeg_jax.tool.run import Runner
 
 
 class Files:
@@ -49,20 +49,21 @@ class Files:
             return labels.ByFolder(bundle.class_names, optional=True)
         return labels.unknown
 
-    def look(self, steps, take: Take) -> None:
+    def look(self, steps, runner: Runner) -> None:
         """Takes all files through steps that write nothing."""
-        take(self._where.jobs(), steps, steps.tell, self._unreadable())
+        self._note_unreadable(runner, steps.tell)
+        runner.run(self._where.jobs(), steps, steps.tell)
 
-    def convert(self, settings, overwrite: bool, steps_of, take: Take) -> None:
+    def convert(self, settings, overwrite: bool, steps_of, runner: Runner) -> None:
         """Takes all files through steps that write files."""
         with self._outputs(settings, overwrite) as outputs:
-            take(self._where.jobs(), steps_of(outputs), outputs.tell, self._unreadable())
+            self._note_unreadable(runner, outputs.tell)
+            runner.run(self._where.jobs(), steps_of(outputs), outputs.tell)
 
-    def _unreadable(self) -> list[Outcome]:
-        return [
-            Outcome(folder, Status.FAILED, f"the folder {folder} can't be read ({reason})")
-            for folder, reason in self._found.unreadable
-        ]
+    def _note_unreadable(self, runner: Runner, tell: Callable[[Outcome], None]) -> None:
+        for folder, reason in self._found.unreadable:
+            reason = f"the folder {folder} can't be read ({reason})"
+            runner.note(Outcome(folder, Status.FAILED, reason), tell)
 
     @contextlib.contextmanager
     def _outputs(self, settings, overwrite) -> Iterator[Outputs]:
@@ -81,6 +82,10 @@ def _survey(source: pathlib.Path) -> walk.Survey:
     found = walk.survey(source)
     others = f"{counted(found.others, 'other file')}, such as {', '.join(found.examples)}"
     if not found.images and not found.unreadable:
+        if inner := places.find_dataset(source):
+            raise UserError(
+                f"{source} holds data sets, and is none itself: name one, such as {inner}"
+            )
         raise UserError(
             f"there are no images in {source}"
             + (f", only {others}" if found.others else "")

@@ -48,15 +48,25 @@ class Entry:
 class Manifest:
     """The manifest of an output folder, locked by this process; see `opened`. For any thread."""
 
-    def __init__(self, path: pathlib.Path, file: io.FileIO, entries: dict[str, Entry]):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        file: io.FileIO,
+        entries: dict[str, Entry],
+        left_out: dict[str, dict[str, str]],
+    ):
         self.folder = path.parent
         self._file = file
-        self._entries = entries
+        self._entries, self._left_out = entries, left_out
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Entry | None:
         """The last claim for a source, by its name relative to the source folder."""
         return self._entries.get(name)
+
+    def left_out(self, name: str) -> dict[str, str]:
+        """What the output of a source lacks, by `left_out` of its claim: reasons by example."""
+        return self._left_out.get(name, {})
 
     def claim(self, lines: Mapping[str, tuple[Entry, Mapping[str, Any]]]) -> None:
         """Writes down what will be finished in a moment; on disk when this returns.
@@ -99,7 +109,7 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(path, wait=False))
-            head, entries, whole = _read(path)
+            head, entries, left_out, whole = _read(path)
             if head is not None:
                 _check_head(head, settings, folder)
             # Not buffered: what could not be written must not be tried again when it is closed.
@@ -117,7 +127,7 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
             raise UserError(
                 f"{folder} can't be written ({error.strerror or error}): name another folder"
             ) from error
-        yield Manifest(path, file, entries)
+        yield Manifest(path, file, entries, left_out)
 
 
 def is_as_written(path: pathlib.Path, entry: Entry, digest) -> bool | None:
@@ -163,9 +173,11 @@ def _append(file: io.FileIO, content: bytes) -> None:
         raise
 
 
-def _read(path: pathlib.Path) -> tuple[dict[str, Any] | None, dict[str, Entry], int]:
-    """Returns the head, None where there is none yet; the entries; and where a torn end begins."""
-    head, entries, whole = None, {}, 0
+def _read(
+    path: pathlib.Path,
+) -> tuple[dict[str, Any] | None, dict[str, Entry], dict[str, dict[str, str]], int]:
+    """Returns head (or None), entries, what these left out, and where a torn end begins."""
+    head, entries, left_out, whole = None, {}, {}, 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
@@ -177,14 +189,18 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any] | None, dict[str, Entry], 
                     if head[_HEAD] != FORMAT:
                         break
                 elif "failed" not in content:
-                    entries[content["source"]] = Entry(*(content[name] for name in _FIELDS))
+                    name = content["source"]
+                    entries[name] = Entry(*(content[field] for field in _FIELDS))
+                    left_out.pop(name, None)
+                    if lacks := content.get("left_out"):
+                        left_out[name] = dict(lacks)
             except (KeyError, TypeError, ValueError):
                 raise UserError(
                     f"{path}, line {number}, is not what raeg wrote: name another output folder, "
                     "or delete this file and give --overwrite to make all files anew"
                 ) from None
             whole += len(line)
-    return head, entries, whole
+    return head, entries, left_out, whole
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Entry))

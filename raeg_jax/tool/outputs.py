@@ -104,14 +104,14 @@ class SingleOutput:
 
     def write(self, target, picture, notes, details, **options) -> Written:
         """Writes the file under its name."""
-        with _told(target.path, target.path, picture.pixels.nbytes):
+        with told(target.path, target.path, picture.pixels.nbytes):
             self._folder.mkdir(parents=True, exist_ok=True)
             write_picture(target.path, picture, **options)
         return Written(target, tuple(notes), details)
 
     def keep(self, written):
         """Does nothing more."""
-        return [_done(one) for one in written]
+        return [done(one) for one in written]
 
     def tell(self, outcome):
         """Does nothing: the report is enough."""
@@ -123,6 +123,9 @@ class FolderOutputs:
     Outputs are written into a hidden folder beside, entered into the manifest, and then get their
     names. So each file under its name is whole and known, whenever the process is killed, and what
     a killed run left is in one place.
+
+    Attributes:
+      staging: that folder.
     """
 
     def __init__(self, manifest: Manifest, suffix: str, overwrite: bool):
@@ -135,6 +138,7 @@ class FolderOutputs:
         """
         self._manifest, self._suffix, self._overwrite = manifest, suffix, overwrite
         self._folder = manifest.folder
+        self.staging = manifest.folder / STAGING
         self._numbers = itertools.count()
 
     def begin(self, job: Job) -> Target | None:
@@ -166,30 +170,37 @@ class FolderOutputs:
 
     def write(self, target, picture, notes, details, **options) -> Written:
         """Writes beside the outputs."""
-        staged = self._folder / STAGING / f"{next(self._numbers)}{self._suffix}"
-        with _told(staged, target.path, picture.pixels.nbytes):
+        staged = self.staging / f"{next(self._numbers)}{self._suffix}"
+        with told(staged, target.path, picture.pixels.nbytes):
             write_picture(staged, picture, **options)
-            size, mtime_ns = _stat(staged)
-            digest = _digest(staged)
-        entry = Entry(target.size, target.mtime_ns, target.job.output, digest, size, mtime_ns)
+            return self.written(target, staged, notes, details)
+
+    def written(
+        self, target: Target, staged: pathlib.Path, notes: Sequence[str], details: Any
+    ) -> Written:
+        """Describes an output that is on disk, at `staged`."""
+        size, mtime_ns = _stat(staged)
+        entry = Entry(
+            target.size, target.mtime_ns, target.job.output, _digest(staged), size, mtime_ns
+        )
         return Written(target, tuple(notes), details, staged, entry)
 
     def keep(self, written: Sequence[Written]) -> list[Outcome]:
         """Enters outputs into the manifest and gives them their names."""
-        with _told(self._folder, self._folder):
+        with told(self._folder, self._folder):
             self._manifest.claim({one.target.job.name: (one.entry, one.details) for one in written})
         return [self._name(one) for one in written]
 
     def tell(self, outcome: Outcome) -> None:
         """Writes the reason of a failure into the manifest."""
         if outcome.status is Status.FAILED:
-            with _told(self._folder, self._folder):
+            with told(self._folder, self._folder):
                 self._manifest.fail(outcome.name, outcome.reason)
 
     def _name(self, one: Written) -> Outcome:
         path = one.target.path
         try:
-            with _told(path, path):
+            with told(path, path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if one.target.replace:
                     os.replace(one.staged, path)
@@ -199,7 +210,7 @@ class FolderOutputs:
             raise
         except UserError as error:
             return failure(one.target.job.name, error, told=True)
-        return _done(one)
+        return done(one)
 
 
 @contextlib.contextmanager
@@ -208,19 +219,20 @@ def folder_outputs(manifest: Manifest, suffix: str, overwrite: bool) -> Iterator
     staging = manifest.folder / STAGING
     try:
         shutil.rmtree(staging, ignore_errors=True)
-        with _told(staging, staging):
+        with told(staging, staging):
             staging.mkdir()
         yield FolderOutputs(manifest, suffix, overwrite)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _done(one: Written) -> Outcome:
+def done(one: Written) -> Outcome:
+    """Says that an output is finished."""
     return Outcome(one.target.job.name, notes=one.notes, details=one.details)
 
 
 @contextlib.contextmanager
-def _told(where: pathlib.Path, shown: pathlib.Path, need: int = 0) -> Iterator[None]:
+def told(where: pathlib.Path, shown: pathlib.Path, need: int = 0) -> Iterator[None]:
     """Turns errors of writing `need` bytes at `where` into a user's, with the name to be shown."""
     try:
         yield

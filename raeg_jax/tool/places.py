@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 
 from raeg_jax.codec.writing import SUFFIXES, output_format
@@ -11,6 +12,9 @@ from raeg_jax.tool import walk
 
 _SUFFIX = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tiff"}
 DEFAULT = ".png"
+# Names of TFDS's files.
+_INFO = "dataset_info.json"
+_RECORDS = re.compile(r"\.(array_record|tfrecord|riegeli|parquet)-\d+-of-\d+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +92,26 @@ def existing(source: str) -> pathlib.Path:
     if not path.is_dir() and not path.is_file():
         raise UserError(f"{source} is neither a file nor a folder: name an image or a folder")
     return path
+
+
+def is_dataset(source: pathlib.Path) -> bool:
+    """Whether a source is a prepared TFDS data set, or what is there of one."""
+    try:
+        return any(name == _INFO or _RECORDS.search(name) for name in os.listdir(source))
+    except OSError:
+        # A file, or a folder that can't be listed.
+        return False
+
+
+def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
+    """Returns a prepared TFDS data set that lies as TFDS puts them below a folder, if there is one.
+
+    They are in NAME[/CONFIG]/VERSION.
+    """
+    for pattern in ("*", "*/*", "*/*/*"):
+        for path in sorted(folder.glob(f"{pattern}/{_INFO}")):
+            return path.parent
+    return None
 
 
 def _check_apart(source: pathlib.Path, out: pathlib.Path) -> None:

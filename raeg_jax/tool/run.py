@@ -30,54 +30,60 @@ class StoppedError(Exception):
         self.status = status
 
 
-def run(
-    jobs: Iterable[Job],
-    steps: Steps,
-    batch: int,
-    report: Report,
-    bar: tqdm.tqdm,
-    tell: Callable[[Outcome], None] = lambda outcome: None,
-) -> None:
-    """Takes images through steps.
+class Runner:
+    """Takes images through steps, and takes note of what becomes of them."""
 
-    Args:
-      jobs: the images.
-      steps: of the work, see `flow`.
-      batch: number of pictures that the network takes at a time.
-      report: takes note of every outcome.
-      bar: counts images.
-      tell: called with every outcome.
+    def __init__(self, report: Report, bar: tqdm.tqdm, batch: int):
+        """Does nothing yet.
 
-    Raises:
-      StoppedError: Ctrl-C, or an output folder that can't be written any more.
-    """
-    rate = _Rate()
-    work = Flow(jobs, steps, batch)
+        Args:
+          report: takes note of every outcome.
+          bar: counts images.
+          batch: number of pictures that the network takes at a time.
+        """
+        self.report = report
+        self._bar, self._batch, self._rate = bar, batch, _Rate()
 
-    def note(outcome: Outcome) -> None:
-        report.add(outcome)
+    def run(self, jobs: Iterable[Job], steps: Steps, tell: Callable[[Outcome], None]) -> None:
+        """Takes images through steps.
+
+        Args:
+          jobs: the images.
+          steps: of the work, see `flow`.
+          tell: called with every outcome.
+
+        Raises:
+          StoppedError: Ctrl-C, or an output folder that can't be written any more.
+        """
+        work = Flow(jobs, steps, self._batch)
+        try:
+            for outcome in work:
+                self.note(outcome, tell)
+        except KeyboardInterrupt:
+            self._stop(work, tell)
+            raise StoppedError(f"interrupted: {self.report.progress}", INTERRUPTED) from None
+        except UserError as error:
+            self._stop(work, tell)
+            raise self.stopped(error) from error
+        finally:
+            work.close()
+
+    def note(self, outcome: Outcome, tell: Callable[[Outcome], None] = lambda _: None) -> None:
+        """Takes note of an outcome, and lets `tell` do so too."""
+        self.report.add(outcome)
         tell(outcome)
-        bar.set_postfix_str(rate.after(outcome), refresh=False)
-        bar.update()
+        self._bar.set_postfix_str(self._rate.after(outcome), refresh=False)
+        self._bar.update()
 
-    try:
-        for outcome in work:
-            note(outcome)
-    except KeyboardInterrupt:
-        _stop(work, note)
-        raise StoppedError(f"interrupted: {report.progress}", INTERRUPTED) from None
-    except UserError as error:
-        _stop(work, note)
-        raise StoppedError(f"error: {error}; {report.progress}", FAILED) from error
-    finally:
-        work.close()
+    def stopped(self, error: UserError) -> StoppedError:
+        """Makes the end of a run of an error."""
+        return StoppedError(f"error: {error}; {self.report.progress}", FAILED)
 
-
-def _stop(work: Flow, note: Callable[[Outcome], None]) -> None:
-    # The manifest may be what can't be written; then the next run does these again.
-    with contextlib.suppress(UserError):
-        for outcome in work.stop():
-            note(outcome)
+    def _stop(self, work: Flow, tell: Callable[[Outcome], None]) -> None:
+        # The manifest may be what can't be written; then the next run does these again.
+        with contextlib.suppress(UserError):
+            for outcome in work.stop():
+                self.note(outcome, tell)
 
 
 def progress_bar(what: str, total: int) -> tqdm.tqdm:

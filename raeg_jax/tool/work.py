@@ -1,35 +1,12 @@
 """What can be protected and recovered: image files, or a data set."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import Outputs
+from raeg_jax.tool.run import Runner
 from raeg_jax.tool.steps import Steps
 from raeg_jax.tool.walk import Job
-
-
-class Take(Protocol):
-    """Takes images through steps."""
-
-    def __call__(
-        self,
-        jobs: Iterable[Job],
-        steps: Steps,
-        tell: Callable[[Outcome], None],
-        known: Sequence[Outcome] = (),
-    ) -> None:
-        """Takes some.
-
-        Args:
-          jobs: the images.
-          steps: of the work.
-          tell: called with every outcome.
-          known: outcomes of others.
-
-        Raises:
-          StoppedError: it ended early.
-        """
 
 
 class Work(Protocol):
@@ -62,7 +39,7 @@ class Work(Protocol):
           bundle: whose classes count.
         """
 
-    def look(self, steps: Any, take: Take) -> None:
+    def look(self, steps: Any, runner: Runner) -> None:
         """Takes all images through steps that write nothing, as `verifying.Verifying`."""
 
     def convert(
@@ -70,7 +47,7 @@ class Work(Protocol):
         settings: Mapping[str, Any],
         overwrite: bool,
         steps_of: Callable[[Outputs], Steps],
-        take: Take,
+        runner: Runner,
     ) -> None:
         """Takes all images through steps that write.
 
@@ -78,7 +55,7 @@ class Work(Protocol):
           settings: of the run, for the manifest.
           overwrite: files of others may be replaced.
           steps_of: makes steps that write to some outputs.
-          take: does it.
+          runner: takes them.
 
         Raises:
           UserError: outputs can't be written.

@@ -1,7 +1,7 @@
 """Kills the command at every moment at which it does something to a disk, one after the other.
 
-`python kill_points.py FOLDER` forks for each: threads must not be there yet. Prints the number of
-moments; what each killed run left and what the next one made of it lies in FOLDER.
+`python kill_points.py FOLDER SOURCE` forks for each: threads must not be there yet. Prints the
+number of moments; what each killed run left and what the next one made of it lies in FOLDER.
 """
 
 import os
@@ -10,6 +10,7 @@ import signal
 import sys
 
 from raeg_jax import cli
+from raeg_jax.tool import places
 from tests.tool import fake_codec
 
 _MOMENTS = ("fsync", "link", "replace", "unlink", "rename", "mkdir", "rmdir")
@@ -47,13 +48,16 @@ def ended_by(arguments, moment=None) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main(folder: pathlib.Path) -> None:
+def main(folder: pathlib.Path, source: pathlib.Path) -> None:
     """Kills and goes on, until a run ends before the moment."""
     fake_codec.install()
+    if places.is_dataset(source):
+        # Once, and not in each process.
+        from raeg_jax.tool import tfds_work  # noqa: F401
     common = ["--key", f"{folder}/key", "--generator", f"{folder}/generator", "--batch-size", "2"]
     for moment in range(1, 1000):
         out = folder / f"out{moment}"
-        arguments = ["protect", f"{folder}/photos", str(out), *common]
+        arguments = ["protect", str(source), str(out), *common]
         killed = ended_by(arguments, moment)
         if killed == 0:
             print(moment - 1)
@@ -68,4 +72,4 @@ def main(folder: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(*map(pathlib.Path, sys.argv[1:]))

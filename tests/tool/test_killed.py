@@ -15,10 +15,13 @@ import pytest
 from raeg_jax.codec.key import write_key
 from raeg_jax.codec.picture import read_picture
 from raeg_jax.tool.manifest import NAME
+from tests.tool import datasets
 from tests.tool.conftest import KEY, files, pixels, save
 
 ROOT = pathlib.Path(__file__).parents[2]
 KILLS = 4
+# Without room for a payload, which takes time to find out.
+TINY = datasets.encoded(pixels(0, 4, 4))
 
 
 def start(script, *arguments, **environment):
@@ -91,7 +94,7 @@ def test_a_kill_at_any_operation_on_the_disk_loses_nothing(tmp_path, owner):
     for number in range(2):
         # Too small to have room for a payload, which takes time to find out.
         save(tmp_path / "photos" / str(number) / "a.png", pixels(number, 4, 4))
-    moments = int(finish(start("kill_points.py", tmp_path)).splitlines()[-1])
+    moments = int(finish(start("kill_points.py", tmp_path, tmp_path / "photos")).splitlines()[-1])
     # Makes a folder for each, waits for each file and the lines of all, names each, and more.
     assert moments > 12
     finish(start("fake_codec.py", "protect", tmp_path / "photos", tmp_path / "undisturbed", *owner))
@@ -100,6 +103,24 @@ def test_a_kill_at_any_operation_on_the_disk_loses_nothing(tmp_path, owner):
         assert_same_outputs(tmp_path / f"out{moment}", tmp_path / "undisturbed")
         left.add(len((tmp_path / f"left{moment}").read_text().splitlines()))
     # Kills found all sorts of states: from nothing at all to everything and leftovers.
+    assert len(left) > 3
+
+
+def test_a_kill_while_a_data_set_is_made_leaves_none_or_a_whole_one(tmp_path, owner):
+    features = {"image": datasets.FEATURES["image"]}
+    source = datasets.prepare(tmp_path / "data", {"train": [[{"image": TINY}]] * 2}, features)
+    moments = int(finish(start("kill_points.py", tmp_path, source)).splitlines()[-1])
+    # Waits for each shard and each of the files that describe them, names each, and more.
+    assert moments > 15
+    undisturbed = tmp_path / "undisturbed"
+    finish(start("fake_codec.py", "protect", source, undisturbed, *owner))
+    whole = set(files(undisturbed))
+    left = set()
+    for moment in range(1, moments + 1):
+        assert_same_outputs(tmp_path / f"out{moment}", undisturbed)
+        names = (tmp_path / f"left{moment}").read_text().splitlines()
+        assert "dataset_info.json" not in names or set(names) >= whole
+        left.add(len(names))
     assert len(left) > 3
 
 

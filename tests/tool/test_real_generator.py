@@ -4,12 +4,14 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from raeg_jax import cli
 from raeg_jax.codec.bundle import save_bundle
-from raeg_jax.codec.picture import read_picture
+from raeg_jax.codec.picture import decode_picture, read_picture
 from tests.codec import bundles
+from tests.tool import datasets
 from tests.tool.conftest import save
 
 
@@ -28,6 +30,32 @@ def raeg(tmp_path, capsys):
         return captured.out
 
     return run
+
+
+def test_a_data_set_goes_there_and_back(raeg, tmp_path):
+    features = {
+        "image": tfds.features.Image(),
+        "kind": tfds.features.ClassLabel(names=bundles.NAMES[::-1]),
+    }
+    images = bundles.photographs(3, 40, 48)
+    examples = [
+        {"image": datasets.encoded(image), "kind": kind} for kind, image in enumerate(images)
+    ]
+    source = datasets.prepare(tmp_path / "data", {"train": [examples]}, features)
+    out, back = tmp_path / "out", tmp_path / "back"
+    told = raeg("protect", source, out, "--batch-size", 2)
+    assert told.startswith("3 images protected; payload in the pixels of 3")
+    told = raeg("verify", out, "--originals", source, "--batch-size", 2)
+    assert len(re.findall(r"exact   train/.*; resnet_small: original (\w+), .* \1\n", told)) == 3
+    raeg("recover", out, back, "--batch-size", 2)
+    protected, recovered = (datasets.rows(folder, "train") for folder in (out, back))
+    for kind, image in enumerate(images):
+        assert protected[kind]["kind"] == recovered[kind]["kind"] == kind
+        found = decode_picture(recovered[kind]["image"], "recovered").pixels
+        np.testing.assert_array_equal(found, image)
+        (tmp_path / "one.png").write_bytes(protected[kind]["image"])
+        label = re.search(r"codes: +(\d+) ", raeg("inspect", tmp_path / "one.png"))[1]
+        assert bundles.NAMES[int(label)] == features["kind"].names[kind]
 
 
 def test_photographs_go_there_and_back(raeg, tmp_path):
