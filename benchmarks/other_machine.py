@@ -53,11 +53,13 @@ class Opened(NamedTuple):
       original: the file that was protected.
       values: what the generator made, int32 [H, W, 3], partly outside 0..255.
       payload: the image's.
+      token: the image's.
     """
 
     original: pathlib.Path
     values: np.ndarray
     payload: Any
+    token: Any
 
 
 # From images of one size, with payloads alike in tiles and batch, to int32 or uint8 [H, W, 3] each.
@@ -90,7 +92,7 @@ def main() -> None:
 
 def compare(
     jobs: list[tuple[pathlib.Path, pathlib.Path]],
-    open_one: Callable[[pathlib.Path], tuple[np.ndarray, Any]],
+    open_one: Callable[[pathlib.Path], tuple[np.ndarray, Any, Any]],
     inverse: Inverse,
 ) -> dict[str, Any]:
     """Recovers images and counts what is wrong.
@@ -149,11 +151,11 @@ def groups(
             yield same[start : start + size]
 
 
-def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any]:
+def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any, Any]:
     """Takes the payload out of a protected file and puts clipped values back.
 
     Returns:
-      values as `Opened` has them, and the payload.
+      values, payload and token as `Opened` has them.
 
     Raises:
       UserError: it isn't a file that this generator and key protected.
@@ -162,6 +164,7 @@ def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any]:
     from raeg_jax.codec import hiding, overflow
     from raeg_jax.codec.envelope import check_generator, open_sealed
     from raeg_jax.codec.picture import read_picture
+    from raeg_jax.codec.token import Token
 
     picture = read_picture(path)
     pixels, blob = picture.pixels, picture.payload_chunk
@@ -169,7 +172,8 @@ def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any]:
         pixels, blob = hiding.extract(pixels)
     payload = open_sealed(blob, key)
     check_generator(payload, bundle.id)
-    return overflow.join(pixels, payload.overflow), payload
+    token = Token(key.token_key, payload.nonce, bundle.chain.token_planes)
+    return overflow.join(pixels, payload.overflow), payload, token
 
 
 def by_jax(bundle) -> Inverse:
@@ -177,15 +181,13 @@ def by_jax(bundle) -> Inverse:
     from raeg_jax.codec import passes
 
     def inverse(lot: list[Opened]) -> list[np.ndarray]:
-        payload = lot[0].payload
-        return list(
-            passes.inverse(
-                bundle.chain,
-                [one.values for one in lot],
-                np.stack([one.payload.codes for one in lot]),
-                payload.tile,
-                payload.batch or _BATCH_SIZE.value,
-            )
+        return passes.inverse(
+            bundle.chain,
+            [one.values for one in lot],
+            [one.payload.codes for one in lot],
+            [one.token for one in lot],
+            [one.payload.tile for one in lot],
+            lot[0].payload.batch or _BATCH_SIZE.value,
         )
 
     return inverse
@@ -210,25 +212,26 @@ def by_numpy(bundle) -> Inverse:
     sys.path.insert(0, str(_ROOT))
     from tests.oracles import integer_generator
 
-    def inverse_of_tile(values: np.ndarray) -> np.ndarray:
-        # Where a token would be given, too.
-        (found,) = integer_generator.inverse(
-            bundle.params, values[None], blocks=settings.blocks, depth=settings.depth
-        )
-        return found
-
     def inverse(lot: list[Opened]) -> list[np.ndarray]:
-        images = [np.empty_like(one.values) for one in lot]
+        images = [one.values.copy() for one in lot]
         for one, image in zip(lot, images, strict=True):
-            for tile in tiles.layout(*image.shape[:2], one.payload.tile):
-                image[tile] = inverse_of_tile(one.values[tile])
+            layout = tiles.layout(*image.shape[:2], one.payload.tile)
+            # Later tiles overlap earlier ones.
+            for number, tile in sorted(enumerate(layout), key=lambda pair: -pair[1].turn):
+                values, free = tiles.take([image], [layout], [(0, number)], 1)
+                token = one.token.planes(*values.shape[1:3], number)[None]
+                (image[tile.rows, tile.columns],) = integer_generator.inverse(
+                    bundle.params, values, token, free, blocks=settings.blocks, depth=settings.depth
+                )
         return images
 
     return inverse
 
 
 def _kind(one: Opened):
-    return one.payload.tile, one.payload.batch
+    from raeg_jax.codec import tiles
+
+    return *tiles.shape(*one.values.shape[:2], one.payload.tile), one.payload.batch
 
 
 if __name__ == "__main__":

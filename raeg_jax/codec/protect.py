@@ -23,8 +23,6 @@ from raeg_jax.networks.layers import MIN_SIDE
 # What hiding may do to an image, in decibels: a stronger mark would take more than one from the 34
 # that generators commonly leave. Only images with hardly any room come near.
 LEAST_MARKED_PSNR = 40.0
-# Side of tiles for gradient stages.
-_LARGE = 256
 
 
 class UnrecoverableError(RuntimeError):
@@ -73,15 +71,6 @@ class _Source(NamedTuple):
     orientation: int
 
 
-def default_tile(bundle: Bundle) -> int:
-    """Side of the tiles, in pixels, of images that are larger.
-
-    Learned stages see what they saw in training. Classifiers should see as much of an object as
-    there is room for.
-    """
-    return _LARGE if "gradient" in bundle.config.generator.stages else bundle.config.data.image_size
-
-
 class _Made(NamedTuple):
     """What the generator makes of an image with one nonce: values and codes."""
 
@@ -102,7 +91,7 @@ class Protector:
       key: the owner's.
       batch_size: tiles at a time.
       tile: largest height and width, in pixels, of an image that is protected as a whole; larger
-        ones are cut into squares of that side. By default `default_tile`.
+        ones are cut into squares of that side. By default `tiles.default_side`.
       tries: protect each image so many times, each time with another token, and keep what the
         generator's targets misread most.
 
@@ -123,7 +112,7 @@ class Protector:
         choosing.check_tries(bundle, tries)
         if not 1 <= batch_size <= MAX_BATCH:
             raise UserError(f"batch_size={batch_size} is impossible: it must be 1 to {MAX_BATCH}")
-        tile = default_tile(bundle) if tile is None else tile
+        tile = tiles.default_side(bundle.config) if tile is None else tile
         if tile < MIN_SIDE:
             raise UserError(
                 f"tile={tile} is impossible: it must be {MIN_SIDE} at least, the least that "
@@ -137,6 +126,10 @@ class Protector:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by label."""
         return self._bundle.class_names
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """What images that can share batches have in common: height and width of their tiles."""
+        return tiles.shape(height, width, self._tile)
 
     def protect(
         self,

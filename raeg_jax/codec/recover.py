@@ -66,10 +66,14 @@ class Recoverer:
         check_exact(bundle)
         self._bundle, self._key, self._batch_size = bundle, key, batch_size
 
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """What images that can share batches commonly have in common, see `Protector.shape`."""
+        return tiles.shape(height, width, tiles.default_side(self._bundle.config))
+
     def recover(
         self, images: Sequence[np.ndarray], blobs: Sequence[bytes | None] | None = None
     ) -> list[Recovered | PayloadError]:
-        """Recovers images of any sizes; those of one size share batches.
+        """Recovers images of any sizes; tiles of one shape share batches.
 
         Args:
           images: uint8 [H, W, 3] each.

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 # The number of an image, and of a tile in it.
 Place = tuple[int, int]
@@ -19,6 +20,8 @@ Place = tuple[int, int]
 TURNS = range(4)
 # So many pixels are worked on at a time, or a single image.
 _LOT = 2**21
+# Side of tiles for gradient stages.
+_LARGE = 256
 
 
 class Tile(NamedTuple):
@@ -51,6 +54,18 @@ def side_for(height: int, width: int, side: int) -> int:
       side: largest height and width of a tile.
     """
     return side if max(height, width) > side else 0
+
+
+def default_side(config: ConfigDict) -> int:
+    """The side of tiles where nobody names one, in pixels.
+
+    Learned stages see as much as in training. Classifiers should see as much of an object as there
+    is room for.
+
+    Args:
+      config: of the generator, whole.
+    """
+    return _LARGE if "gradient" in config.generator.stages else config.data.image_size
 
 
 def shape(height: int, width: int, side: int) -> tuple[int, int]:

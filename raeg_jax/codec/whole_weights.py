@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.fixed_point import snap_weights
+from raeg_jax.invertible.fixed_point import whole_weights
 
 _KERNEL, _BIAS, _EXPONENTS = "kernel", "bias", "exponents"
 _TYPES = {_KERNEL: np.int8, _BIAS: np.int32, _EXPONENTS: np.int8}
@@ -39,9 +39,8 @@ def to_whole(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     whole = {}
     for layer in sorted({name.rpartition("/")[0] for name in arrays}):
         kernel, bias = arrays[f"{layer}/{_KERNEL}"], arrays[f"{layer}/{_BIAS}"]
-        kernel, bias, units = map(np.asarray, snap_weights(kernel, bias))
-        exponents = np.frexp(units)[1] - 1
-        parts = np.ldexp(kernel, exponents), np.ldexp(bias, exponents + _SUM_BITS), exponents
+        kernel, bias, units = whole_weights(kernel, bias)
+        parts = kernel, bias, np.frexp(units)[1] - 1
         for (part, dtype), values in zip(_TYPES.items(), parts, strict=True):
             whole[f"{layer}/{part}"] = values.astype(dtype)
     return whole

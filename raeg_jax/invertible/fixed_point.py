@@ -60,19 +60,29 @@ def snap_weights(kernel: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Arr
       Kernel and bias on their grids, and the units that one of the kernel's channels has in 1,
       float32 [features]; bias and sums count in 1/32 of it.
     """
-    axes = tuple(range(kernel.ndim - 1))
-    limit = weight_limit(kernel.size // kernel.shape[-1])
-    peak = jnp.max(jnp.abs(jax.lax.stop_gradient(kernel)), axis=axes)
-    # The finest unit with which the largest weight is within the limit.
-    fits = jnp.sum(peak * _POWERS[1:, None] <= limit, axis=0)
-    units = jnp.asarray(_POWERS)[fits]
-    whole = jnp.clip(jnp.round(kernel * units), -limit, limit)
-    whole_bias = jnp.clip(jnp.round(bias * (units * _STEPS)), -_BIAS_LIMIT, _BIAS_LIMIT)
+    whole, whole_bias, units = _whole(jnp, kernel, bias, jax.lax.stop_gradient(kernel))
     return (
         straight_through(whole / units, kernel),
         straight_through(whole_bias / (units * _STEPS), bias),
         units,
     )
+
+
+def whole_weights(kernel: Any, bias: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `snap_weights`, in NumPy: kernel, bias and units as whole numbers in float32."""
+    kernel, bias = np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
+    return _whole(np, kernel, bias, kernel)
+
+
+def _whole(xp, kernel, bias, peaks):
+    limit = weight_limit(kernel.size // kernel.shape[-1])
+    peak = xp.max(xp.abs(peaks), axis=tuple(range(kernel.ndim - 1)))
+    # The finest unit with which the largest weight is within the limit.
+    fits = xp.sum(peak * _POWERS[1:, None] <= limit, axis=0)
+    units = xp.asarray(_POWERS)[fits]
+    whole = xp.clip(xp.round(kernel * units), -limit, limit)
+    whole_bias = xp.clip(xp.round(bias * (units * _STEPS)), -_BIAS_LIMIT, _BIAS_LIMIT)
+    return whole, whole_bias, units
 
 
 class FixedConv(nn.Module):
@@ -122,9 +132,9 @@ def largest_sum(kernel: Any, bias: Any) -> int:
       kernel: float32 [..., features], on its grid or not yet.
       bias: float32 [features].
     """
-    kernel, bias, units = (np.asarray(x, np.float64) for x in snap_weights(kernel, bias))
-    weights = np.abs(kernel * units).reshape(-1, kernel.shape[-1]).sum(axis=0)
-    return int(np.max(weights * LIMIT + np.abs(bias) * units * _STEPS))
+    kernel, bias, _ = (x.astype(np.float64) for x in whole_weights(kernel, bias))
+    weights = np.abs(kernel).reshape(-1, kernel.shape[-1]).sum(axis=0)
+    return int(np.max(weights * LIMIT + np.abs(bias)))
 
 
 def check_sums(params: Any) -> None:

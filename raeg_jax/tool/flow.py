@@ -1,7 +1,7 @@
 """Many pictures on their way: read and written by threads while the network works.
 
-Pictures are collected by shape, because a network takes batches of one shape. What is in memory at
-a time is bounded by the number of pixels, however many files there are.
+Pictures are collected by the shape of their tiles, because a network takes batches of one shape.
+What is in memory at a time is bounded by the number of pixels, however many files there are.
 """
 
 import collections
@@ -135,7 +135,7 @@ class Flow:
         if outcome:
             yield outcome
             return
-        shape = loaded.picture.pixels.shape
+        shape = self._steps.shape(*loaded.picture.pixels.shape[:2])
         group = self._groups.setdefault(shape, [])
         group.append(loaded)
         if len(group) >= min(self._batch, max(1, _BATCH_ROOM // loaded.begun.pixels)):

@@ -52,6 +52,10 @@ class Protecting:
         _check_unprotected(picture, begun.job)
         return Loaded(begun, picture, label)
 
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Of tiles."""
+        return self.protector.shape(height, width)
+
     def transform(self, loaded: Sequence[Loaded]):
         """Protects."""
         return self.protector.protect(

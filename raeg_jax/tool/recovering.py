@@ -40,6 +40,10 @@ class Recovering:
         """Reads a protected file."""
         return Loaded(begun, begun.job.read())
 
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Of tiles."""
+        return self.recoverer.shape(height, width)
+
     def transform(self, loaded: Sequence[Loaded]):
         """Recovers."""
         return recover(self.recoverer, loaded)

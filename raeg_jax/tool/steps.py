@@ -56,8 +56,11 @@ class Steps(Protocol):
     def read(self, begun: Begun) -> Loaded:
         """In threads, as soon as there is room."""
 
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """What pictures of a size must have in common with others to be transformed with them."""
+
     def transform(self, loaded: Sequence[Loaded]) -> Sequence[Any]:
-        """In the main thread, for pictures of one shape; errors may stand for results."""
+        """In the main thread, for pictures of one such shape; errors may stand for results."""
 
     def write(self, loaded: Loaded, result: Any) -> Written | Outcome:
         """In threads."""

@@ -67,6 +67,10 @@ class Verifying:
             originals = self.originals.read(begun.job)
         return Compared(begun, begun.job.read(), originals=originals)
 
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Of tiles."""
+        return self.recoverer.shape(height, width)
+
     def transform(self, loaded: Sequence[Compared]) -> list[_Checked | Exception]:
         """Recovers, and has all images read."""
         results = recover(self.recoverer, loaded)

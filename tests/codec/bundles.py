@@ -29,7 +29,12 @@ def weights(module, **options):
     """Not trained: random, but the same everywhere and at all times."""
     images, random = jnp.zeros((1, 32, 32, 3)), np.random.RandomState(0)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, **options))
-    return jax.tree.map(lambda x: random.uniform(-0.1, 0.1, x.shape).astype(np.float32), shapes)
+
+    def draw(path, x):
+        drawn = random.uniform(-0.1, 0.1, x.shape).astype(np.float32)
+        return 1 + drawn if path[-1].key == "var" else drawn
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 PARAMS = weights(generator_from_config(settings().generator))["params"]

@@ -19,8 +19,8 @@ from tests.codec import bundles
 from tests.codec.payloads import KEY
 from tests.tool.conftest import save
 
-# Of one size; each is two tiles of one shape.
-ORIGINALS = bundles.photographs(3, 64, 32)
+# Of one size; each is four tiles, of which some overlap others.
+ORIGINALS = bundles.photographs(3, 64, 40)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def run(benchmark, folder, out, **given):
 def test_all_pixels_are_recovered_by_jax_and_by_numpy(benchmark, folder, tmp_path, reference):
     name, found = run(benchmark, folder, tmp_path, reference=reference)
     assert name == ("numpy.json" if reference else f"jax-{jax.__version__}.json")
-    assert (found["images"], found["pixels"]) == (3, 3 * 64 * 32)
+    assert (found["images"], found["pixels"]) == (3, 3 * 64 * 40)
     assert (found["wrong_images"], found["wrong_pixels"], found["failed"]) == (0, 0, {})
     assert found["versions"]["jax"] == jax.__version__
 

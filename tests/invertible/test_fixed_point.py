@@ -14,7 +14,14 @@ from oracles import integer_generator
 
 from raeg_jax.errors import UserError
 from raeg_jax.invertible import fixed_point
-from raeg_jax.invertible.fixed_point import FixedConv, check_sums, largest_sum, snap, snap_weights
+from raeg_jax.invertible.fixed_point import (
+    FixedConv,
+    check_sums,
+    largest_sum,
+    snap,
+    snap_weights,
+    whole_weights,
+)
 from raeg_jax.invertible.generator import Generator
 
 SMALL = Generator(coupling="integer", blocks=(1, 1), widths=(4, 6), depth=1)
@@ -56,6 +63,10 @@ def test_rounded_weights_have_seven_bits_and_stay_when_rounded_again(scale):
     bias = np.float32(scale * random.randn(5))
     kernel_q, bias_q, units = (np.asarray(x) for x in snap_weights(kernel, bias))
     whole = kernel_q * units
+    for one, other in zip(
+        whole_weights(kernel, bias), (whole, bias_q * units * 32, units), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(whole, np.round(whole))
     assert np.abs(whole).max() <= 127
     # The largest weight of a channel uses all bits, unless units are the finest or coarsest.

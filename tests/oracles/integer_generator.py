@@ -7,13 +7,14 @@ hangs on how JAX compiles or which algorithm multiplies.
 import numpy as np
 
 
-def inverse(params, y, token=None, *, blocks, depth):
+def inverse(params, y, token=None, free=None, *, blocks, depth):
     """Recovers images of the default generator (integer, unet, permutation, haar).
 
     Args:
       params: its parameters, nested dicts of float32 arrays.
       y: int32 [B, H, W, 3].
       token: of +1 and -1 [B, H, W, P], or None.
+      free: bool [B, H, W, 1], the pixels that were free to change; None for all.
       blocks: blocks each way of each level, finest first.
       depth: halvings inside a conditioner.
 
@@ -21,18 +22,22 @@ def inverse(params, y, token=None, *, blocks, depth):
       int32 [B, H, W, 3].
     """
     token = np.zeros((*y.shape[:3], 0), np.int32) if token is None else token.astype(np.int32)
-    return _level(params["pyramid"], np.asarray(y, np.int32), token, tuple(blocks), 0, depth)
+    free = np.ones((*y.shape[:3], 1), bool) if free is None else free
+    return _level(params["pyramid"], np.asarray(y, np.int32), token, free, tuple(blocks), 0, depth)
 
 
-def _level(params, y, token, blocks, index, depth):
-    token = token[:, ::2, ::2]
+def _level(params, y, token, free, blocks, index, depth):
     height, width, channels = y.shape[1:]
-    z, mask = _analyse(y), _mask(height, width, channels)
+    token = token[:, ::2, ::2]
+    # A block of 2 x 2 changes only if all of its pixels may.
+    free = np.pad(free, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], constant_values=True)
+    free = free.reshape(len(y), -(-height // 2), 2, -(-width // 2), 2, 1).all(axis=(2, 4))
+    z, mask = _analyse(y), _mask(height, width, channels) * free
     deepest = index == len(blocks) - 1
     if not deepest:
         for i in reversed(range(blocks[index])):
             z = _block(params[f"up_{i}"], z, token, mask, 1000 * index + 2 * i + 1, depth)
-        low = _level(params["below"], z[..., :channels], token, blocks, index + 1, depth)
+        low = _level(params["below"], z[..., :channels], token, free, blocks, index + 1, depth)
         z = np.concatenate([low, z[..., channels:]], axis=-1)
     for i in reversed(range(blocks[index])):
         z = _block(params[f"down_{i}"], z, token, mask, 1000 * index + 2 * i, depth)

@@ -59,6 +59,9 @@ class Protector:
         self.tries = tries
         self.batches: list[tuple[int, ...]] = []
 
+    def shape(self, height, width):
+        return height, width
+
     def protect(self, images, labels, modes, orientations):
         (shape,) = {image.shape for image in images}
         self.batches.append((len(images), *shape))
@@ -94,6 +97,9 @@ class Protector:
 class Recoverer:
     def __init__(self, bundle: Bundle, key: Key, batch_size: int = 16):
         self._bundle, self._key = bundle, key
+
+    def shape(self, height, width):
+        return height, width
 
     def recover(self, images, blobs):
         results = []
