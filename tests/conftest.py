@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 
 # Before JAX starts: multi-device code is tested on eight virtual CPU devices.
 os.environ["XLA_FLAGS"] = (
@@ -10,6 +11,13 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiling is most of the suite's time; results are the same, only slower to compute.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+# And a program that was compiled once is read by all workers and by the commands that tests start.
+# New for each session, so that nothing depends on what an earlier one left.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory(prefix="raeg-tests-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import pytest
 

@@ -191,6 +191,8 @@ def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp
         "XLA_FLAGS": flags,
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": os.pathsep.join(sys.path),
+        # Compiled for itself, not read from what the tests have compiled.
+        "JAX_ENABLE_COMPILATION_CACHE": "0",
     }
     command = [sys.executable, "-c", _OTHER_PROGRAM, str(tmp_path / "y.npy"), precision]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

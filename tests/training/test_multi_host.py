@@ -74,6 +74,8 @@ def test_two_processes_agree_with_one(mode, tmp_path):
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
         "JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}",
         "JAX_NUM_PROCESSES": "2",
+        # Each process compiles its own programs, as hosts do.
+        "JAX_ENABLE_COMPILATION_CACHE": "0",
     }
     processes = [
         subprocess.Popen(
