@@ -59,6 +59,9 @@ def get_config() -> ConfigDict:
     config.generator.token_planes = 2
 
     config.generator.gradient = ConfigDict()
+    # fixed | float: of the targets' gradients. In fixed point recovery is exact on any machine,
+    # else in the program that protected.
+    config.generator.gradient.arithmetic = "fixed"
     # Each image is changed until it has this PSNR, or for so many rounds.
     config.generator.gradient.target_psnr = 34.0
     config.generator.gradient.rounds = 16
@@ -82,7 +85,8 @@ def get_config() -> ConfigDict:
     # In logits: a classifier misled by more than this counts less than the others.
     config.generator.gradient.kappa = 1.0
     # How the classifiers look at the image, in turn from step to step: identity,
-    # gaussian_blur:<sigma>, jpeg:<quality>, rescale:<factor>.
+    # gaussian_blur:<sigma>, jpeg:<quality>, rescale:<factor>. Others than identity, and smoothing,
+    # need arithmetic = "float".
     config.generator.gradient.views = ("identity",)
     # Standard deviation in pixels of a Gaussian that smooths the gradient.
     config.generator.gradient.smoothing = 0.0

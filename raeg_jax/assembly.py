@@ -7,12 +7,14 @@ from typing import Any
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from raeg_jax.attacks.fixed_guide import FixedGuide
 from raeg_jax.attacks.guide import Guide, parse_view
 from raeg_jax.errors import UserError
 from raeg_jax.image.metrics import mse_of_psnr
 from raeg_jax.invertible.chain import Chain, Learned
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from raeg_jax.networks.folding import fix
 from raeg_jax.networks.frozen import FrozenClassifier
 
 # In the order in which they may follow each other.
@@ -55,17 +57,25 @@ def gradient_stage(
     own_mse = max_mse
     if "learned" in config.generator.stages:
         own_mse = max(max_mse - mse_of_psnr(config.loss.target_psnr), _LEAST_SHARE * max_mse)
-    targets = tuple(FrozenClassifier(*classifiers[name]) for name in config.classifiers.targets)
-    return GradientCoupling(
-        conditioner=Guide(
-            targets,
-            reach=math.sqrt(own_mse),
-            steps=settings.attack_steps,
-            loss=settings.loss,
-            kappa=settings.kappa,
+    targets = {name: classifiers[name] for name in config.classifiers.targets}
+    common = {
+        "reach": math.sqrt(own_mse),
+        "steps": settings.attack_steps,
+        "loss": settings.loss,
+        "kappa": settings.kappa,
+    }
+    if settings.arithmetic == "fixed":
+        fixed = tuple(fix(name, *pair) for name, pair in targets.items())
+        conditioner = FixedGuide(fixed, **common)
+    else:
+        conditioner = Guide(
+            tuple(FrozenClassifier(*pair) for pair in targets.values()),
             views=tuple(parse_view(view) for view in settings.views),
             smoothing=settings.smoothing,
-        ),
+            **common,
+        )
+    return GradientCoupling(
+        conditioner=conditioner,
         step=max(settings.step * math.sqrt(own_mse), settings.least_step),
         max_mse=max_mse,
         rounds=settings.rounds,
@@ -103,6 +113,12 @@ def check_stages(settings: ConfigDict) -> None:
         raise UserError(
             f"config.generator.gradient.attack_steps={gradient.attack_steps} must be a multiple of "
             f"the number of views, {len(gradient.views)}: each has as many steps"
+        )
+    views = tuple(gradient.views)
+    if gradient.arithmetic == "fixed" and (views != ("identity",) or gradient.smoothing):
+        raise UserError(
+            f"config.generator.gradient.arithmetic='fixed' knows no views={views!r} or smoothing="
+            f"{gradient.smoothing}: write ('identity',) and 0.0, or use arithmetic='float'"
         )
     try:
         key = bytes.fromhex(gradient.mask_key)

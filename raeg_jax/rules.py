@@ -90,6 +90,7 @@ GENERATOR_RULES: dict[str, Number | OneOf | Each] = {
     "generator.depth": _COUNT,
     "generator.clamp": _RATE,
     "generator.token_planes": Number(0, 16, whole=True),
+    "generator.gradient.arithmetic": OneOf(("fixed", "float")),
     "generator.gradient.target_psnr": Number(5, 58),
     "generator.gradient.rounds": Number(1, 1000, whole=True),
     "generator.gradient.attack_steps": Number(1, 1000, whole=True),

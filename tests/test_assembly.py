@@ -46,9 +46,10 @@ def test_every_chain_is_undone_exactly(config, classifiers, stages):
     assert len(chain.stages) == len(stages)
     assert chain.exact
     x = np.random.RandomState(0).randint(0, 256, (2, 32, 32, 3)).astype(np.float32)
-    y, code = jax.jit(lambda c, x: c.forward(x, LABELS))(chain, x)
+    token = np.random.RandomState(1).choice([-1, 1], (2, 32, 32, chain.token_planes))
+    y, code = jax.jit(lambda c, x: c.forward(x, LABELS, token))(chain, x)
     assert np.any(np.asarray(y) != x)
-    inverse = jax.jit(lambda c, y, code: c.inverse(y, code))
+    inverse = jax.jit(lambda c, y, code: c.inverse(y, code, token))
     np.testing.assert_array_equal(inverse(chain, y, code), x)
 
 
@@ -68,17 +69,22 @@ def test_after_a_learned_stage_shifts_are_as_large_as_what_it_leaves(config, cla
 
 def test_settings_reach_the_coupling(config, classifiers):
     config.generator.stages = ("gradient",)
-    config.generator.gradient.update(
-        target_psnr=40.0, mask="keyed", mask_key="beef", views=("jpeg:50",), loss="targeted"
-    )
-    config.generator.gradient.attack_steps = 7
+    gradient = config.generator.gradient
+    gradient.update(target_psnr=40.0, mask="keyed", mask_key="beef", loss="targeted")
+    gradient.attack_steps = 7
+    (fixed,) = assemble(config, None, classifiers).stages
+    gradient.update(views=("jpeg:50",), smoothing=0.7, arithmetic="float")
     (stage,) = assemble(config, None, classifiers).stages
+    assert (fixed.portable, stage.portable) == (True, False)
+    for name in ("reach", "steps", "loss", "kappa"):
+        assert getattr(fixed.conditioner, name) == getattr(stage.conditioner, name)
     np.testing.assert_allclose(stage.max_mse, 255**2 / 1e4)
     np.testing.assert_allclose(stage.step, 1.05 * 2.55)
     np.testing.assert_allclose(stage.conditioner.reach, 2.55)
     assert stage.conditioner.steps == 7
     assert stage.mask_key == b"\xbe\xef"
     assert stage.conditioner.views == (("jpeg", 50.0),)
+    assert stage.conditioner.smoothing == 0.7
     assert stage.conditioner.loss == "targeted"
 
 
@@ -91,6 +97,8 @@ def test_settings_reach_the_coupling(config, classifiers):
         ({"gradient": {"views": ()}}, "views is empty"),
         ({"gradient": {"views": ("fog:1",)}}, "'fog:1' is unknown"),
         ({"gradient": {"views": ("identity", "jpeg:50"), "attack_steps": 5}}, "attack_steps=5 "),
+        ({"gradient": {"views": ("jpeg:50",)}}, r"'fixed' knows no views=\('jpeg:50',\).*'float'"),
+        ({"gradient": {"smoothing": 0.5}}, r"'fixed' knows no .*smoothing=0\.5.*'float'"),
         ({"gradient": {"mask_key": "xyz"}}, "'xyz' must be hexadecimal"),
         ({"gradient": {"mask": "keyed"}}, "'keyed' needs a key"),
         ({"gradient": {"mask_key": "00"}}, "other masks have none"),

@@ -6,7 +6,14 @@ from ml_collections import ConfigDict
 
 # A multiple of every number of views below.
 _STEPS = 8
-_PLAIN = {"loss": "untargeted", "views": ("identity",), "smoothing": 0.0, "attack_steps": _STEPS}
+_PLAIN = {
+    # Views and smoothing need it.
+    "arithmetic": "float",
+    "loss": "untargeted",
+    "views": ("identity",),
+    "smoothing": 0.0,
+    "attack_steps": _STEPS,
+}
 _SMOOTHING = {"smoothing": 0.7}
 _VIEWS = {"views": ("identity", "gaussian_blur:1.0", "jpeg:50", "rescale:0.5")}
 

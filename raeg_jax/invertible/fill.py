@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from raeg_jax.image.integers import divide
+
 _REACH = 1
 # Weights of the neighbours by squared distance.
 _WEIGHTS = {1: 4, 2: 1}
@@ -64,18 +66,12 @@ def fill(x: jax.Array, mask: jax.Array) -> Filled:
         weights += weight * is_known
         low = jnp.minimum(low, jnp.where(is_known, value, 256))
         high = jnp.maximum(high, jnp.where(is_known, value, -1))
-    mean = jnp.where(weights > 0, _divide(total, weights), _UNKNOWN)
+    mean = jnp.where(weights > 0, divide(total, weights), _UNKNOWN)
     detail = jnp.sum(jnp.where(known & (weights > 0), x - mean, 0), axis=-1, keepdims=True)
     channels = jnp.sum(known, axis=-1, keepdims=True)
-    estimate = jnp.clip(mean + _divide(_DETAIL * detail, 16 * channels), 0, 255)
+    estimate = jnp.clip(mean + divide(_DETAIL * detail, 16 * channels), 0, 255)
     image = jnp.where(mask, estimate, x)
     return Filled(image, jnp.minimum(low, image), jnp.maximum(high, image))
-
-
-def _divide(a, b):
-    """The nearest integer to a / b, halves up; b of 0 counts as 1."""
-    b = jnp.maximum(b, 1)
-    return (2 * a + b) // (2 * b)
 
 
 def _reflect(x):

@@ -109,12 +109,12 @@ class FixedConv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         kernel, bias, _ = snap_weights(kernel, bias)
-        y = _patches(x, self.kernel_size, self.strides) @ kernel.reshape(-1, self.features) + bias
+        y = patches(x, self.kernel_size, self.strides) @ kernel.reshape(-1, self.features) + bias
         return snap(y) if self.snapped else y
 
 
-def _patches(x, size, strides):
-    """What each output sample sees, [B, h', w', rows * columns * C]."""
+def patches(x: jax.Array, size: tuple[int, int], strides: int) -> jax.Array:
+    """What each output of a convolution sees, zeros around: [B, h', w', rows * columns * C]."""
     (rows, columns), (height, width) = size, x.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
     shifted = [

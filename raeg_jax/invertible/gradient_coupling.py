@@ -9,6 +9,8 @@ changed, each round is undone by computing the same shift again:
     s  = clip(round(c u / rms(u)), -m, m),   u = conditioner(xh)
     y  = x + s where masked,   x = y - s
 
+All of it is computed in integers, so what is exact is only up to the conditioner.
+
 The conditioner is best a whole attack on the filled image, of which a round carries out the masked
 part, scaled to the root mean square c. Many rounds of short gradient steps are weaker: their fill
 can't know what earlier rounds did to the masked samples.
@@ -24,13 +26,21 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.image.metrics import mse, unit
+from raeg_jax.image import integers
+from raeg_jax.image.metrics import mse
 from raeg_jax.invertible.fill import fill
 from raeg_jax.invertible.masks import MASKS, in_turn
 
-# (filled images float32 [B, H, W, 3], labels int32 [B]) -> direction, the same shape as the images.
+# (filled images float32 [B, H, W, 3], labels int32 [B]) -> direction in pixel units, float32 of the
+# same shape as the images; what counts are its sixteenths, up to 255. Where it has an attribute
+# `portable` that is true, it is the same on every machine.
 Conditioner = Callable[[jax.Array, jax.Array], jax.Array]
 
+_DIRECTION_PARTS = 16
+# Of a full shift, in 1, and the most that is left of it before it is bounded.
+_SHIFT_PARTS, _MOST_SHIFT = 128, 2**24
+# Of the share of samples that are masked, or rather its root, in 1.
+_SHARE_PARTS = 512
 # The last round of an image goes so many of these parts of the way.
 PARTS = 32
 
@@ -78,8 +88,11 @@ class GradientCoupling:
     token_planes: int = flax.struct.field(pytree_node=False, default=0)
 
     exact = True
-    # The classifiers compute in floating point.
-    portable = False
+
+    @property
+    def portable(self) -> bool:
+        """Whether any machine undoes what another one did, bit for bit."""
+        return getattr(self.conditioner, "portable", False)
 
     def forward(
         self,
@@ -154,21 +167,37 @@ class GradientCoupling:
         mask = in_turn(masks, index, token)
         mask = mask if free is None else mask & free
         known = fill(x, mask)
-        # Behind barriers, forward and inverse compile all float arithmetic alike, to the same bits.
-        seen = jax.lax.optimization_barrier(jnp.clip(known.image, 0, 255).astype(jnp.float32))
-        length = self.step * jnp.sqrt(jnp.sum(mask, axis=(1, 2, 3), keepdims=True))
-        direction = unit(jnp.where(mask, self.conditioner(seen, labels), 0))
-        raw = jax.lax.optimization_barrier(length * direction)
+        seen = jnp.clip(known.image, 0, 255).astype(jnp.float32)
+        raw = self._full(self._direction(seen, labels), mask)
         # Saturated areas only go where there is room.
         down = jnp.maximum(known.low - self.margin, 0)
         up = jnp.maximum(255 - self.margin - known.high, 0)
 
         def shifted(part, sign=1):
-            shift = jnp.round(raw * (part / PARTS)[:, None, None, None]).astype(jnp.int32)
+            shift = integers.divide(raw * part[:, None, None, None], PARTS * _SHIFT_PARTS)
             shift = jnp.clip(jnp.clip(shift, -self.bound, self.bound), -down, up)
             return x + sign * jnp.where(mask, shift, 0)
 
         return shifted
+
+    def _direction(self, seen, labels):
+        """The conditioner's, in sixteenths: int32."""
+        # Behind barriers, a float conditioner compiles alike in forward and inverse.
+        seen = jax.lax.optimization_barrier(seen)
+        direction = jax.lax.optimization_barrier(self.conditioner(seen, labels))
+        whole = jnp.round(direction * _DIRECTION_PARTS)
+        return jnp.clip(whole, -integers.LIMIT, integers.LIMIT).astype(jnp.int32)
+
+    def _full(self, direction, mask):
+        """A full shift, int32: the direction on the mask, its root mean square there being c."""
+        direction = jnp.where(mask, direction, 0)
+        # A mean of squares also counts what is not masked.
+        share = integers.rms(jnp.where(mask, _SHARE_PARTS, jnp.zeros_like(direction)))
+        length = jnp.round(jnp.float32(self.step) * (_SHIFT_PARTS * integers.RMS_PARTS))
+        length = integers.divide(
+            length.astype(jnp.int32) * share, _SHARE_PARTS * integers.RMS_PARTS
+        )
+        return jnp.clip(integers.to_rms(direction, length), -_MOST_SHIFT, _MOST_SHIFT)
 
     def _part(self, shifted, full, reference, max_mse):
         """The parts after which each image's error is nearest to the asked one, in decibels.

@@ -6,7 +6,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from raeg_jax.networks.layers import Conv, batch_norm, halve, imagenet_stem, standardise
+from raeg_jax.networks.layers import (
+    Conv,
+    Halve,
+    MeanPool,
+    Standardise,
+    batch_norm,
+    imagenet_stem,
+)
 
 
 class DenseLayer(nn.Module):
@@ -50,12 +57,13 @@ class DenseNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Maps images, float32 `[B, H, W, 3]` in pixel units, to logits `[B, K]`."""
-        x = self.stem(standardise(images), self.width, train)
+        x = self.stem(Standardise()(images), self.width, train)
         for block, size in enumerate(self.block_sizes):
             if block > 0:
                 x = nn.relu(batch_norm(train)(x))
-                x = halve(Conv(x.shape[-1] // 2, (1, 1), use_bias=False)(x), jnp.mean)
+                x = Conv(x.shape[-1] // 2, (1, 1), use_bias=False)(x)
+                x = Halve(mean=True)(x)
             for _ in range(size):
                 x = DenseLayer(self.growth, self.bottleneck)(x, train)
         x = nn.relu(batch_norm(train)(x))
-        return nn.Dense(self.num_classes)(jnp.mean(x, axis=(1, 2)))
+        return nn.Dense(self.num_classes)(MeanPool()(x))

@@ -1,4 +1,7 @@
-"""The pieces that several classifiers share: input, batch norm, pooling and stems."""
+"""The pieces that several classifiers share: input, batch norm, pooling and stems.
+
+What `networks.fixed` must compute otherwise is a module, also where it has no parameters.
+"""
 
 import functools
 
@@ -63,21 +66,31 @@ def batch_norm(train: bool, **kwargs) -> nn.BatchNorm:
     return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, **kwargs)
 
 
-def halve(x: jax.Array, reduce=jnp.max) -> jax.Array:
-    """Reduces each 2x2 window to one value: max pooling, or average with `reduce=jnp.mean`.
+def halve(x: jax.Array, mean: bool = False) -> jax.Array:
+    """Reduces each 2x2 window to one value: its maximum, or its mean.
 
-    A reshape and a reduction: XLA's gradient of a windowed maximum is several times slower on CPU.
+    A reshape, and comparisons: XLA's gradient of a windowed maximum is several times slower on CPU;
+    and that of `jnp.max` looks for the sample that equals the result, and finds none where XLA
+    computes x twice, with different rounding. Among equal samples the first gets the gradient.
 
     Args:
       x: `[B, H, W, C]`; an odd last row or column is dropped.
-      reduce: `jnp.max` or `jnp.mean`.
+      mean: average, not maximum.
 
     Returns:
       `[B, H // 2, W // 2, C]`.
     """
     B, H, W, C = x.shape
-    x = x[:, : H // 2 * 2, : W // 2 * 2]
-    return reduce(x.reshape(B, H // 2, 2, W // 2, 2, C), axis=(2, 4))
+    x = x[:, : H // 2 * 2, : W // 2 * 2].reshape(B, H // 2, 2, W // 2, 2, C)
+    if mean:
+        return jnp.mean(x, axis=(2, 4))
+    x = larger(x[:, :, 0], x[:, :, 1])
+    return larger(x[:, :, :, 0], x[:, :, :, 1])
+
+
+def larger(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The maximum; the gradient goes to a where they are equal."""
+    return jnp.where(a >= b, a, b)
 
 
 def adaptive_mean_pool(x: jax.Array, size: int) -> jax.Array:
@@ -104,6 +117,40 @@ def adaptive_mean_pool(x: jax.Array, size: int) -> jax.Array:
     return jnp.einsum("ih,jw,bhwc->bijc", windows(H), windows(W), x)
 
 
+class Standardise(nn.Module):
+    """`standardise` as a module."""
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        return standardise(images)
+
+
+class Halve(nn.Module):
+    """`halve` as a module: max pooling, or average with `mean`."""
+
+    mean: bool = False
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return halve(x, self.mean)
+
+
+class MaxPool(nn.Module):
+    """3x3 max pooling of stride 2: `[B, H, W, C]` -> `[B, ceil(H / 2), ceil(W / 2), C]`."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+
+
+class MeanPool(nn.Module):
+    """`adaptive_mean_pool` as a module: `[B, H, W, C]` -> `[B, size * size * C]`."""
+
+    size: int = 1
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.size == 1:
+            return jnp.mean(x, axis=(1, 2))
+        return adaptive_mean_pool(x, self.size).reshape(len(x), -1)
+
+
 def imagenet_stem(x: jax.Array, features: int, train: bool) -> jax.Array:
     """A 7x7 convolution and 3x3 max pooling, each of stride 2; call it in a compact method.
 
@@ -117,7 +164,7 @@ def imagenet_stem(x: jax.Array, features: int, train: bool) -> jax.Array:
     """
     x = Conv(features, (7, 7), (2, 2), padding=3, use_bias=False)(x)
     x = nn.relu(batch_norm(train)(x))
-    return nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+    return MaxPool()(x)
 
 
 def small_stem(x: jax.Array, features: int, train: bool) -> jax.Array:
@@ -126,4 +173,4 @@ def small_stem(x: jax.Array, features: int, train: bool) -> jax.Array:
     Args and result as `imagenet_stem`.
     """
     x = Conv(features, (3, 3), (2, 2), padding=1, use_bias=False)(x)
-    return halve(nn.relu(batch_norm(train)(x)))
+    return Halve()(nn.relu(batch_norm(train)(x)))

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from raeg_jax.networks.layers import Conv, batch_norm, imagenet_stem, standardise
+from raeg_jax.networks.layers import Conv, MeanPool, Standardise, batch_norm, imagenet_stem
 
 
 class BasicBlock(nn.Module):
@@ -79,9 +78,9 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Maps images, float32 `[B, H, W, 3]` in pixel units, to logits `[B, K]`."""
-        x = self.stem(standardise(images), self.width, train)
+        x = self.stem(Standardise()(images), self.width, train)
         for stage, size in enumerate(self.stage_sizes):
             for place in range(size):
                 stride = 2 if stage > 0 and place == 0 else 1
                 x = self.block(self.width * 2**stage, stride)(x, train)
-        return nn.Dense(self.num_classes)(jnp.mean(x, axis=(1, 2)))
+        return nn.Dense(self.num_classes)(MeanPool()(x))

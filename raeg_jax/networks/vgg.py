@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from raeg_jax.networks.layers import Conv, adaptive_mean_pool, batch_norm, halve, standardise
+from raeg_jax.networks.layers import Conv, Halve, MeanPool, Standardise, batch_norm
 
 # One entry a stage: the widths of its 3x3 convolutions; 2x2 max pooling ends a stage.
 VGG16_STAGES = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
@@ -36,7 +35,7 @@ class VGG(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Maps images, float32 `[B, H, W, 3]` in pixel units, to logits `[B, K]`."""
-        x = standardise(images)
+        x = Standardise()(images)
         stride = self.stem_stride
         for widths in self.stages:
             for width in widths:
@@ -44,9 +43,8 @@ class VGG(nn.Module):
                 x = Conv(width, (3, 3), stride, padding=1)(x)
                 x = nn.relu(batch_norm(train)(x))
                 stride = 1
-            x = halve(x)
-        x = adaptive_mean_pool(x, self.grid)
-        x = jnp.reshape(x, (x.shape[0], -1))
+            x = Halve()(x)
+        x = MeanPool(self.grid)(x)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
         return nn.Dense(self.num_classes)(x)

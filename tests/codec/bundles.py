@@ -19,7 +19,8 @@ BOTH = ("learned", "gradient")
 def settings(stages=BOTH, **changes):
     config = smoke.get_config()
     config.generator.stages = stages
-    config.generator.gradient.update(rounds=2, attack_steps=1)
+    # In floating point programs are compiled several times faster.
+    config.generator.gradient.update(rounds=2, attack_steps=1, arithmetic="float")
     config.data.update(source="/home/owner", cache_dir="/home/owner", list_file="/home/owner")
     config.update_from_flattened_dict(changes)
     return config
@@ -31,8 +32,8 @@ def weights(module, **options):
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, **options))
 
     def draw(path, x):
-        drawn = random.uniform(-0.1, 0.1, x.shape).astype(np.float32)
-        return 1 + drawn if path[-1].key == "var" else drawn
+        values = random.uniform(-0.1, 0.1, x.shape).astype(np.float32)
+        return np.abs(values) if path[-1].key == "var" else values
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
 

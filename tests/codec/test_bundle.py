@@ -133,16 +133,23 @@ def test_files_from_before_a_setting_have_its_neutral_value(tmp_path, monkeypatc
 def test_only_stages_in_fixed_point_are_portable():
     learned = make(("learned",))
     assert learned.portable
+    assert make(BOTH, **{"generator.gradient.arithmetic": "fixed"}).portable
     assert not make(BOTH).portable
     config = learned.config.copy_and_resolve_references()
     config.generator.coupling = "integer_float"
     assert not dataclasses.replace(learned, config=config).portable
 
 
-def test_weights_with_which_recovery_would_not_be_exact_are_refused():
+def test_weights_with_which_recovery_would_not_be_exact_are_refused(tmp_path):
     infinite = jax.tree.map(lambda x: x + np.inf, PARAMS)
     with pytest.raises(UserError, match="not finite"):
         dataclasses.replace(make(("learned",)), params=infinite)
+    bundle = make(("gradient",), **{"generator.gradient.arithmetic": "fixed"})
+    module, variables = bundle.classifiers["resnet_small"]
+    infinite = {"resnet_small": (module, jax.tree.map(lambda x: x + np.inf, variables))}
+    save_bundle(tmp_path / "generator", dataclasses.replace(bundle, classifiers=infinite))
+    with pytest.raises(UserError, match=r"generator can't be used: the weights of resnet_small/"):
+        load_bundle(tmp_path / "generator")
 
 
 def test_a_bundle_lacks_nothing_that_its_stages_need():

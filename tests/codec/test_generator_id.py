@@ -20,7 +20,9 @@ FIRST = {
     "widths": (24, 32),
     "depth": 2,
     "clamp": 1.0,
+    "token_planes": 2,
     "gradient": {
+        "arithmetic": "fixed",
         "target_psnr": 34.0,
         "rounds": 16,
         "attack_steps": 6,
@@ -62,7 +64,7 @@ def test_ids_stay_as_they_were():
             "classifiers": {"targets": ("resnet_small",)},
         }
     )
-    assert generator_id(config, ARRAYS).hex() == "acc44f4f405c46b2"
+    assert generator_id(config, ARRAYS).hex() == "1b4a2ad1180d2eab"
 
 
 def test_every_setting_of_the_generator_is_known():
@@ -97,6 +99,7 @@ def test_settings_that_came_later_leave_ids_as_they_were(monkeypatch):
         (("learned",), {"generator.blocks": (1, 1, 2)}),
         (("gradient",), {"generator.gradient.target_psnr": 33.0}),
         (("gradient",), {"generator.gradient.rounds": 3}),
+        (("gradient",), {"generator.gradient.arithmetic": "float"}),
         (("gradient",), {"generator.gradient.views": ("jpeg:50",)}),
         (("gradient",), {"generator.gradient.mask_key": "beef"}),
         (("gradient",), {"classifiers.targets": ("vgg_small",)}),

@@ -14,10 +14,13 @@ from tests.codec import bundles
 from tests.tool import datasets
 from tests.tool.conftest import save
 
+FIXED = {"generator.gradient.arithmetic": "fixed"}
+
 
 @pytest.fixture
 def raeg(tmp_path, capsys):
-    save_bundle(tmp_path / "generator", bundles.make(("gradient",), ("resnet_small",)))
+    bundle = bundles.make(("gradient",), ("resnet_small",), **FIXED)
+    save_bundle(tmp_path / "generator", bundle)
     cli.main(["keygen", str(tmp_path / "key")])
 
     def run(*arguments, status=0):

@@ -1,0 +1,142 @@
+"""From trained classifiers to `FixedClassifier`: batch norm folded into weights, weights rounded.
+
+What layers there are, and which batch norm follows which convolution, is seen by tracing the module
+once. Weights are folded in NumPy's float64, the same on all machines.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
+
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.block_float import make_layer
+from raeg_jax.networks.fixed import FixedClassifier, stride
+from raeg_jax.networks.layers import IMAGENET_STD, MIN_SIDE, MeanPool, Standardise
+
+
+def fix(name: str, module: nn.Module, variables: Mapping[str, Any]) -> FixedClassifier:
+    """Converts a trained classifier.
+
+    Args:
+      name: for messages.
+      module: made of convolutions, batch norm, dense layers and the modules of `networks.layers`.
+      variables: its `params` and `batch_stats`.
+
+    Raises:
+      UserError: it has layers that can't be converted, or weights that can't be used.
+    """
+    modules, before = _survey(module, variables)
+    weights = flatten_dict(variables, sep="/")
+    if obstacle := _obstacle(modules, weights):
+        raise UserError(
+            f"the classifier {name!r} can't compute in fixed point ({obstacle}): choose other "
+            "config.classifiers.targets, or config.generator.gradient.arithmetic='float'"
+        )
+    # By path, the kernel and bias of each multiplication and addition.
+    affine, first = {}, ""
+    for path, layer in modules.items():
+        source = before.get(path)
+        match layer:
+            case nn.Conv() | nn.Dense():
+                kernel, bias = _kernel_and_bias(weights, path)
+                if isinstance(modules.get(source), Standardise):
+                    first, kernel = path, kernel / np.float64(IMAGENET_STD)[:, None]
+                affine[path] = kernel, bias
+            case nn.BatchNorm():
+                factor, offset = _batch_norm(weights, path, layer.epsilon)
+                if isinstance(modules.get(source), nn.Conv):
+                    kernel, bias = affine[source]
+                    affine[source] = kernel * factor, bias * factor + offset
+                else:
+                    affine[path] = factor, offset
+    layers = {}
+    for path, (kernel, bias) in affine.items():
+        try:
+            layers[path] = make_layer(kernel, bias, pixels=path == first)
+        except UserError as error:
+            raise UserError(f"the weights of {name}/{path} can't be used: {error}") from error
+    return FixedClassifier(module, layers, first)
+
+
+def _survey(module, variables):
+    """Leaf modules by path in the order of their calls, and the path of what made their input."""
+    modules, before, makers, alive = {}, {}, {}, []
+
+    def look(call, args, kwargs, context):
+        made, layer = call(*args, **kwargs), context.module
+        path = "/".join(layer.path)
+        # A block's call ends after those of the layers in it.
+        is_block = any(other.startswith(path + "/") for other in modules) or not path
+        if context.method_name == "__call__" and not is_block:
+            modules[path] = layer
+            if id(args[0]) in makers:
+                before[path] = makers[id(args[0])]
+            makers[id(made)] = path
+            # Ids are those of living objects.
+            alive.append((args, made))
+        return made
+
+    images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
+    with nn.intercept_methods(look):
+        jax.eval_shape(lambda x: module.apply(variables, x, train=False), images)
+    return modules, before
+
+
+def _obstacle(modules, weights):
+    """What keeps a classifier from being converted, in words, or None."""
+    for path, layer in modules.items():
+        if isinstance(layer, nn.Conv) and not _is_plain(layer):
+            return f"{path} is no plain convolution"
+        if isinstance(layer, MeanPool) and layer.size > 1:
+            return f"{path} averages over a {layer.size} x {layer.size} grid"
+    owners = {key.split("/", 1)[1].rpartition("/")[0] for key in weights}
+    known = (nn.Conv, nn.Dense, nn.BatchNorm)
+    for path in sorted(owners):
+        if not isinstance(modules.get(path), known):
+            return f"{path or 'it'} has weights of another kind"
+    if not any(isinstance(layer, Standardise) for layer in modules.values()):
+        return "it doesn't standardise images"
+    return None
+
+
+def _is_plain(layer):
+    """Whether it is square, padded by half of its size on each side, without groups or gaps."""
+    side, padding = layer.kernel_size[0], layer.padding
+    if isinstance(padding, str):
+        padding = {"VALID": 0, "SAME": side // 2 if stride(layer) == 1 else -1}.get(padding, -1)
+    return (
+        side % 2 == 1
+        and np.all(np.equal(layer.kernel_size, side))
+        and np.all(np.ravel(padding) == side // 2)
+        and layer.feature_group_count == 1
+        and np.all(np.ravel([layer.kernel_dilation or 1, layer.input_dilation or 1]) == 1)
+        and np.all(np.ravel(layer.strides or 1) == stride(layer))
+    )
+
+
+def _kernel_and_bias(weights, path):
+    kernel = np.asarray(weights[f"params/{path}/kernel"], np.float64)
+    bias = weights.get(f"params/{path}/bias", np.zeros(kernel.shape[-1]))
+    # A dense layer is a convolution of one position.
+    return kernel.reshape((1,) * (4 - kernel.ndim) + kernel.shape), np.asarray(bias, np.float64)
+
+
+def _batch_norm(weights, path, epsilon):
+    scale, offset, mean, variance = (
+        np.asarray(weights[f"{kind}/{path}/{name}"], np.float64)
+        for kind, name in (
+            ("params", "scale"),
+            ("params", "bias"),
+            ("batch_stats", "mean"),
+            ("batch_stats", "var"),
+        )
+    )
+    # What isn't finite is told with the weights.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor = scale / np.sqrt(variance + epsilon)
+        return factor, offset - mean * factor

@@ -1,0 +1,206 @@
+"""Gradient couplings in fixed point: the same bits from any program, and from NumPy's integers."""
+
+import functools
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import integer_gradient
+from random_classifiers import CLASSES, TINY, pictures, small, variables_of
+
+from raeg_jax.attacks import fixed_guide
+from raeg_jax.attacks.fixed_guide import FixedGuide
+from raeg_jax.attacks.guide import Guide
+from raeg_jax.attacks.permutation import class_permutation
+from raeg_jax.invertible.chain import Chain
+from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from raeg_jax.networks.folding import fix
+from raeg_jax.networks.frozen import FrozenClassifier
+
+LABELS = np.arange(3, dtype=np.int32)
+STAGE = {"step": 5.4, "max_mse": 25.0, "rounds": 3, "bound": 40, "margin": 8}
+GUIDE = {"reach": 5.1, "steps": 2, "kappa": 1.0}
+
+
+def coupling(*classifiers, **changes):
+    fixed = tuple(fix(str(index), *pair) for index, pair in enumerate(classifiers))
+    return GradientCoupling(FixedGuide(fixed, **(GUIDE | changes)), **STAGE)
+
+
+@functools.cache
+def tiny():
+    return coupling((TINY, variables_of(TINY)), (TINY, variables_of(TINY, seed=1)))
+
+
+@jax.jit
+def forward(stage, x, labels):
+    return stage.forward(x, labels, x)
+
+
+@jax.jit
+def inverse(stage, y, code):
+    return stage.inverse(y, code)
+
+
+def protected(count=3, size=(32, 32)):
+    x = pictures(*size, count)
+    y, code = forward(tiny(), x, np.arange(count, dtype=np.int32) % CLASSES)
+    return x, np.asarray(y), jax.tree.map(np.asarray, code)
+
+
+def test_the_stage_is_portable_and_one_in_floating_point_is_not():
+    floating = Guide((FrozenClassifier(TINY, variables_of(TINY)),), reach=5.0)
+    assert Chain((tiny(),)).portable
+    assert not Chain((tiny(), GradientCoupling(floating, **STAGE))).portable
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "loss"),
+    [
+        (("resnet_small", "vgg_small"), (20, 33), "untargeted"),
+        (("densenet_small",), (35, 32), "targeted"),
+    ],
+)
+def test_numpy_integers_recover_the_same_bits(names, size, loss):
+    classifiers = [small(name) for name in names]
+    stage = coupling(*classifiers, loss=loss)
+    x = pictures(*size, 2)
+    y, code = forward(stage, x, LABELS[:2])
+    assert np.all(np.std(np.asarray(y) - x, axis=(1, 2, 3)) > 1)
+    networks = [
+        integer_gradient.network(name, variables)
+        for name, (_, variables) in zip(names, classifiers, strict=True)
+    ]
+    code = jax.tree.map(np.asarray, code)
+    targets = class_permutation(CLASSES)[LABELS[:2]] if loss == "targeted" else None
+    settings = {"step": STAGE["step"], "bound": STAGE["bound"], "margin": STAGE["margin"]}
+    found = integer_gradient.inverse(
+        np.int32(y), code.label, code.rounds, code.part, networks, loss=targets, **settings, **GUIDE
+    )
+    np.testing.assert_array_equal(found, x)
+
+
+def test_any_batch_recovers_the_same_bits():
+    x, y, code = protected(16)
+    for batch in (16, 7, 1):
+        own = jax.tree.map(lambda leaf, n=batch: leaf[:n], code)
+        np.testing.assert_array_equal(inverse(tiny(), y[:batch], own), x[:batch])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (33, 47)])
+def test_images_of_any_size_come_back(size):
+    x, y, code = protected(size=size)
+    np.testing.assert_array_equal(inverse(tiny(), y, code), x)
+    one = jax.tree.map(lambda leaf: leaf[1:2], code)
+    np.testing.assert_array_equal(inverse(tiny(), y[1:2], one), x[1:2])
+
+
+def test_no_jit_gives_the_same_bits():
+    x = pictures(32, 32, 2)
+    guide = tiny().conditioner.replace(steps=1)
+    expected = jax.jit(lambda guide, x: guide(x, LABELS[:2]))(guide, x)
+    with jax.disable_jit():
+        found = guide(x, LABELS[:2])
+    np.testing.assert_array_equal(found, expected)
+
+
+_OTHER_PROGRAM = """
+import jax, numpy as np, sys
+jax.config.update("jax_default_matmul_precision", sys.argv[2])
+from raeg_jax.invertible.gradient_coupling import Code
+from test_fixed_guide import inverse, tiny
+files = np.load(sys.argv[1])
+code = Code(*(files[name] for name in ("label", "rounds", "part")))
+np.save(sys.argv[3], inverse(tiny(), files["y"], code))
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [
+        ("--xla_cpu_enable_fast_math=true", "highest"),
+        ("--xla_cpu_use_onednn=false", "BF16_BF16_F32"),
+    ],
+)
+def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp_path):
+    x, y, code = protected()
+    np.savez(tmp_path / "y.npz", y=y, **vars(code))
+    environment = os.environ | {
+        "XLA_FLAGS": flags,
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    files = str(tmp_path / "y.npz"), precision, str(tmp_path / "x.npy")
+    command = [sys.executable, "-c", _OTHER_PROGRAM, *files]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), x)
+
+
+# In floating point these move bits, add or multiply exact numbers, or round once. `dot_general` is
+# that of `block_float`; one that isn't would show as a convolution, an exponential, a division.
+_SAFE = {
+    "abs", "add", "add_any", "bitcast_convert_type", "broadcast_in_dim", "clamp", "concatenate",
+    "convert_element_type", "copy", "cond", "custom_jvp_call", "custom_vjp_call", "dot_general",
+    "eq", "ge", "gt", "jit", "max", "min", "mul", "neg", "pad", "pjit", "reduce_max", "reduce_sum",
+    "reshape", "rev", "round", "select_n", "slice", "squeeze", "sub", "transpose", "while", "scan",
+}  # fmt: skip
+
+
+def primitives(jaxpr):
+    """Names of the operations that give floating point, in it and in what it calls."""
+    for equation in jaxpr.eqns:
+        if any(jnp.issubdtype(out.aval.dtype, jnp.floating) for out in equation.outvars):
+            yield equation.primitive.name, equation
+        for inner in jax.core.jaxprs_in_params(equation.params):
+            yield from primitives(inner)
+
+
+@pytest.mark.parametrize("name", ["resnet_small", "vgg_small", "densenet_small"])
+def test_no_operation_is_one_that_machines_round_differently(name):
+    guide = coupling(small(name)).conditioner
+    traced = jax.make_jaxpr(lambda guide, x: guide(x, LABELS))(guide, pictures(20, 33))
+    found = dict(primitives(traced.jaxpr))
+    divisors = [own.invars[1] for key, own in found.items() if key == "div"]
+    assert all(float(divisor.val) in (2.0, 4.0, 16.0) for divisor in divisors)
+    assert found.keys() - {"div"} <= _SAFE
+    assert "dot_general" in found
+
+
+def test_the_descent_is_close_to_that_in_floating_point():
+    x, floating = (
+        pictures(32, 32),
+        [FrozenClassifier(TINY, variables_of(TINY, seed=seed)) for seed in (0, 1)],
+    )
+    fixed, floating = tiny().conditioner, Guide(tuple(floating), **GUIDE)
+    run = jax.jit(lambda guide: guide(x, LABELS))
+    found, expected = (np.asarray(run(guide)).reshape(3, -1) for guide in (fixed, floating))
+    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    cosines = np.sum(found * expected, axis=1) / norms
+    assert cosines.min() > 0.7
+    np.testing.assert_allclose(np.sqrt(np.mean(found**2, axis=1)), GUIDE["reach"], rtol=0.02)
+
+
+def test_weights_follow_the_logistic_function_and_one_counts_in_any_case():
+    values = np.int32([[64, 0, -10_000], [0, 0, -9_900], [-64, -640, -20_000]])
+    found = fixed_guide._weights(jnp.asarray(values))
+    np.testing.assert_array_equal(found, [[12, 8, 2], [8, 8, 8], [4, 1, 1]])
+
+
+def test_the_margin_is_that_to_the_best_other_class():
+    logits = jnp.int32([[5, 9, 7], [5, 9, 9]])
+    value, gradient = fixed_guide._margin(logits, jnp.int32([1, 0]))
+    np.testing.assert_array_equal(value, [2, -4])
+    np.testing.assert_array_equal(gradient, [[0, 1, -1], [1, -1, 0]])
+
+
+def test_directions_add_up_on_one_grid_within_the_limit():
+    arrays = [np.full((2, 1, 1, 1), value, np.float32) for value in (3.0, -1.5, 1e-20)]
+    arrays[0][1] = 0
+    found = np.asarray(fixed_guide._sum(arrays)).ravel()
+    np.testing.assert_array_equal(found, [768 - 384, -768])
