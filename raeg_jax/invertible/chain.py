@@ -68,7 +68,7 @@ class Chain:
     @property
     def token_planes(self) -> int:
         """Planes P of the secret token; without, any holder of the generator can undo it."""
-        return self.stages[0].token_planes
+        return max((stage.token_planes for stage in self.stages), default=0)
 
     def forward(
         self,

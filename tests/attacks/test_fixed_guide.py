@@ -63,7 +63,7 @@ def test_the_stage_is_portable_and_one_in_floating_point_is_not():
     ("names", "size", "loss"),
     [
         (("resnet_small", "vgg_small"), (20, 33), "untargeted"),
-        (("densenet_small",), (35, 32), "targeted"),
+        pytest.param(("densenet_small",), (35, 32), "targeted", marks=pytest.mark.slow),
     ],
 )
 def test_numpy_integers_recover_the_same_bits(names, size, loss):
@@ -92,13 +92,16 @@ def test_any_batch_recovers_the_same_bits():
         np.testing.assert_array_equal(inverse(tiny(), y[:batch], own), x[:batch])
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 40), (33, 47)])
+@pytest.mark.parametrize(
+    "size", [(5, 40), *(pytest.param(s, marks=pytest.mark.slow) for s in [(1, 1), (33, 47)])]
+)
 def test_images_of_any_size_come_back(size):
     x, y, code = protected(size=size)
     one = jax.tree.map(lambda leaf: leaf[1:2], code)
     np.testing.assert_array_equal(inverse(tiny(), y[1:2], one), x[1:2])
 
 
+@pytest.mark.slow
 def test_no_jit_gives_the_same_bits():
     x = pictures(32, 32, 2)
     guide = tiny().conditioner.replace(steps=1)

@@ -25,11 +25,12 @@ class WrongAlone:
     """Adds the label; on the way back an image without company loses its first pixel."""
 
     offset: float
+    token_planes = 0
 
-    def forward(self, x, labels):
+    def forward(self, x, labels, token):
         return x + self.offset + labels[:, None, None, None], (labels,)
 
-    def inverse(self, y, code):
+    def inverse(self, y, code, token):
         x = y - self.offset - code[0][:, None, None, None]
         return x.at[:, 0, 0, 1].add(1.0) if len(y) == 1 else x
 

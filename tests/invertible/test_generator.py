@@ -115,7 +115,7 @@ def test_log_determinant_is_that_of_the_jacobian(coupling, size):
     np.testing.assert_allclose(log_det, [expected], atol=5e-3)
 
 
-@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize("coupling", ["integer", "affine", "gin"])
 def test_every_coupling_needs_the_token_that_it_was_given(coupling):
     generator, x = small(coupling=coupling, token_planes=2), images(9, 14)
     right, wrong = np.random.RandomState(0).choice([-1, 1], (2, *x.shape[:3], 2))
@@ -127,8 +127,9 @@ def test_every_coupling_needs_the_token_that_it_was_given(coupling):
     assert np.abs(apply(variables, y, wrong, method="inverse") - x).max() > 1
 
 
-@pytest.mark.parametrize("size", [(16, 16), (9, 14)])
-@pytest.mark.parametrize("coupling", ["integer", "affine", "gin"])
+@pytest.mark.parametrize(
+    ("coupling", "size"), [("integer", (16, 16)), ("integer", (9, 14)), ("gin", (9, 14))]
+)
 def test_pixels_that_are_not_free_stay_and_the_others_come_back(coupling, size):
     generator, x = small(coupling=coupling), images(*size)
     free = np.ones((*x.shape[:3], 1), bool)
@@ -193,7 +194,7 @@ def settings(**changes) -> ConfigDict:
 
 
 def test_defaults_are_those_of_the_base_config():
-    assert Generator() == generator_from_config(base.get_config().generator)
+    assert Generator(token_planes=2) == generator_from_config(base.get_config().generator)
 
 
 def test_config_gives_the_generator_it_describes():
@@ -207,6 +208,7 @@ def test_config_gives_the_generator_it_describes():
         widths=(16, 8),
         depth=generator.depth,
         clamp=generator.clamp,
+        token_planes=generator.token_planes,
     )
 
 

@@ -33,6 +33,9 @@ class Steps:
         height, width = map(int, begun.job.output.split("x"))
         return Loaded(begun, Picture(np.zeros((height, width, 3), np.uint8)))
 
+    def shape(self, height, width):
+        return height, width
+
     def transform(self, loaded):
         assert threading.current_thread() is threading.main_thread()
         names = [one.job.name for one in loaded]

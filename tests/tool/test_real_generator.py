@@ -35,6 +35,7 @@ def raeg(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_a_data_set_goes_there_and_back(raeg, tmp_path):
     features = {
         "image": tfds.features.Image(),

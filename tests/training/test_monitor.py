@@ -17,10 +17,12 @@ SIZE = 16
 
 
 class Brighten(nn.Module):
-    def forward(self, x):
+    token_planes = 0
+
+    def forward(self, x, token, free):
         return x + self.variables["params"]["amount"]
 
-    def inverse(self, y):
+    def inverse(self, y, token, free):
         return y - self.variables["params"]["amount"]
 
 
