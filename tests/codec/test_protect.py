@@ -68,6 +68,7 @@ def test_a_learned_stage_needs_no_label_and_no_classifier():
     assert [one.label for one in recovered] == [None, None]
 
 
+@pytest.mark.slow
 def test_stages_and_classifiers_of_all_kinds_work_on_tiles_narrower_than_they_take():
     bundle = make(BOTH)
     check_round_trip(bundle, Protector(bundle, KEY, batch_size=2), photographs(1, 21, 5), [2])

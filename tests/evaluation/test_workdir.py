@@ -237,6 +237,7 @@ def script(*flags):
     )
 
 
+@pytest.mark.slow
 def test_the_script_evaluates_with_the_flags_of_the_training_run(folder):
     config = settings(folder)
     evaluate_workdir(config, folder / "workdir", "best")

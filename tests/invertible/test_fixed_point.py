@@ -158,6 +158,7 @@ def test_any_batch_and_no_jit_recover_the_same_bits():
         np.testing.assert_array_equal(program("inverse")(variables, y[:batch]), x[:batch])
 
 
+@pytest.mark.slow
 def test_no_jit_recovers_the_same_bits():
     generator = Generator(coupling="integer", blocks=(1,), widths=(4,), depth=1)
     x, variables = images((4, 4)), perturbed(generator)

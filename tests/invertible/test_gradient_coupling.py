@@ -98,6 +98,7 @@ def test_round_trip_from_outside_the_range_of_a_file():
     np.testing.assert_array_equal(inverse(coupling(), y, code), x)
 
 
+@pytest.mark.slow
 def test_jit_and_batch_size_change_nothing():
     stage, x = coupling(), images(8, 8)
     y, code = forward(stage, x, LABELS)
@@ -110,6 +111,7 @@ def test_jit_and_batch_size_change_nothing():
     np.testing.assert_array_equal(one, y[1:2])
 
 
+@pytest.mark.slow
 def test_images_of_one_batch_end_in_different_rounds():
     x, stage = images(16, 16, low=100, high=156), coupling()
     # Between black and white neighbours there is no room for a shift.

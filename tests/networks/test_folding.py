@@ -26,7 +26,13 @@ def cosine(a, b):
     return np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name.endswith("_small")])
+_SLOW = sorted(n for n in CLASSIFIERS if n.endswith("_small") and n != "vgg_small")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vgg_small", *(pytest.param(n, marks=pytest.mark.slow) for n in _SLOW)],
+)
 def test_small_classifiers_read_alike_and_their_gradients_agree(name):
     module, variables = small(name)
     x, g = pictures(32, 32, 4), np.eye(CLASSES, dtype=np.float32)[:4]

@@ -120,6 +120,7 @@ def test_images_that_stay_in_range_come_back_exactly(unbroken):
     assert any(float(row["psnr_protected"]) < 60 for row in rows)
 
 
+@pytest.mark.slow
 def test_stop_and_kill_and_go_on_equals_an_unbroken_run(unbroken, environment, tmp_path):
     checkpoints = tmp_path / "checkpoints"
 
