@@ -16,8 +16,6 @@ def get_config() -> ConfigDict:
 
     config.generator.blocks = (1, 1)
     config.generator.widths = (8, 8)
-    # Compiled in half the time of the others.
-    config.generator.conditioner = "plain"
     config.generator.depth = 1
 
     config.classifiers.targets = ("resnet_small",)
