@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -151,6 +152,8 @@ def install(set_attribute=setattr, seconds: float = 0.0) -> list[Protector]:
 
 
 if __name__ == "__main__":
+    # Who runs the tests in the background may have Ctrl-C switched off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from raeg_jax import cli
 
     install(seconds=float(os.environ.get("SECONDS_A_BATCH", "0")))
