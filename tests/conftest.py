@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import importlib.metadata
 import os
 import pathlib
 import tempfile
@@ -11,9 +12,13 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiling is most of the suite's time; results are the same, only slower to compute.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# XLA's older code generator takes half the time. Later versions end at flags they don't know.
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
-# And a program that was compiled once is read by all workers and by the commands that tests start.
-# New for each session, so that nothing depends on what an earlier one left.
+# What one worker has compiled, the others and the commands that tests start read from its files.
+# The folder is this session's own, so that nothing depends on what an earlier one left; a test
+# that must compile for itself sets JAX_ENABLE_COMPILATION_CACHE=0.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _compiled = tempfile.TemporaryDirectory(prefix="raeg-tests-", ignore_cleanup_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
