@@ -76,7 +76,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         values, code = locked.forward(chain, x, labels, token)
         protected = np.asarray(compiled.protect(chain, x, labels, token)[0])
         rows = {"original": x, "protected": protected}
-        rows |= dict(locked.undone(chain, index, values, code, _GUESSES.value))
+        seen = compiled.read({"target": attacked[0]}, protected)["target"]
+        rows |= dict(locked.undone(chain, index, values, code, _GUESSES.value, seen))
         rows |= {name: remove(protected) for name, remove in removers.items()}
         for count, best in locked.best_of(chain, attacked, index, x, labels, max(tries, default=0)):
             if count in tries:

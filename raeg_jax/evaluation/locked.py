@@ -2,6 +2,7 @@
 
 Whoever has the generator's weights, but not the key, can run it backwards with tokens of his own.
 He is given more than he would have: the codes and clipped values that a payload keeps encrypted.
+Of the codes the class is the only one that is easily had elsewhere, from a data set's labels.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from raeg_jax.codec.choosing import attack_loss
 from raeg_jax.codec.token import CELL
 from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.invertible.chain import Chain
+from raeg_jax.invertible.gradient_coupling import Code
 
 
 @jax.jit
@@ -26,7 +28,12 @@ def forward(
 
 
 def undone(
-    generator: Chain, index: np.ndarray, protected: np.ndarray, code: Any, guesses: int
+    generator: Chain,
+    index: np.ndarray,
+    protected: np.ndarray,
+    code: Any,
+    guesses: int,
+    seen: np.ndarray,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Recovers a batch with its token, and in all ways that somebody without it might try.
 
@@ -35,18 +42,20 @@ def undone(
       index: int [B], the images' numbers, as `tokens.draw` takes them.
       protected: float32 [B, H, W, 3], as `forward` made them.
       code: of these images.
-      guesses: wrong tokens to try for the last two rows.
+      guesses: wrong tokens to try for the last two ways.
+      seen: int32 [B], the classes that the protected images are taken for.
 
     Yields:
       The name of a way, and its images uint8 [B, H, W, 3]: 'right token'; 'one cell off', a single
-      sign of the token is wrong; 'wrong token'; 'no token', zeros in its place; 'mean of N wrong',
-      of what N wrong tokens recover; 'smoothest of N wrong', of these the one of least total
-      variation.
+      sign of the token is wrong; 'wrong token'; where there are gradient stages 'wrong token,
+      class as seen', if the true class is not known either; 'no token', zeros in its place; 'mean
+      of N wrong', of what N wrong tokens recover; 'smoothest of N wrong', of these the one of least
+      total variation.
     """
     size = protected.shape[1:3]
     right = tokens.draw(generator, index, *size)
 
-    def recover(token):
+    def recover(token, code=code):
         return np.asarray(compiled.recover(generator, protected, code, token))
 
     yield "right token", recover(right)
@@ -55,7 +64,11 @@ def undone(
     row, column = (length // 2 // CELL * CELL for length in size)
     off[:, row : row + CELL, column : column + CELL, 0] *= -1
     yield "one cell off", recover(off)
-    yield "wrong token", recover(tokens.draw(generator, index, *size, tokens.WRONG))
+    wrong = tokens.draw(generator, index, *size, tokens.WRONG)
+    yield "wrong token", recover(wrong)
+    if any(isinstance(own, Code) for own in code):
+        guessed = tuple(own.replace(label=seen) if isinstance(own, Code) else own for own in code)
+        yield "wrong token, class as seen", recover(wrong, guessed)
     yield "no token", recover(np.zeros_like(right))
     total = np.zeros(protected.shape, np.float64)
     best, least = None, np.full(len(protected), np.inf)
