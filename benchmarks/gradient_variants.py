@@ -24,6 +24,8 @@ _ROWS = flags.DEFINE_list("rows", [], "Names of rows; all if not given. A typo l
 _SPLITS = flags.DEFINE_list("splits", ["test", "train"], "Of train (fitted) and test (unseen).")
 _OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not given.")
 
+# Two of the defences are enough to see what views and smoothing are worth.
+_DEFENCES = ("none", "jpeg_50", "blur_1")
 _DECIBELS = ("psnr", "worst_miss")
 
 
@@ -34,6 +36,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.attacks.permutation import class_permutation
     from raeg_jax.evaluation import benchmark, compiled, tokens
     from raeg_jax.evaluation.controls import pgd_control
+    from raeg_jax.evaluation.defences import DEFENCES
     from raeg_jax.evaluation.defended import evaluate_defended
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.variants import variants
@@ -93,6 +96,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
             result = evaluate_defended(
                 protect_by(name, asked, goals, distances), frozen, images, labels, goals,
                 min(config.eval.batch_size, len(labels)),
+                defences={name: DEFENCES[name] for name in _DEFENCES},
                 description=f"{split}, {name}" + (f" at {asked:g} dB" if asked else ""),
             )  # fmt: skip
             each = result.pop("per_image")

@@ -54,6 +54,31 @@ def test_blur_is_that_of_scipy():
     assert difference.max() < 0.51
 
 
+def test_median_and_bits_are_those_of_scipy_and_arithmetic():
+    exact = scipy.ndimage.median_filter(PHOTOGRAPH, size=(3, 3, 1))
+    np.testing.assert_array_equal(DEFENCES["median_3"](PHOTOGRAPH[None])[0], exact)
+    for bits in (5, 4, 3):
+        kept = np.asarray(DEFENCES[f"bits_{bits}"](PHOTOGRAPH[None])[0])
+        assert len(np.unique(kept)) <= 2**bits
+        assert np.abs(kept.astype(int) - PHOTOGRAPH).max() <= 255 / (2**bits - 1) / 2 + 0.5
+
+
+def test_rescaling_takes_away_what_half_the_size_cannot_hold():
+    lines = np.zeros((1, 32, 32, 3), np.uint8)
+    lines[:, ::2] = 200
+    inner = np.asarray(DEFENCES["rescale_half"](lines))[:, 4:-4].astype(int)
+    assert np.abs(inner - 100).max() < 40
+    flat = np.full((1, 32, 32, 3), 77, np.uint8)
+    np.testing.assert_array_equal(DEFENCES["rescale_half"](flat), flat)
+
+
+def test_denoising_leaves_less_noise_than_it_was_given():
+    flat = np.full((1, 48, 48, 3), 128.0)
+    noisy = flat + np.random.RandomState(1).normal(0, 6, flat.shape)
+    left = np.asarray(DEFENCES["noise_nl_means"](np.uint8(noisy)), float) - flat
+    assert left.std() < 3
+
+
 def test_blur_takes_detail_away_and_the_reading_with_it():
     def detail(images):
         """Two classes: do neighbours differ by more than 20 on average?"""
@@ -62,7 +87,9 @@ def test_blur_takes_detail_away_and_the_reading_with_it():
 
     stripes = flat_images([100, 100], spread=0)
     stripes[1, :, ::2] += 50
-    read = read_defended({"detail": as_pytree(detail)}, stripes)
+    names = ("none", "jpeg_50", "blur_1")
+    defences = {name: DEFENCES[name] for name in names}
+    read = read_defended({"detail": as_pytree(detail)}, stripes, defences)
     assert {name: list(map(int, v["detail"])) for name, v in read.items()} == {
         "none": [0, 1],
         "jpeg_50": [0, 1],
