@@ -100,12 +100,21 @@ def get_config() -> ConfigDict:
     config.classifiers.weight_decay = 5e-3
     config.classifiers.warmup_steps = 100
     config.classifiers.label_smoothing = 0.1
+    # Largest change of a value, in pixel units, by which each training image is attacked first
+    # (adversarial training, one step from a random start); 0 for none.
+    config.classifiers.adversarial = 0.0
 
     # Augmentation of the classifiers' and (flip only, if on) the generator's training images.
     config.augment = ConfigDict()
     config.augment.flip = True
-    # Reflect-pad by so many pixels, then crop back at random (classifiers only).
+    # All others are of classifiers only. Reflect-pad by so many pixels, then crop back at random.
     config.augment.crop_padding = 6
+    # Probability of an image to be made grey.
+    config.augment.grey = 0.0
+    # Side of a grey square painted over each image, as a share of the image's side.
+    config.augment.cutout = 0.0
+    # Alpha of the Beta distribution by which images are blended; 0 for no mixup.
+    config.augment.mixup = 0.0
 
     config.attack_layer = ConfigDict()
     # Relative probability of each distortion; one is drawn each step.

@@ -53,6 +53,11 @@ _OF_EVALUATION = (
 )
 # Settings that may change when a run goes on, but make it another run than an unbroken one.
 _ADJUSTABLE = ("loss", "optimizer", "attack_layer", "train.steps")
+# What older versions had no setting for, by group, with the values that change nothing.
+_LATER = {
+    "classifiers": {"adversarial": 0.0},
+    "augment": {"grey": 0.0, "cutout": 0.0, "mixup": 0.0},
+}
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
@@ -105,6 +110,13 @@ def with_tuples(value: Any) -> Any:
     return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
+def with_later(saved: dict[str, Any]) -> dict[str, Any]:
+    """Adds to groups of settings that `to_json` gave, perhaps long ago, those that came later."""
+    return saved | {
+        group: later | saved[group] for group, later in _LATER.items() if group in saved
+    }
+
+
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for name, value in tree.items():
@@ -134,7 +146,7 @@ def differences(
       results that differ from those of an unbroken run (the loss, the optimiser, the length).
       A setting that one side lacks has the value None there.
     """
-    old, new = _flatten(saved), _flatten(to_json(config))
+    old, new = _flatten(with_later(saved)), _flatten(to_json(config))
     changed = {
         name: (old.get(name), new.get(name))
         for name in sorted(old.keys() | new.keys())

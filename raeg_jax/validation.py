@@ -50,7 +50,11 @@ RULES: dict[str, Number | OneOf | Each] = {
     "classifiers.weight_decay": _WEIGHT,
     "classifiers.warmup_steps": _NATURAL,
     "classifiers.label_smoothing": Number(0, 0.99),
+    "classifiers.adversarial": Number(0, 255),
     "augment.crop_padding": _NATURAL,
+    "augment.grey": Number(0, 1),
+    "augment.cutout": Number(0, 1),
+    "augment.mixup": _WEIGHT,
     "loss.adversary": OneOf(ADVERSARIES),
     "loss.kappa": _WEIGHT,
     # Rounding to 8 bits alone costs all but 58.9 dB.

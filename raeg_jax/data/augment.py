@@ -1,6 +1,8 @@
-"""Random flips and shifts of a batch of training images."""
+"""Random changes of a batch of training images."""
 
 import numpy as np
+
+_LUMA = (0.299, 0.587, 0.114)
 
 
 def random_flip(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -37,3 +39,65 @@ def random_shift(images: np.ndarray, padding: int, generator: np.random.Generato
         for image, (top, left) in zip(padded, places, strict=True)
     ]
     return np.stack(shifted)
+
+
+def random_grey(
+    images: np.ndarray, probability: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Makes images grey: all channels get the luma of ITU-R BT.601.
+
+    Args:
+      images: uint8 [B, S, S, 3].
+      probability: of each image.
+      generator: source of randomness.
+
+    Returns:
+      A new array of the same shape.
+    """
+    chosen = generator.random(len(images)) < probability
+    grey = np.rint(images @ np.array(_LUMA, np.float32)).astype(np.uint8)
+    return np.where(chosen[:, None, None, None], grey[..., None], images)
+
+
+def random_cutout(images: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Paints a grey square over each image (DeVries and Taylor, arXiv 1708.04552).
+
+    Its centre is anywhere in the image, so part of it may lie outside.
+
+    Args:
+      images: uint8 [B, S, S, 3].
+      share: side of the square, of the image's.
+      generator: source of randomness.
+
+    Returns:
+      A new array of the same shape.
+    """
+    size = images.shape[1]
+    side = round(share * size)
+    first = generator.integers(0, size, size=(len(images), 2)) - side // 2
+    place = np.arange(size)
+    rows, columns = (
+        (first[:, i, None] <= place) & (place < first[:, i, None] + side) for i in range(2)
+    )
+    covered = rows[:, :, None] & columns[:, None, :]
+    return np.where(covered[..., None], np.uint8(128), images)
+
+
+def mix(
+    images: np.ndarray, alpha: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Blends each image with another one of the batch (mixup, Zhang et al., arXiv 1710.09412).
+
+    Args:
+      images: uint8 [B, S, S, 3].
+      alpha: of the symmetric Beta distribution that the shares are drawn from.
+      generator: source of randomness.
+
+    Returns:
+      The blended images, rounded to uint8; the index of each one's partner, int [B]; and the
+      image's own share, float32 [B].
+    """
+    partner = generator.permutation(len(images))
+    share = generator.beta(alpha, alpha, size=len(images)).astype(np.float32)
+    own = share[:, None, None, None]
+    return np.rint(own * images + (1 - own) * images[partner]).astype(np.uint8), partner, share

@@ -9,13 +9,16 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from raeg_jax.data import decode
-from raeg_jax.data.augment import random_flip, random_shift
+from raeg_jax.data.augment import mix, random_cutout, random_flip, random_grey, random_shift
 from raeg_jax.data.memory import fits, images_of, labels_of
 from raeg_jax.errors import UserError
 
 
 class TrainIterator(Iterator):
     """Yields `{"image": uint8 [b, S, S, 3], "label": int32 [b]}` without end.
+
+    Where images are blended, also `"other"`, int32 [b], the label of what each is blended with, and
+    `"share"`, float32 [b], how much of it is its own.
 
     Batch number n depends on the seed and on n alone, so the number of batches taken is all there
     is to remember: `set_state(get_state())` of an equal iterator goes on with identical
@@ -104,7 +107,7 @@ def train_iterator(
       augment: `config.augment`.
       shard_index: this host's number.
       shard_count: number of hosts.
-      crop: whether `augment.crop_padding` applies; else images are at most flipped.
+      crop: whether all of `augment` applies; else images are at most flipped.
       setting: what the user calls the global batch size, for the message.
 
     Raises:
@@ -112,7 +115,7 @@ def train_iterator(
     """
     _check(len(split), settings, augment, shard_index, shard_count, crop)
     _check_batch(len(split), batch_size, shard_count, setting)
-    make = _Batch(split, settings, augment.flip, augment.crop_padding if crop else 0)
+    make = _Batch(split, settings, augment, all_of_it=crop)
     order = grain.MapDataset.range(len(split)).seed(seed % 2**32).shuffle()
     batches = (
         order[shard_index::shard_count]
@@ -129,11 +132,12 @@ def train_iterator(
 class _Batch:
     """Makes a batch from its indices: from memory, or by decoding."""
 
-    def __init__(self, split, settings: ConfigDict, flip: bool, padding: int):
+    def __init__(self, split, settings: ConfigDict, augment: ConfigDict, all_of_it: bool):
         self._split = split
         self._size = settings.image_size
-        self._flip = flip
-        self._padding = padding
+        self._flip = augment.flip
+        names = ("crop_padding", "grey", "cutout", "mixup")
+        self._strength = {name: augment[name] if all_of_it else 0 for name in names}
         self._labels = labels_of(split)
         self._images = None
         if fits(split, self._size, settings):
@@ -151,9 +155,17 @@ class _Batch:
             images = np.stack([self._load(int(index)) for index in indices])
         if self._flip:
             images = random_flip(images, generator)
-        if self._padding:
-            images = random_shift(images, self._padding, generator)
-        return {"image": images, "label": self._labels[indices]}
+        labels, strength = self._labels[indices], self._strength
+        if strength["crop_padding"]:
+            images = random_shift(images, strength["crop_padding"], generator)
+        if strength["grey"]:
+            images = random_grey(images, strength["grey"], generator)
+        if strength["cutout"]:
+            images = random_cutout(images, strength["cutout"], generator)
+        if not strength["mixup"]:
+            return {"image": images, "label": labels}
+        images, partner, share = mix(images, strength["mixup"], generator)
+        return {"image": images, "label": labels, "other": labels[partner], "share": share}
 
     def _load(self, index: int) -> np.ndarray:
         return decode.load(self._split[index]["image"], self._size)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import orbax.checkpoint as ocp
 from flax import linen as nn
 from ml_collections import ConfigDict
@@ -26,6 +25,7 @@ from raeg_jax.evaluation.images import open_split
 from raeg_jax.files import write_whole
 from raeg_jax.training import parallel
 from raeg_jax.training.classifier_checkpoint import ClassifierCheckpoint
+from raeg_jax.training.classifier_step import make_step
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.progress import Progress
@@ -131,7 +131,8 @@ def load_classifier(
     folder = _folder(workdir, name)
     if not (folder / INFO).is_file():
         return None
-    if json.loads((folder / INFO).read_text())["origin"] != _origin(name, splits, config):
+    origin = json.loads((folder / INFO).read_text())["origin"]
+    if config_lib.with_later(origin) != _origin(name, splits, config):
         return None
     module = networks.classifier(name, splits.num_classes)
     size = config.data.image_size
@@ -242,7 +243,8 @@ def _train(
         state = jax.jit(create)()
     number, state = start, parallel.replicate(state)
     step = parallel.parallelise(
-        _make_step(module, optimizer, settings.label_smoothing), config.parallel
+        make_step(module, optimizer, settings.label_smoothing, settings.adversarial, seed),
+        config.parallel,
     )
     progress = Progress(f"training classifier {name}", settings.steps, start, settings.batch_size)
     with MetricLog(folder, start) as log, Preemption() as preemption, progress:
@@ -267,37 +269,6 @@ def _train(
         signal = signal or preemption.requested(number + 1)
     batches.close()
     return number, state, signal
-
-
-def _make_step(
-    module: nn.Module, optimizer: optax.GradientTransformation, label_smoothing: float
-) -> parallel.StepFn:
-    """One step on one device's share: batch statistics are its own, then averaged."""
-
-    def step(state, frozen, batch):
-        del frozen
-        images = batch["image"].astype(jnp.float32)
-
-        def objective(params):
-            variables = {**state, "params": params}
-            variables.pop("opt_state")
-            logits, updated = module.apply(variables, images, train=True, mutable=["batch_stats"])
-            truth = jax.nn.one_hot(batch["label"], logits.shape[-1])
-            smoothed = optax.smooth_labels(truth, label_smoothing)
-            loss = optax.softmax_cross_entropy(logits, smoothed).mean()
-            return loss, (updated, (logits.argmax(-1) == batch["label"]).mean())
-
-        (loss, (updated, accuracy)), grads = jax.value_and_grad(objective, has_aux=True)(
-            state["params"]
-        )
-        grads, updated, metrics = jax.lax.pmean(
-            (grads, updated, {"loss": loss, "accuracy": accuracy}), parallel.AXIS
-        )
-        changes, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
-        params = optax.apply_updates(state["params"], changes)
-        return {**state, **updated, "params": params, "opt_state": opt_state}, metrics
-
-    return step
 
 
 def _finite(name: str, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:

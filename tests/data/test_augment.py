@@ -1,9 +1,10 @@
-"""Flips and shifts, against what they mean pixel by pixel."""
+"""Random changes, against what they mean pixel by pixel."""
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from raeg_jax.data.augment import random_flip, random_shift
+from raeg_jax.data.augment import mix, random_cutout, random_flip, random_grey, random_shift
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
 
@@ -47,7 +48,16 @@ def reflected(image, dy, dx):
     return image[mirror(np.arange(size) + dy)][:, mirror(np.arange(size) + dx)]
 
 
-@pytest.mark.parametrize("function", [random_flip, lambda x, g: random_shift(x, 2, g)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        random_flip,
+        lambda x, g: random_shift(x, 2, g),
+        lambda x, g: random_grey(x, 0.5, g),
+        lambda x, g: random_cutout(x, 0.5, g),
+        lambda x, g: mix(x, 0.4, g)[0],
+    ],
+)
 def test_the_generator_decides(function):
     one, same, other = (function(IMAGES, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
@@ -56,5 +66,38 @@ def test_the_generator_decides(function):
 
 def test_inputs_are_left_alone():
     before = IMAGES.copy()
-    random_shift(random_flip(IMAGES, np.random.default_rng(1)), 2, np.random.default_rng(1))
+    random = np.random.default_rng(1)
+    changed = random_cutout(random_grey(random_flip(IMAGES, random), 0.5, random), 0.3, random)
+    mix(random_shift(changed, 2, random), 0.4, random)
     np.testing.assert_array_equal(IMAGES, before)
+
+
+def test_grey_images_have_the_luma_of_pillow():
+    grey = random_grey(IMAGES, 0.5, np.random.default_rng(1))
+    changed = [i for i in range(len(IMAGES)) if not np.array_equal(grey[i], IMAGES[i])]
+    assert 20 < len(changed) < 44
+    for i in changed:
+        luma = np.asarray(Image.fromarray(IMAGES[i]).convert("L"), int)
+        assert np.abs(grey[i] - luma[..., None]).max() <= 1
+    np.testing.assert_array_equal(random_grey(IMAGES, 0.0, np.random.default_rng(1)), IMAGES)
+
+
+def test_cutout_covers_one_square_which_may_hang_over_the_border():
+    covered = random_cutout(np.zeros_like(IMAGES), 0.5, np.random.default_rng(1)) == 128
+    heights, widths = covered.any((2, 3)).sum(1), covered.any((1, 3)).sum(1)
+    np.testing.assert_array_equal(covered.sum((1, 2, 3)), 3 * heights * widths)
+    assert heights.max() == widths.max() == 4
+    assert heights.min() == widths.min() == 2
+    places = covered.any((0, 3))
+    assert places.all()
+
+
+def test_mixing_blends_each_image_with_its_partner():
+    mixed, partner, share = mix(IMAGES, 0.4, np.random.default_rng(1))
+    own = share[:, None, None, None]
+    np.testing.assert_allclose(mixed, own * IMAGES + (1 - own) * IMAGES[partner], atol=0.51)
+    np.testing.assert_array_equal(np.sort(partner), np.arange(len(IMAGES)))
+    assert (mixed.dtype, share.dtype) == (np.uint8, np.float32)
+    # Beta(0.4, 0.4) favours both ends.
+    assert np.mean((share < 0.1) | (share > 0.9)) > 0.3
+    assert np.any((share > 0.3) & (share < 0.7))

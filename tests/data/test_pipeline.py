@@ -152,6 +152,20 @@ def test_augmentation_is_as_asked(config, textured):
     assert shares(crop=False) == [1, 0]
 
 
+def test_blends_come_with_both_labels(config, textured):
+    config.augment.mixup, config.augment.flip, config.augment.crop_padding = 1.0, False, 0
+    batch = next(make(config, textured))
+    assert set(batch) == {"image", "label", "other", "share"}
+    originals, labels, _ = data.arrays(textured, 16, config.data)
+    for image, label, other, share in zip(*batch.values(), strict=True):
+        blends = [
+            share * a + (1 - share) * b
+            for a, b in itertools.product(originals[labels == label], originals[labels == other])
+        ]
+        assert min(np.abs(image - blend).max() for blend in blends) < 0.51
+    assert set(next(make(config, textured, crop=False))) == {"image", "label"}
+
+
 def test_worker_processes_change_nothing(config, textured):
     expected = make(config, textured)
     first, later = take(expected, 3), take(expected, 4)
