@@ -99,7 +99,7 @@ class Recoverer:
         return [results[index] for index in range(len(images))]
 
     def _open(self, image: np.ndarray, blob: bytes | None) -> _Opened:
-        pixels, blob, in_pixels = _extract(image, blob)
+        pixels, blob, in_pixels = extract(image, blob)
         payload = open_sealed(blob, self._key)
         check_generator(payload, self._bundle.id)
         codes.check_columns(self._bundle.chain, payload.codes)
@@ -161,8 +161,20 @@ class Recoverer:
         return Recovered(pixels, payload.mode, payload.orientation, label, one.in_pixels)
 
 
-def _extract(image: np.ndarray, blob: bytes | None) -> tuple[np.ndarray, bytes, bool]:
-    """Returns the pixels without marks, the payload, and whether it was in them."""
+def extract(image: np.ndarray, blob: bytes | None) -> tuple[np.ndarray, bytes, bool]:
+    """Finds the payload of a protected image.
+
+    Args:
+      image: uint8 [H, W, 3].
+      blob: the payload that was kept beside the image, or None.
+
+    Returns:
+      the pixels without marks, the payload, and whether it was in them.
+
+    Raises:
+      NotAPayloadError: there is none.
+      TamperedPixelsError: the pixels were changed after it was hidden in them.
+    """
     try:
         pixels, hidden = hiding.extract(image)
         if blob in (None, hidden):

@@ -47,7 +47,7 @@ def test_a_line_for_each_image_and_nothing_is_written(raeg, out):
 def test_what_does_not_come_back_is_told(raeg, out):
     tamper(out / "anchor" / "one.png")
     result = raeg("verify", out, status=1)
-    assert "FAILED  anchor/one.png: no message is hidden in this image" in result.out
+    assert "FAILED  anchor/one.png: no payload is in the pixels, and none is" in result.out
     assert result.out.endswith("; 1 failed\n")
     assert "failed" not in result.err
 
