@@ -20,7 +20,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.lock import locked
 
 NAME = ".raeg-manifest.jsonl"
-FORMAT = 1
+FORMAT = 2
 _HEAD = "raeg_manifest"
 
 
@@ -29,16 +29,15 @@ class Entry:
     """A finished file.
 
     Attributes:
-      size: of the source, in bytes.
-      mtime_ns: when the source was last changed.
+      source_sha256: of the source's bytes, in hexadecimal. Names, sizes and times don't tell two
+        images apart: another folder's may have the same.
       output: relative to the output folder, '/' between folders.
       sha256: of the output's bytes, in hexadecimal.
       output_size: in bytes.
       output_mtime_ns: when the output was written.
     """
 
-    size: int
-    mtime_ns: int
+    source_sha256: str
     output: str
     sha256: str
     output_size: int

@@ -31,16 +31,14 @@ class Target:
     Attributes:
       job: what it is made of.
       path: its name.
-      size: of the source in bytes, before it was read.
-      mtime_ns: when the source was last changed, before it was read.
       replace: what has that name may be replaced.
+      source_sha256: of the source's bytes before it was read, for a manifest.
     """
 
     job: Job
     path: pathlib.Path
-    size: int
-    mtime_ns: int
     replace: bool
+    source_sha256: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +98,8 @@ class SingleOutput:
         path = self._folder / job.output
         if os.path.lexists(path) and not self._overwrite:
             raise UserError(f"{path} exists: name another output, or give --overwrite")
-        return Target(job, path, *_stat(job.source), self._overwrite)
+        _stat(job.source)
+        return Target(job, path, self._overwrite)
 
     def write(self, target, picture, notes, details, **options) -> Written:
         """Writes the file under its name."""
@@ -143,17 +142,17 @@ class FolderOutputs:
 
     def begin(self, job: Job) -> Target | None:
         """Compares source, manifest and output."""
-        size, mtime_ns = _stat(job.source)
+        source_sha256 = digest(job.source)
         entry = self._manifest.get(job.name)
         if entry:
             path = self._folder / entry.output
-            there = is_as_written(path, entry, _digest)
-            if there and (entry.size, entry.mtime_ns) == (size, mtime_ns):
+            there = is_as_written(path, entry, digest)
+            if there and entry.source_sha256 == source_sha256:
                 return None
             if there and not self._overwrite:
                 raise UserError(
-                    f"{job.source} has changed since {path} was made of it: give --overwrite to "
-                    "make it anew"
+                    f"{job.source} has changed since {path} was made of it, or is another image of "
+                    "that name: name another output folder, or give --overwrite to replace it"
                 )
             if there is False and not self._overwrite:
                 raise UserError(
@@ -166,7 +165,7 @@ class FolderOutputs:
                 f"{path} exists and isn't of this run: name another output folder, or give "
                 "--overwrite"
             )
-        return Target(job, path, size, mtime_ns, own or self._overwrite)
+        return Target(job, path, own or self._overwrite, source_sha256)
 
     def write(self, target, picture, notes, details, **options) -> Written:
         """Writes beside the outputs."""
@@ -180,9 +179,7 @@ class FolderOutputs:
     ) -> Written:
         """Describes an output that is on disk, at `staged`."""
         size, mtime_ns = _stat(staged)
-        entry = Entry(
-            target.size, target.mtime_ns, target.job.output, _digest(staged), size, mtime_ns
-        )
+        entry = Entry(target.source_sha256, target.job.output, digest(staged), size, mtime_ns)
         return Written(target, tuple(notes), details, staged, entry)
 
     def keep(self, written: Sequence[Written]) -> list[Outcome]:
@@ -268,7 +265,13 @@ def _stat(path: pathlib.Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _digest(path: pathlib.Path) -> str:
+def digest(path: pathlib.Path) -> str:
+    """Returns the SHA-256 of what must be a file, in hexadecimal.
+
+    Raises:
+      UserError: it can't be read.
+    """
+    _stat(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from tensorflow_datasets.core import dataset_info
 
 from raeg_jax.errors import UserError
 from raeg_jax.tool.outcome import Outcome
-from raeg_jax.tool.outputs import FolderOutputs, Target, told
+from raeg_jax.tool.outputs import FolderOutputs, Target, digest, told
 from raeg_jax.tool.tfds_example import open_records
 from raeg_jax.tool.tfds_source import FEATURES, INFO, Dataset
 from raeg_jax.tool.walk import Job
@@ -128,8 +128,7 @@ def file_job(path: pathlib.Path) -> Job:
 
 
 def _target(job: Job, out: pathlib.Path) -> Target:
-    found = os.stat(job.source)
-    return Target(job, out / job.output, found.st_size, found.st_mtime_ns, replace=True)
+    return Target(job, out / job.output, replace=True, source_sha256=digest(job.source))
 
 
 def _text(features: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ class ShardOutputs:
 
     def begin(self, job: Example) -> Target:
         """Each example has a place, under a name as a file would have."""
-        return Target(job, pathlib.Path(f"{job.name}.png"), 0, 0, replace=False)
+        return Target(job, pathlib.Path(f"{job.name}.png"), replace=False)
 
     def write(
         self, target: Target, picture: Picture, notes: Sequence[str], details: Any, **options

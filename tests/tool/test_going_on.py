@@ -11,6 +11,7 @@ import pytest
 from raeg_jax.errors import UserError
 from raeg_jax.tool import outputs
 from raeg_jax.tool.manifest import NAME
+from tests.tool import documented
 from tests.tool.conftest import files, pixels, save
 from tests.tool.fake_codec import Protector
 
@@ -62,10 +63,43 @@ def test_a_copied_folder_is_known_by_its_contents(raeg, photos, out, tmp_path):
     assert protected(raeg) == 0
 
 
+@pytest.mark.parametrize("command", ["protect", "recover"])
+def test_another_folders_images_are_not_taken_for_those_that_are_finished(raeg, tmp_path, command):
+    """Of the same names, sizes and times, as copies of a camera's or an archive's may be."""
+    sources = [tmp_path / "one", tmp_path / "two"]
+    for number, source in enumerate(sources):
+        save(tmp_path / f"photos{number}" / "0001.bmp", pixels(number))
+        save(tmp_path / f"photos{number}" / "0002.bmp", pixels(9))
+        raeg("protect", tmp_path / f"photos{number}", source, "--format", "tiff")
+        if command == "protect":
+            source = tmp_path / f"photos{number}"
+            sources[number] = source
+        for path in source.glob("0*"):
+            os.utime(path, ns=(5, 5))
+    raeg(command, sources[0], tmp_path / "out")
+    before = contents(tmp_path / "out")
+    result = raeg(command, sources[1], tmp_path / "out", status=1)
+    (first,) = sources[1].glob("0001*")
+    documented.check("another image of a finished one's name", 1, result.err.splitlines()[-1])
+    assert f"failed: {first} has changed since" in result.err
+    assert result.out.endswith("; 1 were done before; 1 failed\n")
+    assert contents(tmp_path / "out") == before
+    raeg(command, sources[1], tmp_path / "out", "--overwrite")
+    raeg(command, sources[1], tmp_path / "other")
+    assert contents(tmp_path / "out") == contents(tmp_path / "other")
+
+
+def test_a_moved_or_copied_source_goes_on(raeg, photos, out, tmp_path):
+    shutil.copytree(photos, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.rmtree(photos)
+    result = raeg("protect", tmp_path / "copy", out)
+    assert result.out == "0 images protected; 6 were done before\n"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("source", r"photos/2\.png has changed since .*out/2\.png was made of it: give --overw"),
+        ("source", r"photos/2\.png has changed since .*out/2\.png was made of it, or is anothe"),
         ("output", r"out/2\.png has changed since it was written: move it away, or give --overw"),
         ("other", r"out/other\.png exists and isn't of this run: name another output folder, or"),
     ],

@@ -11,7 +11,7 @@ from raeg_jax.tool import manifest
 from raeg_jax.tool.manifest import NAME, Entry, is_as_written, opened
 
 SETTINGS = {"command": "protect", "key": "beef"}
-ENTRY = Entry(10, 20, "a.png", "00" * 32, 30, 40)
+ENTRY = Entry("11" * 32, "a.png", "00" * 32, 30, 40)
 ODD = os.fsdecode(b"caf\xe9.png")
 
 
@@ -33,7 +33,7 @@ def test_claims_are_remembered_and_failures_are_not(tmp_path):
 
 
 def test_the_last_claim_counts(tmp_path):
-    later = dataclasses.replace(ENTRY, size=11)
+    later = dataclasses.replace(ENTRY, source_sha256="22" * 32)
     fill(tmp_path)
     with opened(tmp_path, SETTINGS) as one:
         one.claim({"a.jpg": (later, {})})
@@ -59,7 +59,7 @@ def test_a_torn_end_is_cut_off_wherever_it_is_torn(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "line"),
-    [(0, b"{}\n"), (0, b'{"raeg_manifest": 2}\n'), (1, b"junk\n"), (2, b'{"source": "a"}\n')],
+    [(0, b"{}\n"), (0, b'{"raeg_manifest": 1}\n'), (1, b"junk\n"), (2, b'{"source": "a"}\n')],
 )
 def test_what_raeg_did_not_write_is_refused_and_left_as_it_is(tmp_path, number, line):
     lines = fill(tmp_path).splitlines(keepends=True)
@@ -113,7 +113,7 @@ def test_an_output_is_known_by_its_time_or_else_by_its_content(tmp_path):
     path.write_bytes(b"content")
     found = path.stat()
     right = hashlib.sha256(b"content").hexdigest()
-    entry = Entry(1, 1, "a.png", right, found.st_size, found.st_mtime_ns)
+    entry = Entry("11" * 32, "a.png", right, found.st_size, found.st_mtime_ns)
     assert is_as_written(path, entry, digest) is True
     assert not asked
     os.utime(path, ns=(5, 5))
