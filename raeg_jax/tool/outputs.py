@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import stat
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -97,15 +98,20 @@ class SingleOutput:
         """Finds the file's place."""
         path = self._folder / job.output
         if os.path.lexists(path) and not self._overwrite:
-            raise UserError(f"{path} exists: name another output, or give --overwrite")
+            raise _taken(path)
         _stat(job.source)
         return Target(job, path, self._overwrite)
 
     def write(self, target, picture, notes, details, **options) -> Written:
-        """Writes the file under its name."""
-        with told(target.path, target.path, picture.pixels.nbytes):
+        """Writes the file beside its name, which it gets unless another run took it meanwhile."""
+        staged = self._folder / f".raeg-{uuid.uuid4().hex}{target.path.suffix}"
+        with told(staged, target.path, picture.pixels.nbytes):
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_picture(target.path, picture, **options)
+            try:
+                write_picture(staged, picture, **options)
+                _name(staged, target)
+            finally:
+                staged.unlink(missing_ok=True)
         return Written(target, tuple(notes), details)
 
     def keep(self, written):
@@ -186,7 +192,7 @@ class FolderOutputs:
         """Enters outputs into the manifest and gives them their names."""
         with told(self._folder, self._folder):
             self._manifest.claim({one.target.job.name: (one.entry, one.details) for one in written})
-        return [self._name(one) for one in written]
+        return [self._finish(one) for one in written]
 
     def tell(self, outcome: Outcome) -> None:
         """Writes the reason of a failure into the manifest."""
@@ -194,15 +200,12 @@ class FolderOutputs:
             with told(self._folder, self._folder):
                 self._manifest.fail(outcome.name, outcome.reason)
 
-    def _name(self, one: Written) -> Outcome:
+    def _finish(self, one: Written) -> Outcome:
         path = one.target.path
         try:
             with told(path, path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                if one.target.replace:
-                    os.replace(one.staged, path)
-                else:
-                    move_new(one.staged, path)
+                _name(one.staged, one.target)
         except NoSpaceError:
             raise
         except UserError as error:
@@ -221,6 +224,21 @@ def folder_outputs(manifest: Manifest, suffix: str, overwrite: bool) -> Iterator
         yield FolderOutputs(manifest, suffix, overwrite)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _name(staged: pathlib.Path, target: Target) -> None:
+    """Gives a file its name."""
+    if target.replace:
+        os.replace(staged, target.path)
+        return
+    try:
+        move_new(staged, target.path)
+    except FileExistsError as error:
+        raise _taken(target.path) from error
+
+
+def _taken(path: pathlib.Path) -> UserError:
+    return UserError(f"{path} exists: name another output, or give --overwrite")
 
 
 def done(one: Written) -> Outcome:

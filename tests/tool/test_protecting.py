@@ -13,8 +13,9 @@ from raeg_jax.codec.envelope import open_sealed
 from raeg_jax.codec.picture import read_picture
 from raeg_jax.tool import flow
 from raeg_jax.tool.payloads import find
+from tests.tool import documented
 from tests.tool.conftest import KEY, files, pixels, save
-from tests.tool.fake_codec import BROKEN, CLASS_NAMES, IMPOSSIBLE
+from tests.tool.fake_codec import BROKEN, CLASS_NAMES, IMPOSSIBLE, Protector
 
 NAMES = ["anchor/deep/two", "anchor/one", "ibis/small", "ibis/three", "top"]
 MANIFEST = ".raeg-manifest.jsonl"
@@ -69,6 +70,27 @@ def test_a_single_file_goes_to_a_name_or_into_a_folder(raeg, tmp_path):
     refused = raeg("protect", original, tmp_path / "new" / "b.webp", status=1)
     assert "b.webp exists: name another output, or give --overwrite" in refused.err
     raeg("protect", original, tmp_path / "new" / "b.webp", "--overwrite")
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_name_that_another_run_takes_meanwhile_is_left_to_it(raeg, tmp_path, monkeypatch, single):
+    save(tmp_path / "photos" / "a.bmp", pixels(1))
+    out, protect = tmp_path / "out" / "a.png", Protector.protect
+
+    def late(self, images, *more):
+        save(out, pixels(2))
+        return protect(self, images, *more)
+
+    monkeypatch.setattr(Protector, "protect", late)
+    source = tmp_path / "photos" / ("a.bmp" if single else "")
+    result = raeg("protect", source, out.parent, status=1)
+    documented.check("an output that another run made meanwhile", 1, result.err.splitlines()[-1])
+    np.testing.assert_array_equal(read_picture(out).pixels, pixels(2))
+    assert set(files(out.parent)) <= {MANIFEST, "a.png"}
+    if single:
+        raeg("protect", source, out.parent, "--overwrite")
+        assert files(out.parent) == ["a.png"]
+        assert np.any(read_picture(out).pixels != pixels(2))
 
 
 def test_what_a_file_was_comes_back(raeg, tmp_path):
