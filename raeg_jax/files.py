@@ -42,7 +42,7 @@ def whole_file(path: os.PathLike | str) -> Iterator[BinaryIO]:
       OSError: as for `write_whole`.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = _beside(path)
     try:
         # Opened plainly, unlike files of `tempfile`, whose mode shuts out all other users.
         with temporary.open("xb") as file:
@@ -69,7 +69,7 @@ def write_new(path: os.PathLike | str, content: bytes, mode: int = 0o666) -> Non
       OSError: it can't be written.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = _beside(path)
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
@@ -79,6 +79,11 @@ def write_new(path: os.PathLike | str, content: bytes, mode: int = 0o666) -> Non
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _beside(path: pathlib.Path) -> pathlib.Path:
+    """A name for a file while it is written: short, as its own may be as long as names may be."""
+    return path.with_name(f".raeg-{uuid.uuid4().hex}.tmp")
 
 
 def move_new(finished: pathlib.Path, path: pathlib.Path, mode: int = 0o666) -> None:

@@ -31,6 +31,12 @@ def test_nothing_is_seen_before_the_end(tmp_path):
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_names_may_be_as_long_as_the_file_system_lets_them(tmp_path):
+    for write, letter in ((write_whole, "a"), (write_new, "b")):
+        write(tmp_path / (255 * letter), b"content")
+        assert (tmp_path / (255 * letter)).read_bytes() == b"content"
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_failed_write_leaves_the_old_file(tmp_path, error):
     path = tmp_path / "results.json"

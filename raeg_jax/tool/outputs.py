@@ -254,6 +254,8 @@ def told(where: pathlib.Path, shown: pathlib.Path, need: int = 0) -> Iterator[No
     except (OSError, UserError) as error:
         if _is_full(error, where.parent, need):
             raise NoSpaceError(f"no room is left for {shown}: make room") from error
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            raise UserError(f"{shown} has too long a name: give the image a shorter one") from error
         if isinstance(error, UserError):
             raise UserError(str(error).replace(str(where), str(shown))) from error
         raise UserError(

@@ -93,6 +93,19 @@ def test_a_name_that_another_run_takes_meanwhile_is_left_to_it(raeg, tmp_path, m
         assert np.any(read_picture(out).pixels != pixels(2))
 
 
+def test_names_may_be_as_long_as_the_file_system_lets_them(raeg, tmp_path):
+    long = save(tmp_path / "photos" / (250 * "a" + ".bmp"), pixels())
+    raeg("protect", long, tmp_path / "single")
+    assert files(tmp_path / "single") == [250 * "a" + ".png"]
+    # Both would get one name, and so get a suffix more.
+    save(long.with_suffix(".png"), pixels(1))
+    result = raeg("protect", long.parent, tmp_path / "out", status=1)
+    told = [line for line in result.err.splitlines() if line.startswith("failed: ")]
+    assert len(told) == 2
+    for line in told:
+        documented.check("too long a name", 1, line)
+
+
 def test_what_a_file_was_comes_back(raeg, tmp_path):
     """A grey image with alpha, stored sideways."""
     exif = Image.Exif()
