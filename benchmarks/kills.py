@@ -245,7 +245,7 @@ def look(folder: pathlib.Path) -> Left:
     files = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in named(folder)
     }
-    staged = [path.name for path in (folder / STAGING).rglob("*")]
+    staged = [path.name for path in (folder / STAGING).rglob("*") if path.is_file()]
     half = sum(name.endswith(".tmp") for name in staged)
     claimed = {entry["output"] for entry in entries(folder).values() if "output" in entry}
     return Left(files, len(staged), half, len(claimed - files.keys()))

@@ -1,8 +1,11 @@
 import errno
 import fcntl
+import os
+import threading
 
 import pytest
 
+from raeg_jax import lock
 from raeg_jax.lock import locked
 
 
@@ -21,3 +24,46 @@ def test_a_file_system_without_locks_locks_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with locked(tmp_path / "lock", wait=False):
         pass
+
+
+class Msvcrt:
+    """As Windows locks: a byte that one handle has locked, others can't lock."""
+
+    LK_UNLCK, LK_NBLCK = 0, 2
+
+    def __init__(self):
+        self.held = set()
+
+    def locking(self, handle, how, count):
+        file = os.fstat(handle).st_ino, os.lseek(handle, 0, os.SEEK_CUR), count
+        if how == self.LK_UNLCK:
+            self.held.remove(file)
+        elif file in self.held:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        else:
+            self.held.add(file)
+
+
+def test_windows_locks_too_and_leaves_the_file_readable(tmp_path, monkeypatch):
+    windows, path = Msvcrt(), tmp_path / "lock"
+    monkeypatch.setattr(lock, "fcntl", None)
+    monkeypatch.setattr(lock, "msvcrt", windows)
+    path.write_bytes(b"content")
+    with locked(path):
+        ((_, byte, count),) = windows.held
+        assert (byte > path.stat().st_size, count) == (True, 1)
+        with pytest.raises(BlockingIOError), locked(path, wait=False):
+            pass
+        entered = threading.Event()
+
+        def waits():
+            with locked(path):
+                entered.set()
+
+        other = threading.Thread(target=waits)
+        other.start()
+        assert not entered.wait(0.3)
+    other.join(60)
+    assert entered.is_set()
+    assert not windows.held
+    assert path.read_bytes() == b"content"

@@ -112,9 +112,10 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
             if head is not None:
                 _check_head(head, settings, folder)
             # Not buffered: what could not be written must not be tried again when it is closed.
-            file = stack.enter_context(path.open("r+b", buffering=0))
-            file.truncate(whole)
-            file.seek(whole)
+            # Appending: where nothing is locked, another run's lines must not be written over.
+            file = stack.enter_context(path.open("ab", buffering=0))
+            if file.tell() > whole:
+                file.truncate(whole)
             if head is None:
                 _append(file, _line({_HEAD: FORMAT, **settings}))
         except BlockingIOError as error:
@@ -160,7 +161,7 @@ def _line(content: Mapping[str, Any]) -> bytes:
 
 def _append(file: io.FileIO, content: bytes) -> None:
     """Appends all or nothing, on disk when this returns."""
-    before = file.tell()
+    before = file.seek(0, os.SEEK_END)
     try:
         rest = memoryview(content)
         while rest:
@@ -168,7 +169,6 @@ def _append(file: io.FileIO, content: bytes) -> None:
         os.fsync(file.fileno())
     except OSError:
         file.truncate(before)
-        file.seek(before)
         raise
 
 

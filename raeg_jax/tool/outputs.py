@@ -130,7 +130,8 @@ class FolderOutputs:
     a killed run left is in one place.
 
     Attributes:
-      staging: that folder.
+      staging: a folder in that one, of this run alone: where the file system has no locks, there
+        may be two at a time, and neither must take the other's files for its own.
     """
 
     def __init__(self, manifest: Manifest, suffix: str, overwrite: bool):
@@ -143,7 +144,7 @@ class FolderOutputs:
         """
         self._manifest, self._suffix, self._overwrite = manifest, suffix, overwrite
         self._folder = manifest.folder
-        self.staging = manifest.folder / STAGING
+        self.staging = manifest.folder / STAGING / uuid.uuid4().hex
         self._numbers = itertools.count()
 
     def begin(self, job: Job) -> Target | None:
@@ -217,13 +218,18 @@ class FolderOutputs:
 def folder_outputs(manifest: Manifest, suffix: str, overwrite: bool) -> Iterator[FolderOutputs]:
     """Clears away what a killed run left, and what this one leaves."""
     staging = manifest.folder / STAGING
+    outputs = FolderOutputs(manifest, suffix, overwrite)
     try:
         shutil.rmtree(staging, ignore_errors=True)
         with told(staging, staging):
             staging.mkdir()
-        yield FolderOutputs(manifest, suffix, overwrite)
+            outputs.staging.mkdir()
+        yield outputs
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(outputs.staging, ignore_errors=True)
+        # Another run's may be there.
+        with contextlib.suppress(OSError):
+            staging.rmdir()
 
 
 def _name(staged: pathlib.Path, target: Target) -> None:

@@ -25,15 +25,16 @@ class ShardOutputs:
       left_out: reasons by number of the example in its split.
     """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, out: pathlib.Path):
         """Begins.
 
         Args:
           folder: for files that are gone at the end.
+          out: of the data set, for messages.
         """
         self.left_out: dict[str, str] = {}
-        self._folder = folder
-        with told(folder, folder.parent):
+        self._folder, self._out = folder, out
+        with told(folder, out):
             self._file = (folder / "examples").open("w+b")
         # Where examples lie in the file, by their numbers: (first byte, size).
         self._places: dict[int, tuple[int, int]] = {}
@@ -52,7 +53,7 @@ class ShardOutputs:
         """Puts an example down. Its raster lies as the original's: other features refer to that."""
         options = {"orientation": picture.orientation, **options}
         example = target.job.with_image(png_bytes(picture, **options))
-        with self._lock, told(self._folder, self._folder.parent, len(example)):
+        with self._lock, told(self._folder, self._out, len(example)):
             place = self._file.seek(0, os.SEEK_END)
             self._file.write(example)
             self._file.flush()
@@ -84,7 +85,7 @@ class ShardOutputs:
         """
         path = self._folder / "shard"
         need = sum(size for _, size in self._places.values())
-        with told(path, self._folder.parent, need):
+        with told(path, self._out, need):
             try:
                 ADAPTER_FOR_FORMAT[FileFormat.ARRAY_RECORD].write_examples(path, self._examples())
                 written = len(open_records(path))

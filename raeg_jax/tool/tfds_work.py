@@ -106,7 +106,7 @@ class TfdsWork:
         examples = self._examples(shard, runner, outputs.tell)
         if examples is None:
             return False
-        with contextlib.closing(ShardOutputs(outputs.staging)) as made:
+        with contextlib.closing(ShardOutputs(outputs.staging, self._out)) as made:
             runner.run(examples, steps_of(made), made.tell)
             if shard.length and not len(made):
                 for number, reason in made.left_out.items():

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from raeg_jax import lock
 from raeg_jax.errors import UserError
 from raeg_jax.tool import manifest
 from raeg_jax.tool.manifest import NAME, Entry, is_as_written, opened
@@ -83,6 +84,16 @@ def test_two_runs_at_a_time_are_refused(tmp_path):
         other.__enter__()
     with opened(tmp_path, SETTINGS):
         pass
+
+
+def test_without_locks_no_run_writes_over_anothers_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "fcntl", None)
+    monkeypatch.setattr(lock, "msvcrt", None)
+    with opened(tmp_path, SETTINGS) as one, opened(tmp_path, SETTINGS) as other:
+        for number in range(4):
+            (one, other)[number % 2].claim({f"{number}.jpg": (ENTRY, {})})
+    with opened(tmp_path, SETTINGS) as again:
+        assert [again.get(f"{number}.jpg") for number in range(4)] == [ENTRY] * 4
 
 
 def test_what_could_not_be_written_leaves_no_torn_line(tmp_path, monkeypatch):
