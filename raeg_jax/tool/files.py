@@ -73,7 +73,7 @@ class Files:
             return
         with (
             opened(where.out, settings) as manifest,
-            folder_outputs(manifest, where.suffix, overwrite) as outputs,
+            folder_outputs(manifest, where.source, where.suffix, overwrite) as outputs,
         ):
             yield outputs
 

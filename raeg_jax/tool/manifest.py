@@ -57,11 +57,21 @@ class Manifest:
         self.folder = path.parent
         self._file = file
         self._entries, self._left_out = entries, left_out
+        self._owners: dict[str, str] = {}
+        self._own(entries)
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Entry | None:
         """The last claim for a source, by its name relative to the source folder."""
         return self._entries.get(name)
+
+    def owner(self, output: str) -> str | None:
+        """The source of which an output was made last, by its name; case doesn't count."""
+        name = self._owners.get(output.casefold())
+        # It may have got another output since.
+        if name is None or self._entries[name].output.casefold() != output.casefold():
+            return None
+        return name
 
     def left_out(self, name: str) -> dict[str, str]:
         """What the output of a source lacks, by `left_out` of its claim: reasons by example."""
@@ -80,11 +90,16 @@ class Manifest:
             {"source": name, **dataclasses.asdict(entry), **more}
             for name, (entry, more) in lines.items()
         )
-        self._entries.update((name, entry) for name, (entry, _) in lines.items())
+        entries = {name: entry for name, (entry, _) in lines.items()}
+        self._entries.update(entries)
+        self._own(entries)
 
     def fail(self, name: str, reason: str) -> None:
         """Writes down why a source has no output; the next run tries it again."""
         self._append([{"source": name, "failed": reason}])
+
+    def _own(self, entries: Mapping[str, Entry]) -> None:
+        self._owners.update((entry.output.casefold(), name) for name, entry in entries.items())
 
     def _append(self, lines: Iterable[Mapping[str, Any]]) -> None:
         with self._lock:
@@ -189,6 +204,8 @@ def _read(
                         break
                 elif "failed" not in content:
                     name = content["source"]
+                    # In the order of the last claims.
+                    entries.pop(name, None)
                     entries[name] = Entry(*(content[field] for field in _FIELDS))
                     left_out.pop(name, None)
                     if lacks := content.get("left_out"):

@@ -134,16 +134,17 @@ class FolderOutputs:
         may be two at a time, and neither must take the other's files for its own.
     """
 
-    def __init__(self, manifest: Manifest, suffix: str, overwrite: bool):
+    def __init__(self, manifest: Manifest, source: pathlib.Path, suffix: str, overwrite: bool):
         """Use `folder_outputs`, which cleans up.
 
         Args:
           manifest: of the folder.
+          source: folder of what the outputs are made of.
           suffix: of the outputs.
           overwrite: files that aren't of this manifest may be replaced.
         """
         self._manifest, self._suffix, self._overwrite = manifest, suffix, overwrite
-        self._folder = manifest.folder
+        self._source, self._folder = source, manifest.folder
         self.staging = manifest.folder / STAGING / uuid.uuid4().hex
         self._numbers = itertools.count()
 
@@ -166,6 +167,7 @@ class FolderOutputs:
                     f"{path} has changed since it was written: move it away, or give --overwrite"
                 )
         path = self._folder / job.output
+        self._check_owner(job, path)
         own = entry is not None and entry.output == job.output
         if os.path.lexists(path) and not (own or self._overwrite):
             raise UserError(
@@ -173,6 +175,17 @@ class FolderOutputs:
                 "--overwrite"
             )
         return Target(job, path, own or self._overwrite, source_sha256)
+
+    def _check_owner(self, job: Job, path: pathlib.Path) -> None:
+        """Keeps what is finished of another image, which may have got its name before."""
+        owner = self._manifest.owner(job.output)
+        if owner in (None, job.name) or not os.path.lexists(self._source / owner):
+            return
+        if is_as_written(path, self._manifest.get(owner), digest):
+            raise UserError(
+                f"{job.source} would become {path}, which was made of {self._source / owner}: "
+                "rename it, or name another output folder"
+            )
 
     def write(self, target, picture, notes, details, **options) -> Written:
         """Writes beside the outputs."""
@@ -215,10 +228,12 @@ class FolderOutputs:
 
 
 @contextlib.contextmanager
-def folder_outputs(manifest: Manifest, suffix: str, overwrite: bool) -> Iterator[FolderOutputs]:
+def folder_outputs(
+    manifest: Manifest, source: pathlib.Path, suffix: str, overwrite: bool
+) -> Iterator[FolderOutputs]:
     """Clears away what a killed run left, and what this one leaves."""
     staging = manifest.folder / STAGING
-    outputs = FolderOutputs(manifest, suffix, overwrite)
+    outputs = FolderOutputs(manifest, source, suffix, overwrite)
     try:
         shutil.rmtree(staging, ignore_errors=True)
         with told(staging, staging):

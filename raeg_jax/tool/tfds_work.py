@@ -76,7 +76,7 @@ class TfdsWork:
         recovered = settings["command"] == "recover"
         with (
             opened(self._out, settings) as manifest,
-            folder_outputs(manifest, "", overwrite) as outputs,
+            folder_outputs(manifest, self._dataset.folder, "", overwrite) as outputs,
         ):
             description = Description(outputs, self._out, self._dataset, recovered)
             targets = {shard: outputs.begin(file_job(shard.path)) for shard in self._dataset.shards}

@@ -129,6 +129,25 @@ def test_overwrite_replaces_no_finished_output(raeg, photos, out):
     assert protected(raeg) == 0
 
 
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_another_images_finished_output_is_never_replaced(raeg, tmp_path, overwrite):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for number, name in enumerate(("a.jpg", "a.png.jpg")):
+        save(photos / name, pixels(number))
+    raeg("protect", photos, out)
+    before = contents(out)
+    assert list(before) == ["a.png", "a.png.png"]
+    # From here on `a.png` would become `a.png.png`.
+    save(photos / "a.png", pixels(2))
+    result = raeg("protect", photos, out, *overwrite, status=1)
+    documented.check("an output that is another image's", 1, result.err.splitlines()[-1])
+    assert contents(out) == before
+    # Without the other image nobody misses its output.
+    (photos / "a.png.jpg").unlink()
+    result = raeg("protect", photos, out, *overwrite, status=None)
+    assert (result.status, contents(out) == before) == ((0, False) if overwrite else (1, True))
+
+
 def test_a_failed_image_is_tried_again(raeg, photos, out):
     (photos / "bad.png").write_bytes(b"")
     assert "bad.png is empty" in raeg("protect", photos, out, status=1).err

@@ -25,7 +25,7 @@ def two(tmp_path, monkeypatch):
     def run():
         with (
             opened(tmp_path / "out", {}) as manifest,
-            folder_outputs(manifest, ".png", overwrite=False) as outputs,
+            folder_outputs(manifest, tmp_path, ".png", overwrite=False) as outputs,
         ):
             yield outputs
 
