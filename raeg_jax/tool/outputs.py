@@ -19,6 +19,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.files import move_new
 from raeg_jax.tool.manifest import Entry, Manifest, is_as_written
 from raeg_jax.tool.outcome import NoSpaceError, Outcome, Status, failure
+from raeg_jax.tool.places import is_within
 from raeg_jax.tool.walk import Job
 
 STAGING = ".raeg-unfinished"
@@ -150,23 +151,28 @@ class FolderOutputs:
 
     def begin(self, job: Job) -> Target | None:
         """Compares source, manifest and output."""
+        path = self._folder / job.output
+        if is_within(path.parent, self._source):
+            raise UserError(
+                f"{path} would be in the source folder {self._source}, into which a link leads: "
+                "take the link away, or name another output folder"
+            )
         source_sha256 = digest(job.source)
         entry = self._manifest.get(job.name)
         if entry:
-            path = self._folder / entry.output
-            there = is_as_written(path, entry, digest)
+            made = self._folder / entry.output
+            there = is_as_written(made, entry, digest)
             if there and entry.source_sha256 == source_sha256:
                 return None
             if there and not self._overwrite:
                 raise UserError(
-                    f"{job.source} has changed since {path} was made of it, or is another image of "
+                    f"{job.source} has changed since {made} was made of it, or is another image of "
                     "that name: name another output folder, or give --overwrite to replace it"
                 )
             if there is False and not self._overwrite:
                 raise UserError(
-                    f"{path} has changed since it was written: move it away, or give --overwrite"
+                    f"{made} has changed since it was written: move it away, or give --overwrite"
                 )
-        path = self._folder / job.output
         self._check_owner(job, path)
         own = entry is not None and entry.output == job.output
         if os.path.lexists(path) and not (own or self._overwrite):

@@ -114,14 +114,20 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
+def is_within(inner: pathlib.Path, outer: pathlib.Path) -> bool:
+    """Whether a path, of something or nothing, leads to a folder or into it, links followed."""
+    # Unlike `Path.resolve`, this raises nothing where links go round in circles.
+    real = pathlib.Path(os.path.realpath(inner))
+    return any(_same(outer, folder) for folder in (real, *real.parents))
+
+
 def _check_apart(source: pathlib.Path, out: pathlib.Path) -> None:
-    inner, outer = out.resolve(), source.resolve()
-    if any(_same(outer, folder) for folder in (inner, *inner.parents)):
+    if is_within(out, source):
         raise UserError(
             f"{out} is in the source folder {source}, whose images it would mix with its own: "
             "name a folder outside"
         )
-    if any(_same(inner, folder) for folder in outer.parents):
+    if is_within(source, out):
         raise UserError(
             f"{source} is in the output folder {out}, so originals could be replaced: name another "
             "output folder"

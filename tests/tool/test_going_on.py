@@ -148,6 +148,23 @@ def test_another_images_finished_output_is_never_replaced(raeg, tmp_path, overwr
     assert (result.status, contents(out) == before) == ((0, False) if overwrite else (1, True))
 
 
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_nothing_is_written_through_a_link_into_the_source(raeg, tmp_path, overwrite):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for number, name in enumerate(("a.png", "sub/b.bmp", "sub/c.png", "sub/deep/d.png")):
+        save(photos / name, pixels(number))
+    before = contents(photos)
+    out.mkdir()
+    (out / "sub").symlink_to("../photos/sub")
+    result = raeg("protect", photos, out, *overwrite, status=1)
+    told = [line for line in result.err.splitlines() if line.startswith("failed: ")]
+    assert len(told) == 3
+    for line in told:
+        documented.check("a link in the output folder that leads into the source", 1, line)
+    assert contents(photos) == before
+    assert (out / "a.png").is_file()
+
+
 def test_a_failed_image_is_tried_again(raeg, photos, out):
     (photos / "bad.png").write_bytes(b"")
     assert "bad.png is empty" in raeg("protect", photos, out, status=1).err

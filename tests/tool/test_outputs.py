@@ -25,7 +25,7 @@ def two(tmp_path, monkeypatch):
     def run():
         with (
             opened(tmp_path / "out", {}) as manifest,
-            folder_outputs(manifest, tmp_path, ".png", overwrite=False) as outputs,
+            folder_outputs(manifest, tmp_path / "photos", ".png", overwrite=False) as outputs,
         ):
             yield outputs
 
@@ -38,7 +38,7 @@ def two(tmp_path, monkeypatch):
 def test_no_output_gets_the_name_of_another_runs(two, tmp_path):
     written = []
     for number in range(6):
-        path = save(tmp_path / f"{number}.bmp", pixels(number))
+        path = save(tmp_path / "photos" / f"{number}.bmp", pixels(number))
         outputs = two[number % 2]
         target = outputs.begin(Job(path, path.name, f"{number}.png"))
         written.append(outputs.write(target, Picture(pixels(number)), (), {}))
