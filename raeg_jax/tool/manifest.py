@@ -112,7 +112,8 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
 
     Args:
       folder: made if missing, with the folders above it.
-      settings: of the run, as JSON holds them; a run goes on with the same ones only.
+      settings: of the run, as JSON holds them; a run goes on with the same ones only. A manifest of
+        failures alone binds nobody, such as one begun with a wrong key: it begins anew.
 
     Raises:
       UserError: another run is at work in the folder, its manifest has other settings or is damaged
@@ -125,7 +126,11 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
             stack.enter_context(locked(path, wait=False))
             head, entries, left_out, whole = _read(path)
             if head is not None:
-                _check_head(head, settings, folder)
+                _check_format(head, folder)
+                if entries:
+                    _check_settings(head, settings, folder)
+                else:
+                    head, whole = None, 0
             # Not buffered: what could not be written must not be tried again when it is closed.
             # Appending: where nothing is locked, another run's lines must not be written over.
             file = stack.enter_context(path.open("ab", buffering=0))
@@ -222,12 +227,15 @@ def _read(
 _FIELDS = tuple(field.name for field in dataclasses.fields(Entry))
 
 
-def _check_head(head, settings, folder):
+def _check_format(head, folder):
     if head[_HEAD] != FORMAT:
         raise UserError(
             f"{folder} was written by another version of raeg-jax: go on with that version, or "
             "name another folder"
         )
+
+
+def _check_settings(head, settings, folder):
     for name, value in settings.items():
         if head.get(name) != value:
             raise UserError(

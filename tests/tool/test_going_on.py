@@ -1,6 +1,7 @@
 """A run that is given again: what is finished stays, what isn't is done, nothing is lost."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.tool import outputs
 from raeg_jax.tool.manifest import NAME
 from tests.tool import documented
-from tests.tool.conftest import files, pixels, save
+from tests.tool.conftest import KEY, files, pixels, save
 from tests.tool.fake_codec import Protector
 
 
@@ -197,6 +198,16 @@ def test_other_settings_are_refused(raeg, photos, out, tmp_path, monkeypatch, ar
     result = raeg("protect", photos, out, *arguments, status=2)
     assert re.search(message, result.err)
     assert result.err.endswith(", or name another folder\n")
+
+
+def test_a_run_in_which_all_failed_binds_nobody(raeg, out, tmp_path):
+    raeg("keygen", tmp_path / "wrong.key")
+    raeg("recover", out, tmp_path / "back", "--key", tmp_path / "wrong.key", status=1)
+    raeg("recover", out, tmp_path / "back")
+    assert len(contents(tmp_path / "back")) == 6
+    head, *lines = map(json.loads, (tmp_path / "back" / NAME).read_text().splitlines())
+    assert head["key"] == KEY.id
+    assert not any("failed" in line for line in lines)
 
 
 def test_an_output_folder_of_protection_takes_no_recovered_images(raeg, photos, out, tmp_path):
