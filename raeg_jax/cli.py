@@ -5,7 +5,6 @@ what was asked for; 130 Ctrl-C.
 """
 
 import argparse
-import os
 import pathlib
 import sys
 import warnings
@@ -19,6 +18,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.launch import INTERRUPTED, MISTAKE
 from raeg_jax.tool import codec, commands, labels
 from raeg_jax.tool.inspection import inspect
+from raeg_jax.tool.lines import tell
 from raeg_jax.tool.run import FAILED, StoppedError
 
 _END = "docs/tool.md tells more."
@@ -48,8 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _stop("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # Who reads our lines, such as `head`, has enough of them. Python would tell it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who reads our lines, such as `head`, has enough of them.
         return FAILED
 
 
@@ -61,7 +60,7 @@ def _stop(message: str, status: int) -> int:
 def _keygen(options: argparse.Namespace) -> int:
     key = key_lib.generate()
     key_lib.write_key(options.keyfile, key)
-    print(
+    tell(
         f"key {key.id} is in {options.keyfile}: keep it secret and keep a copy, nothing else "
         "brings images back"
     )
@@ -78,7 +77,7 @@ def _export(options: argparse.Namespace) -> int:
     )
     stages = " and ".join(bundle.config.generator.stages)
     where = "any machine" if bundle.portable else "the same kind of machine only"
-    print(
+    tell(
         f"generator {bundle.id.hex()} ({stages}; recovers on {where}) is in {options.generator}: "
         "keep a copy, images can't be recovered without it"
     )
@@ -88,7 +87,7 @@ def _export(options: argparse.Namespace) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     key = key_lib.read_key(options.key) if options.key else None
     for name, text in inspect(pathlib.Path(options.file), key).items():
-        print(f"{name + ':':24}{text}")
+        tell(f"{name + ':':24}{text}")
     return 0
 
 

@@ -12,6 +12,7 @@ import pytest
 from raeg_jax import cli, generators
 from raeg_jax.codec.key import read_key
 from raeg_jax.tool import codec
+from tests.tool import documented
 
 COMMANDS = ("keygen", "export", "protect", "recover", "verify", "inspect")
 
@@ -116,16 +117,30 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
     """As `raeg inspect ... | head -1`."""
     reading, writing = os.pipe()
     os.close(reading)
-    ended = subprocess.run(
-        [sys.executable, "-m", "raeg_jax.cli", "keygen", tmp_path / "key"],
-        stdout=writing,
+    with open(writing, "w") as stream:
+        ended = keygen_to(stream, tmp_path)
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")
+def test_output_to_a_full_disk_is_told(tmp_path):
+    with open("/dev/full", "w") as stream:
+        ended = keygen_to(stream, tmp_path)
+    documented.check("standard output on a full disk", ended.returncode, ended.stderr)
+    assert ended.stderr.count("\n") == 1
+
+
+def keygen_to(stream, folder):
+    # Buffered, as it is for everybody else.
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONUNBUFFERED": ""}
+    return subprocess.run(
+        [sys.executable, "-m", "raeg_jax.cli", "keygen", folder / "key"],
+        stdout=stream,
         stderr=subprocess.PIPE,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env=environment,
+        text=True,
     )
-    os.close(writing)
-    assert b"Traceback" not in ended.stderr
-    assert ended.stderr == b""
 
 
 def test_the_package_installs_the_command_and_its_generator():

@@ -12,6 +12,7 @@ from raeg_jax.codec.key import Key, read_key
 from raeg_jax.errors import UserError
 from raeg_jax.tool import codec, places, walk
 from raeg_jax.tool.files import Files
+from raeg_jax.tool.lines import tell
 from raeg_jax.tool.places import Places
 from raeg_jax.tool.protecting import Protecting
 from raeg_jax.tool.recovering import Recovering
@@ -58,7 +59,7 @@ def verify(options: argparse.Namespace) -> int:
     steps = Verifying(codec.recoverer(bundle, key, options.batch_size), readers, originals)
     report = _report(work, "", options, "verified", functools.partial(work.look, steps))
     for line in steps.summary():
-        print(line)
+        tell(line)
     # Failures have had their lines.
     return _status(report)
 
@@ -120,7 +121,7 @@ def _report(work: Work, goes_on: str, options, verb: str, do: Callable[[Runner],
             raise
     for note in report.notes:
         _say(f"note: {note}")
-    print(report.summary(verb))
+    tell(report.summary(verb))
     return report
 
 

@@ -62,12 +62,14 @@ def check(source: str, out: str, suffix: str | None) -> Places:
         that originals could be overwritten; or it is a file where a folder must be.
     """
     here, there = existing(source), pathlib.Path(out)
+    # Unlike those of `Path`, the questions of `os.path` are answered for impossible names too;
+    # whoever makes the output tells what is wrong with it.
     if here.is_dir():
-        if there.exists() and not there.is_dir():
+        if os.path.exists(there) and not os.path.isdir(there):
             raise UserError(f"{out} is a file: name a folder for what is made of the images")
         _check_apart(here, there)
         return Places(here, there, suffix or DEFAULT)
-    if there.is_dir() or not there.suffix or out.endswith(("/", os.sep)):
+    if os.path.isdir(there) or not there.suffix or out.endswith(("/", os.sep)):
         suffix = suffix or DEFAULT
         folder, output = there, walk.output_names([here.name], suffix)[here.name]
     else:

@@ -11,6 +11,7 @@ import tqdm
 
 from raeg_jax.codec.picture import Picture
 from raeg_jax.errors import UserError
+from raeg_jax.tool import lines
 from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
 from raeg_jax.tool.recovering import recover, restored
@@ -136,4 +137,6 @@ def _equal(one: Picture, other: Picture) -> bool:
 
 
 def _line(text: str) -> None:
-    tqdm.tqdm.write(text, file=sys.stdout)
+    # The bar makes room for it.
+    with tqdm.tqdm.external_write_mode(sys.stdout):
+        lines.tell(text)

@@ -1,6 +1,8 @@
 """Bad input of all kinds: each gets the sentence of docs/tool.md, and all other images are done."""
 
+import errno
 import io
+import os
 import shutil
 import struct
 import zlib
@@ -193,6 +195,10 @@ def damaged_manifest(folder, raeg):
     (folder / "out" / NAME).write_text("text\n")
 
 
+def circle(folder, raeg):
+    (folder / "circle").symlink_to("circle")
+
+
 def nothing(folder, raeg):
     pass
 
@@ -212,6 +218,8 @@ PLACES = {
     "the output is in the source": (("photos", "photos/new/out"), nothing),
     "the source is in the output": (("photos", "."), nothing),
     "the output is a file": (("photos", "generator"), nothing),
+    "a name that no file can have": (("photos", 300 * "x"), nothing),
+    "a link that leads round in a circle": (("photos", "circle/out"), circle),
     "a file onto itself": (("photos/good.png", "photos/good.png", "--overwrite"), nothing),
     "output as JPEG": ((*OUT, "--format", "jpeg"), nothing),
     "output named as JPEG": (("photos/good.png", "out.jpg"), nothing),
@@ -240,6 +248,29 @@ def test_impossible_places_are_told_and_nothing_is_replaced(raeg, tmp_path, monk
         path: content for path, content in before.items() if path not in ("out/" + NAME,)
     }
     assert new <= {"out/" + NAME}
+
+
+@pytest.mark.parametrize("source", ["", "top.tiff"])
+def test_a_folder_without_permission_is_told(raeg, photos, tmp_path, monkeypatch, source):
+    """Root has all permissions, so calls are refused as they are to others."""
+
+    def refuse(call):
+        def refusing(path, *arguments, **options):
+            if "closed/" in str(path):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return call(path, *arguments, **options)
+
+        return refusing
+
+    for name in ("stat", "lstat", "mkdir"):
+        monkeypatch.setattr(os, name, refuse(getattr(os, name)))
+    result = raeg("protect", photos / source, tmp_path / "closed" / "out", status=None)
+    told = result.err.splitlines()[-1]
+    if source:
+        assert result.status == 1
+        assert "closed/out/top.png can't be written (Permission denied): name another" in told
+    else:
+        documented.check("a folder without permission", result.status, told)
 
 
 def test_a_folder_in_use_is_refused(raeg, photos, tmp_path):
