@@ -28,6 +28,8 @@ _MAX_IMAGES = flags.DEFINE_integer(
     "max_images", 0, "Images, taken from all over the folder; 0 is all.", lower_bound=0
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at a time.", lower_bound=1)
+# Files on which the payload's cost is measured.
+_COSTS = 200
 
 
 def main() -> None:
@@ -58,6 +60,7 @@ def main() -> None:
     # A recovered file has the name of the protected one.
     jobs = [(job.source, job.output) for job in walk.jobs(source, ".png")]
     results = compare(jobs, protected, recovered)
+    results["payload_costs_db"] = payload_costs(benchmark.spread(jobs, _COSTS), protected)
     results |= payloads((protected / NAME).read_text().splitlines())
     for way, one in ran.items():
         results[way] = {
@@ -126,6 +129,33 @@ def compare(
     }
 
 
+def payload_costs(jobs: list[tuple[pathlib.Path, str]], protected: pathlib.Path) -> float | None:
+    """How many decibels the payloads cost.
+
+    Args:
+      jobs: as `compare`.
+      protected: folder of protected files.
+
+    Returns:
+      The mean PSNR without less that with payload, over files that have it in their pixels; None
+      where none has.
+    """
+    from raeg_jax.codec import hiding
+    from raeg_jax.evaluation.file_pixels import colours, psnr, shown
+
+    costs = []
+    for source, name in jobs:
+        if not (protected / name).is_file():
+            continue
+        original, marked = colours(shown(source)), colours(shown(protected / name))
+        try:
+            bare, _ = hiding.extract(marked)
+        except hiding.NotMarkedError:
+            continue
+        costs.append(psnr(original, bare) - psnr(original, marked))
+    return statistics.fmean(costs) if costs else None
+
+
 def payloads(manifest: list[str]) -> dict[str, Any]:
     """What the lines of a manifest tell: the generator, and where payloads are."""
     head, *entries = map(json.loads, manifest)
@@ -150,6 +180,8 @@ def table(results: dict[str, Any]) -> str:
     if results["psnr_mean"] is not None:
         growth = results["bytes_protected"] / results["bytes_originals"]
         cells["PSNR, dB"] = f"{results['psnr_mean']:.2f}"
+        if results["payload_costs_db"] is not None:
+            cells["payload costs, dB"] = f"{results['payload_costs_db']:.2f}"
         cells["least"] = f"{results['psnr_least']:.2f}"
         cells["bytes, times"] = f"{growth:.2f}"
     for way in ("protect", "recover"):

@@ -11,6 +11,7 @@ Convolutions are written as matrix products: a library's own might transform the
 (Winograd, FFT), and then sums aren't exact.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -31,12 +32,14 @@ _BIAS_LIMIT = 2**20
 _POWERS = np.float32(2) ** np.arange(13)
 
 
+@jax.jit
 def snap(x: jax.Array) -> jax.Array:
     """Rounds to an activation: whole 1/32, within -127/32..127/32; no gradient outside."""
     snapped = jnp.clip(jnp.round(x * _STEPS), -LIMIT, LIMIT) / _STEPS
     return straight_through(snapped, jnp.clip(x, -LIMIT / _STEPS, LIMIT / _STEPS))
 
 
+@jax.jit
 def leaky(x: jax.Array) -> jax.Array:
     """Leaky ReLU of slope 1/4, from activations to activations."""
     return snap(jnp.where(x < 0, x / 4, x))
@@ -108,9 +111,16 @@ class FixedConv(nn.Module):
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        kernel, bias, _ = snap_weights(kernel, bias)
-        y = patches(x, self.kernel_size, self.strides) @ kernel.reshape(-1, self.features) + bias
-        return snap(y) if self.snapped else y
+        return _convolve(x, kernel, bias, self.strides, self.snapped)
+
+
+# A generator has hundreds of convolutions of few shapes: each shape is traced once.
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _convolve(x, kernel, bias, strides, snapped):
+    kernel, bias, _ = snap_weights(kernel, bias)
+    size, features = kernel.shape[:2], kernel.shape[-1]
+    y = patches(x, size, strides) @ kernel.reshape(-1, features) + bias
+    return snap(y) if snapped else y
 
 
 def patches(x: jax.Array, size: tuple[int, int], strides: int) -> jax.Array:

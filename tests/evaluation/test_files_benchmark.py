@@ -3,12 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from absl.testing import flagsaver
 from evaluation_toys import load_benchmark
 from PIL import Image
 
 from raeg_jax import cli
+from raeg_jax.codec import hiding
 from raeg_jax.codec.key import write_key
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import child
@@ -65,6 +67,18 @@ def test_the_least_psnr_is_of_the_worst_file(benchmark, folders):
     found = benchmark.compare(jobs, protected, recovered)
     assert found["psnr_least"] == pytest.approx(42.11, abs=0.01)
     assert found["psnr_mean"] == pytest.approx((2 * 48.13 + 42.11) / 3, abs=0.01)
+
+
+def test_a_payload_costs_the_decibels_that_go_with_it(benchmark, folders):
+    jobs, protected, _ = folders
+    assert benchmark.payload_costs(jobs, protected) is None
+    bare = pixels(1, 64, 64) // 2 + 60
+    jobs[0] = save(jobs[0][0], bare ^ 4), jobs[0][1]
+    save(protected / "0.png", hiding.embed(bare, b"some message"))
+    cost = benchmark.payload_costs(jobs, protected)
+    marked = hiding.embed(bare, b"some message").astype(float) - (bare ^ 4)
+    assert cost == pytest.approx(10 * np.log10(np.mean(marked**2) / 16), abs=1e-6)
+    assert cost > 0
 
 
 def test_the_last_line_of_a_source_counts(benchmark):
