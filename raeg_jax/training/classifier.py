@@ -8,7 +8,7 @@ the settings it comes from are the same. Training that was stopped goes on where
 import json
 import pathlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -38,6 +38,8 @@ _WEIGHTS = "variables"
 _MEASURED = 5000
 
 Classifiers = dict[str, tuple[nn.Module, Any]]
+# From variables, on the host, to scalars for the log.
+Watch = Callable[[Any], Mapping[str, float]]
 
 
 class DataOrigin(NamedTuple):
@@ -147,7 +149,11 @@ def load_classifier(
 
 
 def fit_classifier(
-    name: str, splits: data.Splits, config: ConfigDict, workdir: pathlib.Path
+    name: str,
+    splits: data.Splits,
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    watch: Watch | None = None,
 ) -> Any | None:
     """Trains a classifier, saves it, and measures it on clean images.
 
@@ -158,6 +164,8 @@ def fit_classifier(
       splits: the data set.
       config: the whole configuration.
       workdir: folder of the run.
+      watch: called every `config.train.eval_every` steps and after the last; what it returns goes
+        to the classifier's log.
 
     Returns:
       Its variables, `params` and `batch_stats`, on this process's first device; None if a signal
@@ -169,7 +177,7 @@ def fit_classifier(
     module = networks.classifier(name, splits.num_classes)
     folder, origin = _folder(workdir, name), _origin(name, splits, config)
     with ClassifierCheckpoint(folder, origin) as checkpoint:
-        step, state, signal = _train(name, module, splits, config, folder, checkpoint)
+        step, state, signal = _train(name, module, splits, config, folder, checkpoint, watch)
         if signal:
             parallel.say(
                 f"stopped by {signal} after step {step} of {config.classifiers.steps} of "
@@ -198,6 +206,7 @@ def _train(
     config: ConfigDict,
     folder: pathlib.Path,
     checkpoint: ClassifierCheckpoint,
+    watch: Watch | None,
 ) -> tuple[int, dict[str, Any], str | None]:
     """The loop; returns the steps taken, the state, and the signal that ended it if one did."""
     settings, train = config.classifiers, config.train
@@ -260,6 +269,10 @@ def _train(
             if to_log:
                 log.scalars(number, shown)
             progress.advance(shown)
+            if watch and (number % train.eval_every == 0 or number == settings.steps):
+                with progress.pause("looking at the classifier…"):
+                    variables = jax.device_get({k: v for k, v in state.items() if k != "opt_state"})
+                    log.scalars(number, watch(variables))
             if to_save:
                 with progress.pause("saving a checkpoint…"):
                     checkpoint.save(number, state, batches.get_state())

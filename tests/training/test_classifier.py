@@ -119,6 +119,26 @@ def test_a_fitted_classifier_reads_unseen_images(config, splits, tmp_path, capsy
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 
+def test_who_watches_is_shown_the_classifier_now_and_then(config, splits, tmp_path):
+    config.train.eval_every, seen = 25, []
+
+    def watch(variables):
+        assert set(variables) == {"params", "batch_stats"}
+        seen.append(variables)
+        return {"seen": len(seen)}
+
+    fitted = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path, watch)
+    rows = read_rows(tmp_path / "classifiers" / "toy_a" / "metrics.jsonl")
+    assert [(row["step"], row["seen"]) for row in rows if "seen" in row] == [(25, 1), (40, 2)]
+    assert_equal_trees(seen[-1], fitted)
+    assert (
+        np.abs(
+            seen[0]["params"]["Dense_0"]["kernel"] - seen[1]["params"]["Dense_0"]["kernel"]
+        ).max()
+        > 0
+    )
+
+
 def test_all_are_trained_once_and_then_loaded(config, splits, tmp_path, monkeypatch):
     fitted, fit = [], classifier_lib.fit_classifier
 
