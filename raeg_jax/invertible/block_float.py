@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.fixed_point import SUM_LIMIT, patches, weight_limit
+from raeg_jax.invertible.fixed_point import SUM_LIMIT, patches, product, weight_limit
 
 BITS = 7
 # Exponents of powers of two: far enough from where float32 ends for products of three.
@@ -111,6 +111,8 @@ def make_layer(kernel: np.ndarray, bias: np.ndarray, pixels: bool = False) -> La
         fans = [fan_in * (_PIXEL_PEAK * PIXEL_PARTS // 127 + 1 if pixels else 1)]
         fans += [rows * columns * features]
     limit = weight_limit(max(fans))
+    if 127 * max(fans) + _BIAS_LIMIT >= SUM_LIMIT:
+        raise UserError(f"it sums up {max(fans)} products, too many to be exact")
     units = _at_least(np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1))) / limit)
     units = np.maximum(units, units.max() / _FINER)
     if pixels:
@@ -169,7 +171,7 @@ conv.defvjp(lambda x, layer, *static: (conv(x, layer, *static), (x, layer)), _co
 
 
 def _product(x, kernel, strides):
-    return patches(x, kernel.shape[:2], strides) @ kernel.reshape(-1, kernel.shape[-1])
+    return product(patches(x, kernel.shape[:2], strides), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def _bias(layer, step):

@@ -119,8 +119,17 @@ class FixedConv(nn.Module):
 def _convolve(x, kernel, bias, strides, snapped):
     kernel, bias, _ = snap_weights(kernel, bias)
     size, features = kernel.shape[:2], kernel.shape[-1]
-    y = patches(x, size, strides) @ kernel.reshape(-1, features) + bias
+    y = product(patches(x, size, strides), kernel.reshape(-1, features)) + bias
     return snap(y) if snapped else y
+
+
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A matrix product whose sums float32 counts, whatever `jax_default_matmul_precision` is.
+
+    Factors may be rounded to bfloat16, which has room for them; sums in less than float32, as the
+    configuration may ask for, would not be exact.
+    """
+    return jnp.matmul(x, kernel, precision=jax.lax.Precision.DEFAULT)
 
 
 def patches(x: jax.Array, size: tuple[int, int], strides: int) -> jax.Array:

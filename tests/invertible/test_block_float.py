@@ -8,6 +8,7 @@ import pytest
 from raeg_jax.errors import UserError
 from raeg_jax.invertible import block_float
 from raeg_jax.invertible.block_float import conv, make_layer, scale, snap, whole
+from raeg_jax.invertible.fixed_point import product
 
 
 def normal(*shape, seed=0):
@@ -67,11 +68,46 @@ def test_pixels_are_seen_with_all_their_bits():
     expected = (sums + np.round(layer.bias * 16)) / 16 * layer.units
     found = conv(x, layer, 1, True)
     np.testing.assert_array_equal(found, expected)
-    # Fast matrix units keep eight bits of each factor: nothing may be lost to them.
-    with jax.default_matmul_precision("BF16_BF16_F32"):
-        np.testing.assert_array_equal(
-            jax.jit(conv, static_argnums=(2, 3))(x, layer, 1, True), found
-        )
+
+
+def test_nothing_is_lost_to_matrix_units_that_keep_eight_bits_of_each_factor(monkeypatch):
+    x = np.float32(np.random.RandomState(0).randint(-154 * 16, 154 * 16 + 1, (2, 5, 5, 3)) / 16)
+    layer = make_layer(np.float64(normal(3, 3, 3, 4)) / 50, np.float64(normal(4)), pixels=True)
+    inside = make_layer(np.float64(normal(3, 3, 3, 4)), np.float64(normal(4)))
+    expected = conv(x, layer, 1, True), *jax.vjp(lambda x: conv(x, inside), x)
+    g = normal(*expected[1].shape)
+
+    def rounded(x, kernel):
+        return product(*(jax.lax.reduce_precision(factor, 8, 7) for factor in (x, kernel)))
+
+    monkeypatch.setattr(block_float, "product", rounded)
+    found = conv(x, layer, 1, True), *jax.vjp(lambda x: conv(x, inside), x)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[2](g)[0], expected[2](g)[0])
+    # Pixels in one piece would lose some.
+    whole_pixels = block_float._product(16 * x, layer.kernel, 1)
+    assert np.any(whole_pixels != exact(16 * x, layer, 1)[0])
+
+
+def test_sums_are_those_of_float32_whatever_the_precision_asked_for(monkeypatch):
+    x = normal(2, 5, 5, 8)
+    layer = make_layer(np.float64(normal(3, 3, 8, 4)), np.float64(normal(4)))
+    run = jax.jit(lambda x: jax.vjp(lambda x: conv(x, layer), x))
+    g = normal(2, 5, 5, 4)
+    expected, pull = run(x)
+    # The least that this processor obeys: sums in 16 bits.
+    with jax.default_matmul_precision("F16_F16_F16"):
+        found, low = run(x)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(low(g)[0], pull(g)[0])
+        monkeypatch.setattr(block_float, "product", lambda x, kernel: x @ kernel)
+        assert np.any(conv(x, layer) != expected)
+
+
+def test_more_products_than_can_be_summed_exactly_are_refused():
+    with pytest.raises(UserError, match="sums up 130000 products"):
+        make_layer(np.ones((1, 1, 130_000, 2)), np.zeros(2))
 
 
 def test_multiplications_of_channels_are_those_of_numbers():

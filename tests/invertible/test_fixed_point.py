@@ -18,6 +18,7 @@ from raeg_jax.invertible.fixed_point import (
     FixedConv,
     check_sums,
     largest_sum,
+    product,
     snap,
     snap_weights,
     whole_weights,
@@ -182,7 +183,8 @@ np.save(sys.argv[1], jax.jit(lambda v, y: SMALL.apply(v, y, method="inverse"))(p
     ("flags", "precision"),
     [
         ("--xla_cpu_enable_fast_math=true", "highest"),
-        ("--xla_cpu_use_onednn=false", "BF16_BF16_F32"),
+        # The least that this processor obeys: sums in 16 bits.
+        ("--xla_cpu_use_onednn=false", "F16_F16_F16"),
     ],
 )
 def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp_path):
@@ -190,6 +192,7 @@ def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp
     np.save(tmp_path / "y.npy", program("forward")(perturbed(), x))
     environment = os.environ | {
         "XLA_FLAGS": flags,
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": os.pathsep.join(sys.path),
         # Compiled for itself, not read from what the tests have compiled.
@@ -199,6 +202,29 @@ def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), x)
+
+
+def test_nothing_is_lost_to_matrix_units_that_keep_eight_bits_of_each_factor(monkeypatch):
+    x, net = snap(np.float32(np.random.RandomState(0).randn(2, 5, 5, 8))), FixedConv(4, (3, 3))
+    variables = net.init(jax.random.key(0), x)
+    expected = net.apply(variables, x)
+
+    def rounded(x, kernel):
+        return product(*(jax.lax.reduce_precision(factor, 8, 7) for factor in (x, kernel)))
+
+    monkeypatch.setattr(fixed_point, "product", rounded)
+    fixed_point._convolve.clear_cache()
+    np.testing.assert_array_equal(net.apply(variables, x), expected)
+    # Other weights would not come through.
+    monkeypatch.setattr(fixed_point, "snap_weights", lambda kernel, bias: (kernel, bias, None))
+    fixed_point._convolve.clear_cache()
+    loose = net.clone(snapped=False)
+    found = loose.apply(variables, x)
+    monkeypatch.setattr(fixed_point, "product", product)
+    fixed_point._convolve.clear_cache()
+    assert np.any(found != loose.apply(variables, x))
+    monkeypatch.undo()
+    fixed_point._convolve.clear_cache()
 
 
 def test_loaded_weights_are_checked_where_exactness_hangs_on_them():
