@@ -37,6 +37,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation.remover import train_remover
     from raeg_jax.evaluation.workdir import check_classifiers, restore, validate_for_evaluation
     from raeg_jax.files import json_bytes, write_whole
+    from raeg_jax.image.quantise import to_uint8
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
     from raeg_jax.validation import check_targets
@@ -74,7 +75,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     def measure(index, x, labels):
         token = tokens.draw(chain, index, *x.shape[1:3])
         values, code = locked.forward(chain, x, labels, token)
-        protected = np.asarray(compiled.protect(chain, x, labels, token)[0])
+        protected = np.asarray(to_uint8(values))
         rows = {"original": x, "protected": protected}
         seen = compiled.read({"target": attacked[0]}, protected)["target"]
         rows |= dict(locked.undone(chain, index, values, code, _GUESSES.value, seen))

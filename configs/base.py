@@ -54,8 +54,9 @@ def get_config() -> ConfigDict:
     config.generator.depth = 2
     # Bound on |log scale| of the multiplicative couplings.
     config.generator.clamp = 1.0
-    # Planes of +1 and -1 that every conditioner sees, drawn from a key: without it nobody can undo
-    # the generator, whoever has its weights. 0 for none.
+    # Planes of +1 and -1 that hang on a key; 0 for none. Learned conditioners see them, in gradient
+    # stages they choose the masks. Without the key nobody can undo the generator exactly, whoever
+    # has its weights; docs/key.md has what he gets.
     config.generator.token_planes = 2
 
     config.generator.gradient = ConfigDict()

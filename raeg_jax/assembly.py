@@ -87,6 +87,12 @@ def gradient_stage(
     )
 
 
+# In pixel units: longer shifts could overflow 32 bits, and with less of an attack's reach for each
+# of its steps they would be below a sixteenth.
+_MOST_STEP = 200
+_LEAST_ATTACK_STEP = 1 / 40
+
+
 def check_stages(settings: ConfigDict) -> None:
     """Stops at what is wrong in `config.generator.stages` and `config.generator.gradient`.
 
@@ -119,6 +125,19 @@ def check_stages(settings: ConfigDict) -> None:
         raise UserError(
             f"config.generator.gradient.arithmetic='fixed' knows no views={views!r} or smoothing="
             f"{gradient.smoothing}: write ('identity',) and 0.0, or use arithmetic='float'"
+        )
+    reach = math.sqrt(mse_of_psnr(gradient.target_psnr))
+    if gradient.step * reach > _MOST_STEP:
+        raise UserError(
+            f"config.generator.gradient.step={gradient.step} at target_psnr={gradient.target_psnr} "
+            f"shifts by {gradient.step * reach:.0f}: use at most {_MOST_STEP / reach:.2f}"
+        )
+    most = int(reach / _LEAST_ATTACK_STEP)
+    if gradient.arithmetic == "fixed" and gradient.attack_steps > most:
+        raise UserError(
+            f"config.generator.gradient.attack_steps={gradient.attack_steps} at target_psnr="
+            f"{gradient.target_psnr} makes steps that fixed point rounds away: use at most {most}, "
+            "or arithmetic='float'"
         )
     try:
         key = bytes.fromhex(gradient.mask_key)

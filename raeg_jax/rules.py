@@ -95,7 +95,7 @@ GENERATOR_RULES: dict[str, Number | OneOf | Each] = {
     "generator.gradient.rounds": Number(1, 1000, whole=True),
     "generator.gradient.attack_steps": Number(1, 1000, whole=True),
     "generator.gradient.step": _RATE,
-    "generator.gradient.least_step": _WEIGHT,
+    "generator.gradient.least_step": Number(0, 64),
     "generator.gradient.bound": Number(1, 255, whole=True),
     "generator.gradient.margin": Number(0, 127, whole=True),
     "generator.gradient.loss": OneOf(LOSSES),

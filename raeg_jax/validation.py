@@ -10,7 +10,7 @@ from raeg_jax.attacks.attack_layer import check_settings
 from raeg_jax.data import DATASETS
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
-from raeg_jax.networks import CLASSIFIERS
+from raeg_jax.networks import CLASSIFIERS, classifier, folding
 from raeg_jax.networks.discriminator import NORMS
 from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.rules import GENERATOR_RULES, Each, Number, OneOf
@@ -105,6 +105,9 @@ def validate(config: ConfigDict) -> None:
     check_stages(config.generator)
     check_settings(config.attack_layer)
     _check_classifiers(config.classifiers)
+    if "gradient" in config.generator.stages and config.generator.gradient.arithmetic == "fixed":
+        for name in config.classifiers.targets:
+            folding.check(name, classifier(name, num_classes=2))
     _check_together(config)
     trained = ("classifiers", "train") if "learned" in config.generator.stages else ("classifiers",)
     for name in trained:

@@ -100,6 +100,8 @@ def test_settings_reach_the_coupling(config, classifiers):
         ({"gradient": {"views": ("identity", "jpeg:50"), "attack_steps": 5}}, "attack_steps=5 "),
         ({"gradient": {"views": ("jpeg:50",)}}, r"'fixed' knows no views=\('jpeg:50',\).*'float'"),
         ({"gradient": {"smoothing": 0.5}}, r"'fixed' knows no .*smoothing=0\.5.*'float'"),
+        ({"gradient": {"step": 50.0}}, r"step=50.0 at target_psnr=34.0 shifts by 254: .* 39.31"),
+        ({"gradient": {"attack_steps": 400}}, "attack_steps=400 at .*=34.0 .* at most 203, or"),
         ({"gradient": {"mask_key": "xyz"}}, "'xyz' must be hexadecimal"),
         ({"gradient": {"mask": "keyed"}}, "'keyed' needs a key"),
         ({"gradient": {"mask_key": "00"}}, "other masks have none"),

@@ -99,6 +99,10 @@ def test_impossible_values_are_named_with_what_is_allowed(config, name, value, a
             {"generator.blocks": (1, 1)},
             r"blocks \(1, 1\) and .*widths .* one entry a level",
         ),
+        (
+            {"generator.stages": ("gradient",), "classifiers.targets": ("vgg16",)},
+            "'vgg16' can't compute in fixed point",
+        ),
         ({"generator.mixing": "conv1x1", "generator.coupling": "integer"}, "'conv1x1' makes"),
         ({"classifiers.held_out": ("vgg_small",)}, "'vgg_small' stands twice"),
         ({"classifiers.targets": ("vgg_small", "vgg_small")}, "'vgg_small' stands twice"),

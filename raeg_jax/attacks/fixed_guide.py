@@ -9,6 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from raeg_jax.attacks.guide import LOSSES
 from raeg_jax.attacks.permutation import class_permutation
 from raeg_jax.image import integers
 from raeg_jax.invertible.block_float import PIXEL_PARTS, whole
@@ -83,6 +84,8 @@ class FixedGuide:
         logits = jnp.round(logits * _LOGIT_PARTS)
         logits = jnp.clip(logits, -_MOST_LOGIT, _MOST_LOGIT).astype(jnp.int32)
         classes = logits.shape[-1]
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss={self.loss!r} is none of {', '.join(LOSSES)}")
         if self.loss == "targeted":
             value, gradient = _margin(logits, jnp.asarray(class_permutation(classes))[labels])
             return -value, -gradient

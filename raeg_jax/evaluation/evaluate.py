@@ -79,6 +79,7 @@ def run(
             "stages": list(config.generator.stages),
             "coupling": config.generator.coupling,
             "exact": generator.exact,
+            "portable": generator.portable,
         },
         "pgd_steps": config.eval.pgd_steps,
         "settings": config_lib.to_json(config_lib.without_key(config)),

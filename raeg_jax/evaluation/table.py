@@ -117,7 +117,9 @@ def _stages(generator: Mapping[str, Any]) -> str:
         "learned": f"learned stage ({generator['coupling']} coupling)",
         "gradient": "gradient stage",
     }
-    return ", then ".join(titles[name] for name in generator["stages"])
+    stages = ", then ".join(titles[name] for name in generator["stages"])
+    same_machine = generator["exact"] and not generator["portable"]
+    return f"{stages}, exact on the same machine only" if same_machine else stages
 
 
 def _line(row: tuple[str, ...]) -> str:

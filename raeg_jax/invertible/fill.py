@@ -67,8 +67,10 @@ def fill(x: jax.Array, mask: jax.Array) -> Filled:
         low = jnp.minimum(low, jnp.where(is_known, value, 256))
         high = jnp.maximum(high, jnp.where(is_known, value, -1))
     mean = jnp.where(weights > 0, divide(total, weights), _UNKNOWN)
-    detail = jnp.sum(jnp.where(known & (weights > 0), x - mean, 0), axis=-1, keepdims=True)
-    channels = jnp.sum(known, axis=-1, keepdims=True)
+    detail = jnp.sum(
+        jnp.where(known & (weights > 0), x - mean, 0), axis=-1, keepdims=True, dtype=jnp.int32
+    )
+    channels = jnp.sum(known, axis=-1, keepdims=True, dtype=jnp.int32)
     estimate = jnp.clip(mean + divide(_DETAIL * detail, 16 * channels), 0, 255)
     image = jnp.where(mask, estimate, x)
     return Filled(image, jnp.minimum(low, image), jnp.maximum(high, image))

@@ -137,7 +137,7 @@ class GradientCoupling:
 
         zeros = jnp.zeros_like(labels)
         start = x.astype(jnp.int32), Code(labels, zeros, zeros + PARTS), zeros == 0
-        (y, code, _), _ = jax.lax.scan(run, start, jnp.arange(self.rounds))
+        (y, code, _), _ = jax.lax.scan(run, start, jnp.arange(self.rounds, dtype=jnp.int32))
         return y.astype(jnp.float32), code
 
     def inverse(
@@ -157,7 +157,7 @@ class GradientCoupling:
             part = jnp.where(index < code.rounds, part, 0)
             return self._shift(y, code.label, index, token, free)(part, sign=-1)
 
-        rounds = jnp.arange(self.rounds)
+        rounds = jnp.arange(self.rounds, dtype=jnp.int32)
         x, _ = jax.lax.scan(run, y.astype(jnp.int32), rounds, reverse=True)
         return x.astype(jnp.float32)
 

@@ -4,6 +4,7 @@ What layers there are, and which batch norm follows which convolution, is seen b
 once. Weights are folded in NumPy's float64, the same on all machines.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,13 +31,8 @@ def fix(name: str, module: nn.Module, variables: Mapping[str, Any]) -> FixedClas
     Raises:
       UserError: it has layers that can't be converted, or weights that can't be used.
     """
-    modules, before = _survey(module, variables)
     weights = flatten_dict(variables, sep="/")
-    if obstacle := _obstacle(modules, weights):
-        raise UserError(
-            f"the classifier {name!r} can't compute in fixed point ({obstacle}): choose other "
-            "config.classifiers.targets, or config.generator.gradient.arithmetic='float'"
-        )
+    modules, before = _convertible(name, module, variables)
     # By path, the kernel and bias of each multiplication and addition.
     affine, first = {}, ""
     for path, layer in modules.items():
@@ -63,6 +59,32 @@ def fix(name: str, module: nn.Module, variables: Mapping[str, Any]) -> FixedClas
     return FixedClassifier(module, layers, first)
 
 
+def check(name: str, module: nn.Module) -> None:
+    """Stops at a classifier that `fix` can't convert, before it is trained for nothing.
+
+    Args:
+      name: for the message.
+      module: as `fix` takes it.
+
+    Raises:
+      UserError: it has layers that can't be converted.
+    """
+    images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
+    init = functools.partial(module.init, train=False)
+    _convertible(name, module, jax.eval_shape(init, jax.random.key(0), images))
+
+
+def _convertible(name, module, variables):
+    """As `_survey`, if nothing keeps the classifier from being converted."""
+    modules, before = _survey(module, variables)
+    if obstacle := _obstacle(modules, flatten_dict(variables, sep="/")):
+        raise UserError(
+            f"the classifier {name!r} can't compute in fixed point ({obstacle}): choose other "
+            "config.classifiers.targets, or config.generator.gradient.arithmetic='float'"
+        )
+    return modules, before
+
+
 def _survey(module, variables):
     """Leaf modules by path in the order of their calls, and the path of what made their input."""
     modules, before, makers, alive = {}, {}, {}, []
@@ -83,7 +105,7 @@ def _survey(module, variables):
 
     images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
     with nn.intercept_methods(look):
-        jax.eval_shape(lambda x: module.apply(variables, x, train=False), images)
+        jax.eval_shape(functools.partial(module.apply, train=False), variables, images)
     return modules, before
 
 

@@ -108,6 +108,8 @@ def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] 
             f"saved in {workdir}: the same command goes on from there"
         )
         return None
+    # Told here, not when the generator is exported.
+    generator.check(state.ema)
     whole = assemble(config, state.ema, classifiers)
     return evaluation.run(config, workdir, splits, whole, classifiers, step=int(state.step))
 

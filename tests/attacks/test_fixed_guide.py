@@ -17,6 +17,7 @@ from raeg_jax.attacks import fixed_guide
 from raeg_jax.attacks.fixed_guide import FixedGuide
 from raeg_jax.attacks.guide import Guide
 from raeg_jax.attacks.permutation import class_permutation
+from raeg_jax.evaluation import tokens
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.invertible.gradient_coupling import GradientCoupling
 from raeg_jax.networks.folding import fix
@@ -38,8 +39,8 @@ def tiny():
 
 
 @jax.jit
-def forward(stage, x, labels):
-    return stage.forward(x, labels, x)
+def forward(stage, x, labels, token=None, free=None):
+    return stage.forward(x, labels, x, token, free)
 
 
 @jax.jit
@@ -60,18 +61,25 @@ def test_the_stage_is_portable_and_one_in_floating_point_is_not():
 
 
 @pytest.mark.parametrize(
-    ("names", "size", "loss"),
+    ("names", "size", "loss", "locked"),
     [
-        (("resnet_small", "vgg_small"), (20, 33), "untargeted"),
-        pytest.param(("densenet_small",), (35, 32), "targeted", marks=pytest.mark.slow),
+        (("resnet_small", "vgg_small"), (20, 33), "untargeted", True),
+        pytest.param(("densenet_small",), (35, 32), "targeted", False, marks=pytest.mark.slow),
     ],
 )
-def test_numpy_integers_recover_the_same_bits(names, size, loss):
+def test_numpy_integers_recover_the_same_bits(names, size, loss, locked):
     classifiers = [small(name) for name in names]
     stage = coupling(*classifiers, loss=loss)
-    x = pictures(*size, 2)
-    y, code = forward(stage, x, LABELS[:2])
+    x, token, free = pictures(*size, 2), None, None
+    if locked:
+        stage = stage.replace(token_planes=2)
+        token = tokens.draw(Chain((stage,)), np.arange(2), *size)
+        free = np.ones((2, *size, 1), bool)
+        free[:, 4:9, 3:] = False
+    y, code = forward(stage, x, LABELS[:2], token, free)
     assert np.all(np.std(np.asarray(y) - x, axis=(1, 2, 3)) > 1)
+    if locked:
+        np.testing.assert_array_equal(np.asarray(y)[:, 4:9, 3:], x[:, 4:9, 3:])
     networks = [
         integer_gradient.network(name, variables)
         for name, (_, variables) in zip(names, classifiers, strict=True)
@@ -79,10 +87,16 @@ def test_numpy_integers_recover_the_same_bits(names, size, loss):
     code = jax.tree.map(np.asarray, code)
     targets = class_permutation(CLASSES)[LABELS[:2]] if loss == "targeted" else None
     settings = {"step": STAGE["step"], "bound": STAGE["bound"], "margin": STAGE["margin"]}
-    found = integer_gradient.inverse(
-        np.int32(y), code.label, code.rounds, code.part, networks, loss=targets, **settings, **GUIDE
-    )
-    np.testing.assert_array_equal(found, x)
+
+    def recover(token):
+        return integer_gradient.inverse(
+            np.int32(y), code.label, code.rounds, code.part, networks, token, free, loss=targets,
+            **settings, **GUIDE,
+        )  # fmt: skip
+
+    np.testing.assert_array_equal(recover(token), x)
+    if locked:
+        assert np.any(recover(-token) != x)
 
 
 def test_any_batch_recovers_the_same_bits():

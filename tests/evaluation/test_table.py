@@ -39,7 +39,7 @@ RESULTS = {
     "command": "python eval.py --workdir=runs/quickstart",
     "dataset": {"name": "photographs"},
     "image_size": 64,
-    "generator": {"stages": ["learned"], "coupling": "integer"},
+    "generator": {"stages": ["learned"], "coupling": "integer", "exact": True, "portable": True},
     "pgd_steps": 20,
     "splits": {"train": SUMMARY, "test": SUMMARY},
 }
@@ -74,6 +74,15 @@ def test_markdown_is_a_table_a_split():
     assert text.count("| resnet_small (target) | 0.981 | 0.250 | 0.980 | 0.900 |") == 2
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {6}
+
+
+@pytest.mark.parametrize(
+    ("exact", "portable", "told"), [(True, True, 0), (True, False, 1), (False, False, 0)]
+)
+def test_a_generator_that_is_exact_in_one_place_only_is_labelled(exact, portable, told):
+    generator = RESULTS["generator"] | {"exact": exact, "portable": portable}
+    text = table.markdown(RESULTS | {"generator": generator})
+    assert text.count("(integer coupling), exact on the same machine only, checkpoint") == told
 
 
 @pytest.mark.parametrize("width", [80, 200])

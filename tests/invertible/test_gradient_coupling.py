@@ -60,6 +60,15 @@ def inverse(stage, y, code, token=None, free=None):
     return stage.inverse(y, code, token, free)
 
 
+def test_64_bits_change_nothing():
+    x = images(8, 8)
+    y, code = forward(coupling(), x, LABELS)
+    with jax.enable_x64(True):
+        again, _ = forward(coupling(), x, LABELS)
+        np.testing.assert_array_equal(again, y)
+        np.testing.assert_array_equal(inverse(coupling(), y, code), x)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 12), (16, 16)])
 @pytest.mark.parametrize("mask", MASKS)
 def test_round_trip_of_every_mask_and_size(mask, size):

@@ -9,7 +9,7 @@ from random_classifiers import CLASSES, TINY, pictures, small, variables_of
 
 from raeg_jax.errors import UserError
 from raeg_jax.networks import CLASSIFIERS, classifier, fixed
-from raeg_jax.networks.folding import fix
+from raeg_jax.networks.folding import check, fix
 from raeg_jax.networks.frozen import FrozenClassifier
 from raeg_jax.networks.layers import MaxPool, Standardise
 from raeg_jax.networks.vgg import VGG
@@ -99,6 +99,14 @@ def test_what_cannot_be_converted_is_told(module, message):
     match = f"classifier 'odd' can't.*{message}.*config.classifiers.targets.*'float'"
     with pytest.raises(UserError, match=match):
         fix("odd", module, variables_of(module))
+    with pytest.raises(UserError, match=match):
+        check("odd", module)
+
+
+def test_whether_a_classifier_can_be_converted_is_known_before_it_has_weights():
+    check("tiny", TINY)
+    with pytest.raises(UserError, match="'vgg16' can't compute in fixed point"):
+        check("vgg16", classifier("vgg16", 2))
 
 
 def test_large_networks_are_converted_too():

@@ -1,7 +1,8 @@
 """Gradient couplings in fixed point in plain NumPy: the inverse, from the small classifiers up.
 
-Written from DESIGN and the docstrings, not from the code. All sums are those of int32; floating
-point has no other part than to read the weights and to hold single rounded numbers between layers.
+Written from DESIGN and the docstrings, not from the code. All sums are of whole numbers; floating
+point has no other part than to read the weights, to hold single rounded numbers between layers, and
+to add two of them where branches meet.
 """
 
 import numpy as np
@@ -10,7 +11,10 @@ MEAN = np.round(np.float32([123.675, 116.28, 103.53]) * 16) / 16
 STD = np.float64([58.395, 57.12, 57.375])
 
 
-def inverse(y, label, rounds, part, networks, *, step, reach, steps, kappa, loss, bound, margin):
+def inverse(
+    y, label, rounds, part, networks, token=None, free=None,
+    *, step, reach, steps, kappa, loss, bound, margin,
+):  # fmt: skip
     """Recovers images of a gradient coupling with masks of one channel, `diagonal`.
 
     Args:
@@ -19,6 +23,8 @@ def inverse(y, label, rounds, part, networks, *, step, reach, steps, kappa, loss
       rounds: int [B], of the code.
       part: int [B], of the code.
       networks: functions from images to logits and a pullback, such as `network` makes.
+      token: +1 and -1, [B, H, W, P], or None.
+      free: bool [B, H, W, 1], which pixels were changed; None for all.
       step, reach, steps, kappa, loss, bound, margin: of the coupling and its conditioner; for
         `loss` the class to be read instead, int [B], or None.
 
@@ -26,9 +32,12 @@ def inverse(y, label, rounds, part, networks, *, step, reach, steps, kappa, loss
       int32 [B, H, W, 3].
     """
     x = np.array(y, np.int32)
+    start = 0 if token is None else (np.asarray(token) < 0).sum(-1)
+    changed = np.ones(x.shape[:3], bool)[..., None] if free is None else free
     for index in reversed(range(max(rounds))):
         i, j = np.indices(x.shape[1:3])
-        mask = ((2 * i + j + index) % 3)[..., None] == np.arange(3)
+        channel = np.broadcast_to((2 * i + j + index + start) % 3, x.shape[:3])
+        mask = (channel[..., None] == np.arange(3)) & changed
         filled, low, high = _fill(x, mask)
         way = _descend(np.clip(filled, 0, 255), label, networks, reach, steps, kappa, loss)
         way = np.where(mask, way, 0)
@@ -45,20 +54,20 @@ def inverse(y, label, rounds, part, networks, *, step, reach, steps, kappa, loss
 
 def _fill(x, mask):
     """Weighted mean of the neighbours of a channel, and what the other channels stand out by."""
-    _, H, W, C = x.shape
+    H, W = x.shape[1:3]
     rows, columns = (np.abs(np.arange(-1, n + 1)) for n in (H, W))
     rows, columns = (
         np.where(i == n, max(n - 2, 0), i) if n > 1 else 0 * i for i, n in ((rows, H), (columns, W))
     )
-    total, weights = np.zeros_like(x), np.zeros((H, W, C), int)
+    total, weights = np.zeros_like(x), np.zeros_like(x)
     low, high = np.full_like(x, 256), np.full_like(x, -1)
     for i in range(3):
         for j in range(3):
             if i == j == 1:
                 continue
-            pick = np.ix_(rows[i : i + H], columns[j : j + W])
+            pick = slice(None), *np.ix_(rows[i : i + H], columns[j : j + W])
             weight = 4 if 1 in (i, j) else 1
-            value, known = x[(slice(None), *pick)], ~mask[pick]
+            value, known = x[pick], ~mask[pick]
             total = total + weight * value * known
             weights += weight * known
             low = np.where(known, np.minimum(low, value), low)
