@@ -4,10 +4,16 @@ python eval.py                                              # the quickstart's r
 python eval.py --config=configs/celeba.py --workdir=DIR --config.data.source=FOLDER
 python eval.py --config=configs/celeba.py --workdir=DIR --checkpoint=best
 
+python eval.py --suite=full                                 # all experiments, and their report
+python eval.py --suite=pirates,defences                     # some of them
+
 Give the flags of the training run. Prints a table for training and for test images and writes
 results.json, results.md, images.csv and grid.png into the workdir; with another checkpoint than
 the latest results-best.json or results-<step>.json, and so on. Results of other stages that were
 there are renamed, such as to results-learned.json. Two runs give equal numbers.
+
+With `--suite` experiments (docs/protocol.md) are done instead, going on where an earlier run
+stopped; workdir/suite has their results and report.html.
 """
 
 import pathlib
@@ -20,11 +26,19 @@ from raeg_jax import launch
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "latest", "'latest', 'best' (by config.train.best_metric) or a step's number."
 )
+_SUITE = flags.DEFINE_string(
+    "suite", "", "'full', or experiments with commas between; docs/protocol.md lists them."
+)
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Evaluates; trains nothing."""
     # Not before the flags are parsed: mistakes there are told at once.
+    if _SUITE.value:
+        from raeg_jax.experiments.suite import evaluate
+
+        print(f"Written to {evaluate(config, workdir, _SUITE.value, _CHECKPOINT.value)}")
+        return
     from raeg_jax.evaluation.workdir import evaluate_workdir
 
     evaluate_workdir(config, workdir, _CHECKPOINT.value)

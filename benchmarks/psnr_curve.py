@@ -217,16 +217,12 @@ def decibels(value: float | None, otherwise: str) -> str:
 
 def plot(results, path: pathlib.Path) -> None:
     """Mean accuracy of the targets (lines) and of the held-out classifiers (dashed)."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        print("no picture: pip install matplotlib")
-        return
+    from matplotlib.figure import Figure
+
     from raeg_jax.files import whole_file
 
-    figure, axes = plt.subplots(
-        1, len(results["splits"]), sharey=True, squeeze=False, figsize=(9, 4)
-    )
+    figure = Figure((9, 4))
+    axes = figure.subplots(1, len(results["splits"]), sharey=True, squeeze=False)
     for axis, (split, part) in zip(axes[0], results["splits"].items(), strict=True):
         for method in dict.fromkeys(row["method"] for row in part["rows"]):
             rows = [r for r in part["rows"] if r["method"] == method and r["psnr"] is not None]

@@ -199,5 +199,32 @@ def get_config() -> ConfigDict:
     # At most so many images of each split; 0 is all of them.
     config.eval.max_images = 0
     config.eval.pgd_steps = 20
+    # The experiments of `eval.py --suite`.
+    config.suite = ConfigDict()
+    # At most so many images of each split, for all but piracy; 0 is all of them.
+    config.suite.images = 500
+    # Of gradient stages, in decibels; a learned generator has a PSNR of its own.
+    config.suite.psnrs = (30.0, 34.0, 38.0, 42.0)
+    # Wrong tokens to average and to choose from; 0 for none.
+    config.suite.guesses = 8
+    # Training steps of a remover, and the numbers of leaked pairs it is trained on; 0 is all.
+    config.suite.remover_steps = 2000
+    config.suite.remover_pairs = (50, 500, 0)
+
+    config.suite.pirates = ConfigDict()
+    # Others than the targets, or the pirate trains what was attacked.
+    config.suite.pirates.architectures = ("densenet_small",)
+    config.suite.pirates.seeds = 3
+    config.suite.pirates.steps = 1500
+    # How often each model is tested on the way to its peak.
+    config.suite.pirates.looks = 10
+    # At most so many training images; 0 is all of them.
+    config.suite.pirates.images = 0
+    # Names of `DEFENCES` that pirates use before they train.
+    config.suite.pirates.defences = ("jpeg_50", "blur_1", "median_3", "bits_4", "noise_nl_means")
+    # Ways to train in which both honest and pirated models are trained, too.
+    config.suite.pirates.trainings = ("adversarial", "augmented")
+    # Shares of the data set that are protected.
+    config.suite.pirates.shares = (0.5, 0.1)
     # A misspelt name in another config stops there, with the nearest name that exists.
     return config.lock()

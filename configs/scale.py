@@ -72,4 +72,13 @@ def cpu() -> ConfigDict:
     config.loss.target_psnr = 34.0
     config.train.steps = 3000
     config.eval.max_images = 500
+    config.suite.images = 100
+    config.suite.psnrs = (32.0, 34.0, 38.0)
+    config.suite.guesses = 2
+    config.suite.remover_steps = 400
+    config.suite.remover_pairs = (50, 500)
+    config.suite.pirates.images = 1000
+    config.suite.pirates.steps = 400
+    config.suite.pirates.defences = ("jpeg_50", "blur_1")
+    config.suite.pirates.shares = (0.5,)
     return config

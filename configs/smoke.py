@@ -38,4 +38,16 @@ def get_config() -> ConfigDict:
     config.eval.max_images = 16
     config.eval.pgd_steps = 2
     config.generator.gradient.attack_steps = 2
+    config.suite.images = 16
+    config.suite.psnrs = (34.0,)
+    config.suite.guesses = 1
+    config.suite.remover_steps = 5
+    config.suite.remover_pairs = (8,)
+    config.suite.pirates.images = 32
+    config.suite.pirates.seeds = 1
+    config.suite.pirates.steps = 4
+    config.suite.pirates.looks = 2
+    config.suite.pirates.defences = ("jpeg_50",)
+    config.suite.pirates.trainings = ("augmented",)
+    config.suite.pirates.shares = (0.5,)
     return config

@@ -23,6 +23,7 @@ _FREE = (
     "parallel",
     "multi_host",
     "eval",
+    "suite",
     # Gradient stages are not trained: they may follow any learned stage.
     "generator.stages",
     "generator.gradient",

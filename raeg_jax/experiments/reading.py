@@ -1,0 +1,53 @@
+"""What classifiers read on protected images, against PSNR, beside noise and PGD."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from raeg_jax.assembly import assemble
+from raeg_jax.evaluation.protection import evaluate_split
+from raeg_jax.evaluation.table import SPLITS
+from raeg_jax.experiments.store import Unit
+from raeg_jax.experiments.subject import Subject
+
+
+def units(subject: Subject) -> Iterator[Unit]:
+    """A unit for each split and PSNR; a learned generator has a PSNR of its own."""
+    stages = tuple(subject.config.generator.stages)
+    psnrs = subject.config.suite.psnrs if "gradient" in stages else (None,)
+    if len(stages) > 1:
+        psnrs = [psnr for psnr in psnrs if psnr < subject.config.loss.target_psnr]
+    for split in SPLITS:
+        for psnr in psnrs:
+            name = "own" if psnr is None else f"{psnr:g}"
+            yield Unit(
+                f"reading/{split}-{name}",
+                len(subject.originals(split)[1]) * 0.5,
+                lambda split=split, psnr=psnr: read(subject, split, psnr),
+                {"images": subject.config.suite.images},
+            )
+
+
+def read(subject: Subject, split: str, psnr: float | None) -> dict[str, Any]:
+    """Evaluates a split as `evaluation.protection` does, and lists each image's PSNR."""
+    config = subject.config.copy_and_resolve_references()
+    if psnr is not None:
+        config.generator.gradient.target_psnr = psnr
+    summary = evaluate_split(
+        assemble(config, subject.params, subject.classifiers),
+        subject.frozen,
+        *subject.originals(split),
+        subject.batch_size(split),
+        targets=subject.targets,
+        held_out=tuple(config.classifiers.held_out),
+        pgd_steps=config.eval.pgd_steps,
+        seed=config.seed,
+        description=f"{split} images" + ("" if psnr is None else f" at {psnr:g} dB"),
+    )
+    each = summary.pop("per_image")["psnr/protected"]
+    return summary | {
+        "split": split,
+        "asked": psnr,
+        "each_psnr": [float(value) for value in np.minimum(each, 100.0).round(3)],
+    }

@@ -1,0 +1,45 @@
+"""Stops a suite with an impossible setting before anything is loaded."""
+
+from ml_collections import ConfigDict
+
+from raeg_jax.errors import UserError
+from raeg_jax.evaluation.defences import DEFENCES
+from raeg_jax.experiments.pirates import TRAININGS
+from raeg_jax.networks import CLASSIFIERS
+from raeg_jax.rules import GENERATOR_RULES, Each, Number, OneOf
+
+_COUNT, _NATURAL = Number(1, whole=True), Number(0, whole=True)
+
+RULES = {
+    "images": _NATURAL,
+    "psnrs": Each(GENERATOR_RULES["generator.gradient.target_psnr"]),
+    "guesses": _NATURAL,
+    "remover_steps": _COUNT,
+    "remover_pairs": Each(_NATURAL, least=0),
+    "pirates.architectures": Each(OneOf(CLASSIFIERS)),
+    "pirates.seeds": _COUNT,
+    "pirates.steps": _COUNT,
+    "pirates.looks": _COUNT,
+    "pirates.images": _NATURAL,
+    "pirates.defences": Each(OneOf(DEFENCES), least=0),
+    "pirates.trainings": Each(OneOf(TRAININGS), least=0),
+    "pirates.shares": Each(Number(0, 1, strict=True), least=0),
+}
+
+
+def check(config: ConfigDict) -> None:
+    """Checks `config.suite`.
+
+    Raises:
+      UserError: the first impossible setting, with its value and what is allowed.
+    """
+    for name, rule in RULES.items():
+        group, _, leaf = name.rpartition(".")
+        value = (config.suite[group] if group else config.suite)[leaf]
+        if not rule.accepts(value):
+            raise UserError(f"config.suite.{name}={value!r} is impossible: it must be {rule}")
+    if twice := set(config.suite.pirates.architectures) & set(config.classifiers.targets):
+        raise UserError(
+            f"config.suite.pirates.architectures has {sorted(twice)[0]!r}, which is a target: a "
+            "pirate must be another network than those that were attacked"
+        )

@@ -1,0 +1,74 @@
+"""Results of experiments, a JSON file each, so that a suite that was stopped goes on."""
+
+import json
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from raeg_jax.files import json_bytes, write_whole
+
+
+class Unit(NamedTuple):
+    """The part of an experiment that is done at one go.
+
+    Attributes:
+      name: such as 'pirates/raw/densenet_small/0': the experiment, and what is special about it.
+      cost: seconds that it takes, roughly; only the ratio to those of other units counts.
+      measure: does it; the result is what JSON can hold.
+      depends: the settings of `config.suite` that the result depends on.
+    """
+
+    name: str
+    cost: float
+    measure: Callable[[], Mapping[str, Any]]
+    depends: Mapping[str, Any]
+
+
+class Store:
+    """Keeps the results of units in a folder.
+
+    A result counts as long as what it comes from is the same: another generator, other data,
+    settings or versions have it measured anew.
+    """
+
+    def __init__(self, folder: pathlib.Path, origin: Mapping[str, Any]):
+        """Opens the folder, which is made if it isn't there.
+
+        Args:
+          folder: of the results.
+          origin: all that results depend on, as JSON holds it.
+        """
+        self._folder = folder
+        self._origin = origin
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def find(self, unit: Unit) -> dict[str, Any] | None:
+        """What a unit's file holds, such as its `result` and `seconds`; None if it isn't there."""
+        try:
+            entry = json.loads(self._path(unit).read_bytes())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return entry if entry.get("origin") == self._origin_of(unit) else None
+
+    def do(self, unit: Unit) -> dict[str, Any]:
+        """Measures a unit and keeps its result, in place of an older one."""
+        started = time.perf_counter()
+        result = dict(unit.measure())
+        entry = {
+            "unit": unit.name,
+            "result": result,
+            "seconds": time.perf_counter() - started,
+            "origin": self._origin_of(unit),
+        }
+        path = self._path(unit)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json_bytes(entry))
+        return entry
+
+    def _origin_of(self, unit: Unit) -> dict[str, Any]:
+        # As JSON reads it: tuples are lists there.
+        return json.loads(json.dumps({**self._origin, "depends": dict(unit.depends)}))
+
+    def _path(self, unit: Unit) -> pathlib.Path:
+        return self._folder / f"{unit.name}.json"

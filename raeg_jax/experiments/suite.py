@@ -1,0 +1,164 @@
+"""Runs experiments one after the other, going on where an earlier run stopped."""
+
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from raeg_jax import config as config_lib
+from raeg_jax import data
+from raeg_jax.errors import UserError
+from raeg_jax.evaluation.table import SPLITS
+from raeg_jax.evaluation.workdir import (
+    check_classifiers,
+    check_no_checkpoint,
+    restore,
+    validate_for_evaluation,
+)
+from raeg_jax.experiments import (
+    defending,
+    distortion,
+    pirates,
+    reading,
+    report,
+    settings,
+    token,
+    transfer,
+)
+from raeg_jax.experiments.store import Store, Unit
+from raeg_jax.experiments.subject import Subject
+from raeg_jax.training.classifier import load_classifiers
+from raeg_jax.validation import check_targets
+
+FULL = "full"
+FOLDER = "suite"
+
+# In the order in which they are done: the longest last.
+EXPERIMENTS: dict[str, Callable[[Subject], Iterable[Unit]]] = {
+    "reading": reading.units,
+    "defences": defending.units,
+    "distortion": distortion.units,
+    "transfer": transfer.units,
+    "token": token.units,
+    "pirates": pirates.units,
+}
+
+
+def choose(names: str) -> list[str]:
+    """The experiments that a flag names: 'full' for all, or some with commas between.
+
+    Raises:
+      UserError: an unknown one.
+    """
+    chosen = list(EXPERIMENTS) if names == FULL else names.split(",")
+    if unknown := [name for name in chosen if name not in EXPERIMENTS]:
+        raise UserError(
+            f"--suite={names}: there is no experiment {unknown[0]!r}; choose '{FULL}' or some of "
+            f"{', '.join(EXPERIMENTS)}"
+        )
+    return list(dict.fromkeys(chosen))
+
+
+def evaluate(
+    config: ConfigDict, workdir: pathlib.Path, names: str, checkpoint: str = "latest"
+) -> pathlib.Path:
+    """Does experiments with what a training run left, and writes the report of all that is done.
+
+    Results lie in `workdir/suite`, one file for each unit of an experiment; those that are there
+    and come from the same generator, data and settings are not measured again.
+
+    Args:
+      config: of the training run; `config.suite` and `config.eval` may differ.
+      workdir: folder of the run.
+      names: as `choose` takes them.
+      checkpoint: 'latest', 'best' or a step.
+
+    Returns:
+      The report, a page that needs no other file.
+
+    Raises:
+      UserError: an impossible setting, or a workdir without classifiers or checkpoint.
+    """
+    chosen = choose(names)
+    validate_for_evaluation(config)
+    settings.check(config)
+    check_classifiers(workdir)
+    params = step = None
+    if "learned" in config.generator.stages:
+        config, params, step = restore(config, workdir, checkpoint)
+        check_targets(config)
+    else:
+        check_no_checkpoint(config, checkpoint)
+    splits = data.load(config.data)
+    classifiers = load_classifiers(config, splits, workdir)
+    folder = workdir / FOLDER
+    subject = Subject(
+        config,
+        splits,
+        params,
+        classifiers,
+        folder / "images",
+        dict.fromkeys(SPLITS, config.suite.images),
+    )
+    store = Store(folder, origin(subject, step))
+    units = {name: list(make(subject)) for name, make in EXPERIMENTS.items()}
+    run([unit for name in chosen for unit in units[name]], store)
+    found = {
+        name: {unit.name: entry for unit in own if (entry := store.find(unit))}
+        for name, own in units.items()
+    }
+    return report.write(folder, subject, found, origin(subject, step))
+
+
+def origin(subject: Subject, step: int | None) -> dict[str, Any]:
+    """What results come from, as JSON holds it."""
+    shared = config_lib.to_json(config_lib.without_key(subject.config))
+    return {
+        "config": shared["name"],
+        "step": step,
+        "seed": shared["seed"],
+        "data": {
+            "name": subject.splits.name,
+            "classes": subject.splits.num_classes,
+            "fingerprint": subject.splits.fingerprint,
+            "image_size": shared["data"]["image_size"],
+        },
+        "settings": {
+            name: shared[name] for name in ("generator", "classifiers", "augment", "eval")
+        },
+        "versions": config_lib.versions(),
+    }
+
+
+def run(units: Sequence[Unit], store: Store) -> None:
+    """Does all units that the store lacks.
+
+    A bar shows how many are done and, from the costs of those that this run did, the time left.
+
+    Args:
+      units: with names that differ, in the order in which they are done.
+      store: of the results.
+    """
+    left = [unit for unit in units if store.find(unit) is None]
+    total, spent, cost = sum(unit.cost for unit in left), 0.0, 0.0
+    with tqdm(
+        total=len(units),
+        initial=len(units) - len(left),
+        bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} units [{elapsed}{postfix}]",
+    ) as bar:
+        for unit in left:
+            bar.set_description_str(unit.name)
+            spent += store.do(unit)["seconds"]
+            cost += unit.cost
+            bar.set_postfix_str(f"about {duration(spent / cost * (total - cost))} left")
+            bar.update()
+
+
+def duration(seconds: float) -> str:
+    """Such as '2 h 05 min', '12 min' or '40 s'."""
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"

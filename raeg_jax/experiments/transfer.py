@@ -1,0 +1,59 @@
+"""Black box: what generators made against some classifiers do to others."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from raeg_jax.assembly import assemble
+from raeg_jax.evaluation import compiled, tokens
+from raeg_jax.evaluation.batches import measure_all
+from raeg_jax.evaluation.roundtrip import png_roundtrip
+from raeg_jax.experiments.scores import mean, right, scores
+from raeg_jax.experiments.store import Unit
+from raeg_jax.experiments.subject import Subject
+
+_SPLIT = "test"
+
+
+def units(subject: Subject) -> Iterator[Unit]:
+    """A unit for each set of attacked classifiers.
+
+    A learned generator was trained against one set; gradient stages attack any: each classifier
+    alone, the targets, and all.
+    """
+    sets = [subject.targets]
+    if tuple(subject.config.generator.stages) == ("gradient",):
+        sets = [(name,) for name in subject.frozen] + sets + [tuple(subject.frozen)]
+    for attacked in dict.fromkeys(sets):
+        yield Unit(
+            f"transfer/{'+'.join(attacked)}",
+            len(subject.originals(_SPLIT)[1]) * 0.3,
+            lambda attacked=attacked: measure(subject, attacked),
+            {"images": subject.config.suite.images},
+        )
+
+
+def measure(subject: Subject, attacked: tuple[str, ...]) -> dict[str, Any]:
+    """Protects against some classifiers and reads with all.
+
+    Returns:
+      `attacked`; mean `psnr` in decibels; `classifiers`, the scores on originals and protected
+      images.
+    """
+    config = subject.config.copy_and_resolve_references()
+    config.classifiers.targets = attacked
+    chain = compiled.on_one_device(assemble(config, subject.params, subject.classifiers))
+    images, labels = subject.originals(_SPLIT)
+
+    def look(index, originals, truth):
+        token = tokens.draw(chain, index, *originals.shape[1:3])
+        made = png_roundtrip(compiled.protect(chain, originals, truth, token)[0])[0]
+        shown = {"original": originals, "protected": made}
+        psnr = compiled.compare(made, originals)["psnr"]
+        return {"psnr": psnr} | right(subject.frozen, shown, truth)
+
+    each = measure_all(look, images, labels, subject.batch_size(_SPLIT))
+    return {
+        "attacked": list(attacked),
+        "psnr": mean(each["psnr"]),
+        "classifiers": scores(each, subject.frozen, ("original", "protected")),
+    }

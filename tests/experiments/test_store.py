@@ -1,0 +1,38 @@
+"""Results are kept, and measured anew when what they come from has changed."""
+
+from raeg_jax.experiments.store import Store, Unit
+
+
+def unit(calls, name="a/b", **depends):
+    def measure():
+        calls.append(name)
+        return {"value": len(calls)}
+
+    return Unit(name, 1.0, measure, depends)
+
+
+def test_what_is_done_is_found_again(tmp_path):
+    calls = []
+    store = Store(tmp_path, {"seed": 0, "psnrs": (1, 2)})
+    assert store.find(unit(calls)) is None
+    done = store.do(unit(calls))
+    assert done["result"] == {"value": 1}
+    assert done["seconds"] >= 0
+    again = Store(tmp_path, {"seed": 0, "psnrs": (1, 2)}).find(unit(calls))
+    assert again == done
+    assert calls == ["a/b"]
+
+
+def test_another_origin_or_setting_counts_as_not_done(tmp_path):
+    store = Store(tmp_path, {"seed": 0})
+    store.do(unit([], images=5))
+    assert store.find(unit([], images=5))
+    assert store.find(unit([], images=6)) is None
+    assert Store(tmp_path, {"seed": 1}).find(unit([], images=5)) is None
+
+
+def test_a_broken_file_counts_as_not_done(tmp_path):
+    store = Store(tmp_path, {})
+    store.do(unit([]))
+    (tmp_path / "a" / "b.json").write_text("{")
+    assert store.find(unit([])) is None
