@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from PIL import Image
 
-from raeg_jax.codec import blocks, turning
+from raeg_jax.codec import blocks, oversize, turning
 
 # What a PNG says about its colours, and its texts.
 _KEPT_CHUNKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
@@ -69,9 +69,13 @@ def read_metadata(
     before = dict(image.info)
     image.load()
     info = {**image.info, **before}
+    icc = info.get("icc_profile") or b""
+    if not oversize.fits(icc):
+        icc = b""
+        notes.append(oversize.PROFILE_NOTE)
     metadata = Metadata(
         exif=exif,
-        icc=info.get("icc_profile") or b"",
+        icc=icc,
         xmp=blocks.xmp_without_preview(info.get("xmp") or b""),
         dpi=_dpi(info, orientation),
         png_chunks=tuple(

@@ -6,10 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tqdm
 
-from raeg_jax.codec.picture import Picture
+from raeg_jax.codec.picture import Picture, same_samples
 from raeg_jax.errors import UserError
 from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
@@ -95,7 +94,7 @@ class Verifying:
     def write(self, loaded: Compared, result: _Checked) -> Outcome:
         """Compares with the original."""
         picture, notes = restored(loaded.picture, result.recovered)
-        if loaded.originals and not any(_equal(picture, one) for one in loaded.originals):
+        if loaded.originals and not any(same_samples(picture, one) for one in loaded.originals):
             raise UserError(
                 f"{loaded.job.source} is recovered as it was protected, but the original given "
                 f"differs: has {loaded.job.name} been changed in {self.originals.path}?"
@@ -127,12 +126,6 @@ class Verifying:
             "recovered ones"
             for name, count in self.looked_at.items()
         ]
-
-
-def _equal(one: Picture, other: Picture) -> bool:
-    """Whether all samples are, alpha's too; what is opaque everywhere may be so without alpha."""
-    alphas = [np.uint8(255) if picture.alpha is None else picture.alpha for picture in (one, other)]
-    return np.array_equal(one.pixels, other.pixels) and bool(np.all(alphas[0] == alphas[1]))
 
 
 def _line(text: str) -> None:
