@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from raeg_jax.codec import codes, hiding, overflow, passes, tiles
+from raeg_jax.codec import codes, overflow, passes, tiles
 from raeg_jax.codec.bundle import Bundle
 from raeg_jax.codec.envelope import check_generator, open_sealed
-from raeg_jax.codec.errors import NotAPayloadError, PayloadError, TamperedPixelsError
+from raeg_jax.codec.errors import PayloadError, TamperedPixelsError
+from raeg_jax.codec.extraction import extract
 from raeg_jax.codec.inputs import check_exact, check_image
 from raeg_jax.codec.key import Key
 from raeg_jax.codec.payload import Payload, SourceMode, check_pixels
@@ -99,7 +100,7 @@ class Recoverer:
         return [results[index] for index in range(len(images))]
 
     def _open(self, image: np.ndarray, blob: bytes | None) -> _Opened:
-        pixels, blob, in_pixels = _extract(image, blob)
+        pixels, blob, in_pixels = extract(image, blob)
         payload = open_sealed(blob, self._key)
         check_generator(payload, self._bundle.id)
         codes.check_columns(self._bundle.chain, payload.codes)
@@ -159,25 +160,6 @@ class Recoverer:
         names = codes.columns(self._bundle.chain)
         label = int(payload.codes[0, names.index(codes.LABEL)]) if codes.LABEL in names else None
         return Recovered(pixels, payload.mode, payload.orientation, label, one.in_pixels)
-
-
-def _extract(image: np.ndarray, blob: bytes | None) -> tuple[np.ndarray, bytes, bool]:
-    """Returns the pixels without marks, the payload, and whether it was in them."""
-    try:
-        pixels, hidden = hiding.extract(image)
-        if blob in (None, hidden):
-            return pixels, hidden, True
-    except hiding.NotMarkedError as error:
-        if blob is None and isinstance(error, hiding.ChangedError):
-            raise TamperedPixelsError(
-                "the pixels have been changed since the image was protected: take an untouched copy"
-            ) from None
-        if blob is None:
-            raise NotAPayloadError(
-                "no payload is in the pixels, and none is beside them: give an image as raeg wrote "
-                "it (copies as JPEG, resized or cropped have lost it)"
-            ) from None
-    return image, blob, False
 
 
 def _without_frames(error: PayloadError) -> PayloadError:
