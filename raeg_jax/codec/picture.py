@@ -55,6 +55,19 @@ class Picture:
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
 
+    def as_stored(self) -> "Picture":
+        """The picture as if its file said nothing of how its raster is to be turned."""
+        alpha, kept = self.alpha, self.metadata
+        if kept.dpi and turning.swaps_axes(self.orientation):
+            kept = dataclasses.replace(kept, dpi=kept.dpi[::-1])
+        return dataclasses.replace(
+            self,
+            pixels=turning.stored(self.pixels, self.orientation),
+            alpha=None if alpha is None else turning.stored(alpha, self.orientation),
+            orientation=turning.UPRIGHT,
+            metadata=kept,
+        )
+
 
 def read_picture(path: os.PathLike | str) -> Picture:
     """Reads an image file: JPEG, PNG, WebP, TIFF, BMP, GIF or PPM, still and with 8 bits.

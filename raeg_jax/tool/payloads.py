@@ -1,5 +1,9 @@
 """Finding the payload of a picture, without a key."""
 
+import contextlib
+
+from raeg_jax.codec import turning
+from raeg_jax.codec.errors import PayloadError
 from raeg_jax.codec.extraction import Extracted, extract
 from raeg_jax.codec.picture import Picture
 
@@ -7,7 +11,16 @@ from raeg_jax.codec.picture import Picture
 def find(picture: Picture) -> Extracted:
     """Looks for a payload in a picture and beside it; soon ends where there is none.
 
+    A viewer may have told a protected file since then how it is to be turned; so the raster is
+    looked at as it is stored, too.
+
     Raises:
       PayloadError: as for `extract`.
     """
-    return extract(picture.pixels, picture.payload_chunk)
+    try:
+        return extract(picture.pixels, picture.payload_chunk)
+    except PayloadError:
+        if picture.orientation != turning.UPRIGHT:
+            with contextlib.suppress(PayloadError):
+                return extract(picture.as_stored().pixels, None)
+        raise

@@ -12,7 +12,7 @@ from raeg_jax.codec.picture import Picture, same_samples
 from raeg_jax.errors import UserError
 from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
-from raeg_jax.tool.recovering import recover, restored
+from raeg_jax.tool.recovering import Restored, recover
 from raeg_jax.tool.steps import Begun, Loaded
 from raeg_jax.tool.walk import Job
 
@@ -29,9 +29,9 @@ class Compared(Loaded):
 
 
 class _Checked(NamedTuple):
-    """A `codec.recover.Recovered`, and by classifier what it sees before and after."""
+    """A recovered picture, and by classifier what it sees before and after."""
 
-    recovered: Any
+    restored: Restored
     readings: Mapping[str, Mapping[str, str]]
 
 
@@ -78,7 +78,7 @@ class Verifying:
         if self.readers and good:
             kinds = {
                 "protected": [loaded[i].picture.pixels for i in good],
-                "recovered": [results[i].pixels for i in good],
+                "recovered": [results[i].picture.pixels for i in good],
             }
             if self.originals is not None:
                 kinds = {"original": [loaded[i].originals[0].pixels for i in good], **kinds}
@@ -93,13 +93,13 @@ class Verifying:
 
     def write(self, loaded: Compared, result: _Checked) -> Outcome:
         """Compares with the original."""
-        picture, notes = restored(loaded.picture, result.recovered)
+        picture, notes, recovered = result.restored
         if loaded.originals and not any(same_samples(picture, one) for one in loaded.originals):
             raise UserError(
                 f"{loaded.job.source} is recovered as it was protected, but the original given "
                 f"differs: has {loaded.job.name} been changed in {self.originals.path}?"
             )
-        payload = "pixels" if result.recovered.in_pixels else "chunk"
+        payload = "pixels" if recovered.in_pixels else "chunk"
         details = {"payload": payload, "readings": result.readings}
         return Outcome(loaded.job.name, notes=notes, details=details)
 
