@@ -20,13 +20,15 @@ MAX_CODE = 2**32 - 1
 
 
 class SourceMode(enum.IntEnum):
-    """What the file was before it became RGB, so that it can be turned back into that."""
+    """What the file was before it became RGB, so that it can be turned back into that.
+
+    A palette counts as the colours in it, and comes back as them.
+    """
 
     RGB = 0
     GREY = 1
     RGBA = 2
     GREY_ALPHA = 3
-    PALETTE = 4
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
