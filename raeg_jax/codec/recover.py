@@ -7,7 +7,7 @@ import numpy as np
 
 from raeg_jax.codec import codes, overflow, passes, tiles
 from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.envelope import check_generator, open_sealed
+from raeg_jax.codec.envelope import check_cipher, check_generator, open_sealed
 from raeg_jax.codec.errors import PayloadError, TamperedPixelsError
 from raeg_jax.codec.extraction import extract
 from raeg_jax.codec.inputs import check_exact, check_image
@@ -60,11 +60,12 @@ class Recoverer:
         names, as their results may depend on it.
 
     Raises:
-      UserError: a generator that can't be undone exactly.
+      UserError: a generator that can't be undone exactly, or no cipher on this machine.
     """
 
     def __init__(self, bundle: Bundle, key: Key, *, batch_size: int = 16):
         check_exact(bundle)
+        check_cipher()
         self._bundle, self._key, self._batch_size = bundle, key, batch_size
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
