@@ -17,8 +17,10 @@ _SHORT, _LONG = 3, 4
 # (offsets, lengths) of a preview in the second directory: as JPEG, or as strips.
 _PREVIEWS = ((0x0201, 0x0202), (0x0111, 0x0117))
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation\s*(?:=\s*["\']|>)\s*)[1-8]')
+# Whatever the prefix: older versions of Photoshop have `xapGImg`.
 _XMP_PREVIEW = re.compile(
-    rb"""(<xmpGImg:image>)[^<]*|(xmpGImg:image\s*=\s*")[^"]*|(xmpGImg:image\s*=\s*')[^']*"""
+    rb"""(<[\w.-]*GImg:image(?:\s[^<>]*)?>)[^<]*"""
+    rb"""|(GImg:image\s*=\s*")[^"]*|(GImg:image\s*=\s*')[^']*"""
 )
 
 

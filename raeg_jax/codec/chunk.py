@@ -7,14 +7,12 @@ specification, third edition, sections 5.3 to 5.4.
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from raeg_jax.errors import UserError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 NAME = b"raEg"
-# The specification's limit for one chunk.
-MAX_LENGTH = 2**31 - 1
 
 
 def chunks(png: bytes, name: str = "the PNG") -> Iterator[tuple[bytes, memoryview]]:
@@ -50,49 +48,13 @@ def chunks(png: bytes, name: str = "the PNG") -> Iterator[tuple[bytes, memoryvie
         position = end
 
 
-def get_chunk(png: bytes, name: str = "the PNG") -> bytes | None:
-    """Returns the payload in a file's `raEg` chunk.
+def join(parts: Iterable[tuple[bytes, bytes | memoryview]]) -> bytes:
+    """Undoes `chunks`: returns the bytes of a PNG file.
 
     Args:
-      png: the bytes of the file.
-      name: of the file, for messages.
-
-    Returns:
-      None where there is no such chunk, as in files that aren't PNG.
-
-    Raises:
-      UserError: the file is truncated, or a chunk damaged.
+      parts: (four letters, content) of all chunks, from the header to the end mark.
     """
-    if not png.startswith(SIGNATURE):
-        return None
-    return next((bytes(content) for kind, content in chunks(png, name) if kind == NAME), None)
-
-
-def put_chunk(png: bytes, payload: bytes) -> bytes:
-    """Puts a payload into a PNG file, in place of one that is there.
-
-    Args:
-      png: the bytes of the file.
-      payload: at most 2^31 - 1 bytes.
-
-    Returns:
-      the bytes of the file with the chunk right after its header; all others as they were.
-
-    Raises:
-      UserError: as for `chunks`.
-      ValueError: not a PNG, or too long a payload.
-    """
-    if not png.startswith(SIGNATURE):
-        raise ValueError("only a PNG file takes a payload chunk")
-    if len(payload) > MAX_LENGTH:
-        raise ValueError(f"a chunk holds at most {MAX_LENGTH} bytes, not {len(payload)}")
-    parts = [SIGNATURE]
-    for kind, content in chunks(png):
-        if kind != NAME:
-            parts.append(_encode(kind, content))
-        if kind == b"IHDR":
-            parts.append(_encode(NAME, payload))
-    return b"".join(parts)
+    return b"".join([SIGNATURE, *(_encode(kind, content) for kind, content in parts)])
 
 
 def _encode(kind: bytes, content: bytes | memoryview) -> bytes:

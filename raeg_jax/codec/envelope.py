@@ -11,7 +11,7 @@ import dataclasses
 import struct
 import zlib
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from raeg_jax.codec import content
@@ -22,8 +22,9 @@ from raeg_jax.codec.errors import (
     OtherGeneratorError,
     WrongKeyError,
 )
-from raeg_jax.codec.key import ID_SIZE, Key
+from raeg_jax.codec.key import ID_SIZE, SIZE, Key
 from raeg_jax.codec.payload import GENERATOR_ID_SIZE, NONCE_SIZE, Payload
+from raeg_jax.errors import UserError
 
 VERSION = 1
 _CLEAR = struct.Struct(f"<B{NONCE_SIZE}s{ID_SIZE}s{GENERATOR_ID_SIZE}s")
@@ -47,6 +48,15 @@ class Envelope:
     nonce: bytes
     key_id: str
     generator_id: bytes
+
+
+def check_cipher() -> None:
+    """Makes sure that payloads can be locked and opened on this machine.
+
+    Raises:
+      UserError: they can't.
+    """
+    _siv(bytes(SIZE))
 
 
 def seal(payload: Payload, key: Key) -> bytes:
@@ -147,4 +157,15 @@ def _lock(clear, plain, nonce, key):
 
 
 def _cipher(key, nonce):
-    return AESGCMSIV(key.payload_key(nonce))
+    return _siv(key.payload_key(nonce))
+
+
+def _siv(key):
+    try:
+        return AESGCMSIV(key)
+    except UnsupportedAlgorithm:
+        raise UserError(
+            "payloads are locked with AES-GCM-SIV, which the installed cryptography lacks, as it "
+            "uses an OpenSSL before 3.2: install one that has its own "
+            "(`pip install --force-reinstall cryptography`)"
+        ) from None

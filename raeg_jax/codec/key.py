@@ -109,7 +109,9 @@ def read_key(path: os.PathLike | str) -> Key:
         raise UserError(message) from None
     except OSError as error:
         raise UserError(f"can't read the key file {path}: {error.strerror or error}") from error
-    lines = [line.split() for line in content.decode(errors="replace").splitlines()]
+    # Editors such as Notepad put a mark at the beginning.
+    text = content.decode("utf-8-sig", errors="replace")
+    lines = [line.split() for line in text.splitlines()]
     lines = [line for line in lines if line and not line[0].startswith("#")]
     # Messages never repeat what the file holds: it may be a key.
     if len(lines) != 1 or not lines[0][0].startswith("raeg-key-"):

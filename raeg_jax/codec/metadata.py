@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from PIL import Image
 
-from raeg_jax.codec import blocks, turning
+from raeg_jax.codec import blocks, oversize, turning
 
 # What a PNG says about its colours, and its texts.
 _KEPT_CHUNKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
@@ -56,22 +56,24 @@ def read_metadata(
     orientation, exif, notes = turning.UPRIGHT, b"", []
     try:
         # Pillow looks into EXIF, a PNG's texts, and XMP.
-        orientation = image.getexif().get(blocks.ORIENTATION, turning.UPRIGHT)
+        orientation = _orientation(image.getexif())
         exif = blocks.without_preview(_exif(image))
     except MemoryError:
         raise
     except Exception:
         # Damaged blocks are common, and Pillow and `struct` raise almost anything on them.
         notes.append("its EXIF block is damaged and left out")
-    if orientation not in turning.ORIENTATIONS:
-        orientation = turning.UPRIGHT
     # Loading takes the orientation out of a TIFF's XMP, and finds what follows a PNG's pixels.
     before = dict(image.info)
     image.load()
     info = {**image.info, **before}
+    icc = info.get("icc_profile") or b""
+    if not oversize.fits(icc):
+        icc = b""
+        notes.append(oversize.PROFILE_NOTE)
     metadata = Metadata(
         exif=exif,
-        icc=info.get("icc_profile") or b"",
+        icc=icc,
         xmp=blocks.xmp_without_preview(info.get("xmp") or b""),
         dpi=_dpi(info, orientation),
         png_chunks=tuple(
@@ -95,6 +97,12 @@ def holds_directories(tags: Image.Exif) -> bool:
     return any(tag in tags for tag in _TIFF_DIRECTORIES)
 
 
+def _orientation(tags: Image.Exif) -> int:
+    """Reads what some programs write as a fraction or in floating point, too."""
+    value = tags.get(blocks.ORIENTATION)
+    return int(value) if value in turning.ORIENTATIONS else turning.UPRIGHT
+
+
 def _exif(image: Image.Image) -> bytes:
     if image.format == "TIFF":
         tags = _descriptions(image.getexif())
@@ -113,6 +121,8 @@ def _descriptions(tags: Image.Exif) -> Image.Exif:
     for tag in _TIFF_TAGS:
         if tag in tags:
             kept[tag] = _encoded(tags[tag])
+    if blocks.ORIENTATION in kept:
+        kept[blocks.ORIENTATION] = _orientation(tags)
     for tag in _TIFF_DIRECTORIES:
         entries = {key: _encoded(value) for key, value in tags.get_ifd(tag).items()}
         # Pillow would write where that directory was, and not what was in it.

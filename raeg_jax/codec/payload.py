@@ -20,13 +20,15 @@ MAX_CODE = 2**32 - 1
 
 
 class SourceMode(enum.IntEnum):
-    """What the file was before it became RGB, so that it can be turned back into that."""
+    """What the file was before it became RGB, so that it can be turned back into that.
+
+    A palette counts as the colours in it, and comes back as them.
+    """
 
     RGB = 0
     GREY = 1
     RGBA = 2
     GREY_ALPHA = 3
-    PALETTE = 4
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,7 +36,8 @@ class Payload:
     """The content of a payload. A ValueError tells values that the format doesn't have.
 
     Attributes:
-      nonce: 12 bytes, never the same for two images of a key; it also selects the token.
+      nonce: 12 bytes drawn for the image, see `draw_nonce`; it also selects the token. That two
+        images of a key have the same one is most unlikely, and `envelope` survives it.
       generator_id: 8 bytes, a hash of the generator's weights.
       height: of the original, in pixels.
       width: of the original, in pixels.
@@ -81,7 +84,7 @@ class Payload:
 
     @property
     def tiles(self) -> int:
-        """Number of tiles; those at the lower and right edges may be cut off."""
+        """Number of tiles; the last one of a row or column may overlap the one before."""
         if not self.tile:
             return 1
         return -(-self.height // self.tile) * -(-self.width // self.tile)

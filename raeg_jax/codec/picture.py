@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from raeg_jax.codec import chunk, samples, turning
+from raeg_jax.codec import chunk, oversize, samples, turning
 from raeg_jax.codec.metadata import Metadata, read_metadata
 from raeg_jax.errors import UserError
 
@@ -55,6 +55,19 @@ class Picture:
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
 
+    def as_stored(self) -> "Picture":
+        """The picture as if its file said nothing of how its raster is to be turned."""
+        alpha, kept = self.alpha, self.metadata
+        if kept.dpi and turning.swaps_axes(self.orientation):
+            kept = dataclasses.replace(kept, dpi=kept.dpi[::-1])
+        return dataclasses.replace(
+            self,
+            pixels=turning.stored(self.pixels, self.orientation),
+            alpha=None if alpha is None else turning.stored(alpha, self.orientation),
+            orientation=turning.UPRIGHT,
+            metadata=kept,
+        )
+
 
 def read_picture(path: os.PathLike | str) -> Picture:
     """Reads an image file: JPEG, PNG, WebP, TIFF, BMP, GIF or PPM, still and with 8 bits.
@@ -84,13 +97,24 @@ def read_picture(path: os.PathLike | str) -> Picture:
     return decode_picture(data, str(path))
 
 
-def decode_picture(data: bytes, name: str) -> Picture:
-    """Does what `read_picture` does from the bytes of a file; `name` is for messages."""
+def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Picture:
+    """Does what `read_picture` does from the bytes of a file.
+
+    Args:
+      data: of the file.
+      name: for messages.
+      as_others: refuses, as other programs do, a PNG with a profile or text too large for Pillow.
+    """
     if not data:
         raise UserError(f"{name} is empty: copy it again from where it came")
-    chunks = []
+    chunks, left_out = [], []
     if data.startswith(chunk.SIGNATURE):
-        chunks = [(kind, bytes(part)) for kind, part in chunk.chunks(data, name) if kind != b"IDAT"]
+        parts = list(chunk.chunks(data, name))
+        if not as_others:
+            parts, left_out = oversize.without(parts)
+            if left_out:
+                data = chunk.join(parts)
+        chunks = [(kind, bytes(part)) for kind, part in parts if kind != b"IDAT"]
     first = dict(reversed(chunks))
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -133,6 +157,12 @@ def decode_picture(data: bytes, name: str) -> Picture:
         orientation=orientation,
         metadata=kept,
         format=source,
-        notes=tuple(notes),
+        notes=(*left_out, *notes),
         payload_chunk=first.get(chunk.NAME),
     )
+
+
+def same_samples(one: Picture, other: Picture) -> bool:
+    """Whether all samples are equal, alpha's too; without alpha a picture is opaque everywhere."""
+    alphas = [np.uint8(255) if picture.alpha is None else picture.alpha for picture in (one, other)]
+    return np.array_equal(one.pixels, other.pixels) and bool(np.all(alphas[0] == alphas[1]))

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from raeg_jax.codec import codes, hiding, overflow, passes, tiles
+from raeg_jax.codec import codes, overflow, passes, tiles
 from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.envelope import check_generator, open_sealed
-from raeg_jax.codec.errors import NotAPayloadError, PayloadError, TamperedPixelsError
+from raeg_jax.codec.envelope import check_cipher, check_generator, open_sealed
+from raeg_jax.codec.errors import PayloadError, TamperedPixelsError
+from raeg_jax.codec.extraction import extract
 from raeg_jax.codec.inputs import check_exact, check_image
 from raeg_jax.codec.key import Key
 from raeg_jax.codec.payload import Payload, SourceMode, check_pixels
@@ -59,11 +60,12 @@ class Recoverer:
         names, as their results may depend on it.
 
     Raises:
-      UserError: a generator that can't be undone exactly.
+      UserError: a generator that can't be undone exactly, or no cipher on this machine.
     """
 
     def __init__(self, bundle: Bundle, key: Key, *, batch_size: int = 16):
         check_exact(bundle)
+        check_cipher()
         self._bundle, self._key, self._batch_size = bundle, key, batch_size
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
@@ -159,37 +161,6 @@ class Recoverer:
         names = codes.columns(self._bundle.chain)
         label = int(payload.codes[0, names.index(codes.LABEL)]) if codes.LABEL in names else None
         return Recovered(pixels, payload.mode, payload.orientation, label, one.in_pixels)
-
-
-def extract(image: np.ndarray, blob: bytes | None) -> tuple[np.ndarray, bytes, bool]:
-    """Finds the payload of a protected image.
-
-    Args:
-      image: uint8 [H, W, 3].
-      blob: the payload that was kept beside the image, or None.
-
-    Returns:
-      the pixels without marks, the payload, and whether it was in them.
-
-    Raises:
-      NotAPayloadError: there is none.
-      TamperedPixelsError: the pixels were changed after it was hidden in them.
-    """
-    try:
-        pixels, hidden = hiding.extract(image)
-        if blob in (None, hidden):
-            return pixels, hidden, True
-    except hiding.NotMarkedError as error:
-        if blob is None and isinstance(error, hiding.ChangedError):
-            raise TamperedPixelsError(
-                "the pixels have been changed since the image was protected: take an untouched copy"
-            ) from None
-        if blob is None:
-            raise NotAPayloadError(
-                "no payload is in the pixels, and none is beside them: give an image as raeg wrote "
-                "it (copies as JPEG, resized or cropped have lost it)"
-            ) from None
-    return image, blob, False
 
 
 def _without_frames(error: PayloadError) -> PayloadError:

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from raeg_jax.codec import blocks, chunk, turning
 from raeg_jax.codec.metadata import Metadata, holds_directories, tiff_tags
-from raeg_jax.codec.picture import Picture
+from raeg_jax.codec.picture import Picture, decode_picture, same_samples
 from raeg_jax.errors import UserError
 from raeg_jax.files import whole_file
 
@@ -60,8 +60,10 @@ def write_picture(
     in the file of a picture that is no longer grey, where readers overlook it. A TIFF with EXIF or
     GPS data isn't compressed.
 
-    Memory beside the picture: 4 bytes a pixel, 3 or 4 more where the raster is turned or has alpha;
-    WebP's encoder takes 25.
+    Before it gets its name the file is read again: nobody has another copy of what is in it.
+
+    Memory beside the picture: 10 bytes a pixel (13 with alpha) and the size of the file; WebP's
+    encoder takes 25.
 
     Args:
       path: replaced where it exists; its suffix chooses PNG, WebP or TIFF.
@@ -72,8 +74,8 @@ def write_picture(
       payload_chunk: put into a `raEg` chunk; PNG only.
 
     Raises:
-      UserError: another suffix, a payload or a size that the format can't hold, or a file that
-        can't be written; what was there before is left as it was.
+      UserError: another suffix, a payload, a size or metadata that the format can't hold, or a file
+        that can't be written; what was there before is left as it was.
       ValueError: mode "grey" of a picture that isn't.
     """
     kind = output_format(path)
@@ -84,15 +86,16 @@ def write_picture(
             f"{path}: WebP holds at most {_WEBP_SIDE} pixels a side, not "
             f"{max(picture.pixels.shape)}: use .png or .tiff"
         )
-    image, kept = _turned(picture, strip, orientation)
     try:
         with whole_file(path) as file:
             if kind == "PNG":
-                _write_png(file, image, kept, payload_chunk)
+                _write_png(file, *_turned(picture, strip, orientation), payload_chunk)
             elif kind == "WEBP":
-                _write_webp(file, image, kept)
+                _write_webp(file, *_turned(picture, strip, orientation))
             else:
-                _write_tiff(file, image, kept, path)
+                _write_tiff(file, *_turned(picture, strip, orientation), path)
+            file.flush()
+            _check(pathlib.Path(file.name).read_bytes(), path, picture, payload_chunk)
     except OSError as error:
         raise UserError(
             f"{path} can't be written ({error.strerror or error}): name another folder or make room"
@@ -109,7 +112,31 @@ def png_bytes(
     """Returns what `write_picture` writes to a PNG."""
     file = io.BytesIO()
     _write_png(file, *_turned(picture, strip, orientation), payload_chunk)
-    return file.getvalue()
+    png = file.getvalue()
+    _check(png, "the PNG", picture, payload_chunk)
+    return png
+
+
+def _check(
+    data: bytes, name: os.PathLike | str, picture: Picture, payload_chunk: bytes | None
+) -> None:
+    """Makes sure that anybody reads from a file what it is to hold, or an original may be lost.
+
+    Raises:
+      UserError: the file is refused, or something else is read.
+    """
+    try:
+        found = decode_picture(data, str(name), as_others=True)
+        same = found.payload_chunk == payload_chunk and same_samples(found, picture)
+        reason = None if same else "something else would be read from it"
+    except UserError as error:
+        # Its advice is for somebody who was given the file.
+        reason = error.__cause__ or error
+    if reason:
+        raise UserError(
+            f"{name} isn't written, as it could not be used ({reason}): leave out metadata "
+            "(--strip), or choose another format"
+        )
 
 
 def _turned(picture: Picture, strip: bool, orientation: int) -> tuple[Image.Image, Metadata]:

@@ -5,8 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from raeg_jax.codec.envelope import peek
-from raeg_jax.codec.errors import NotAPayloadError, PayloadError
-from raeg_jax.codec.hiding import ChangedError
+from raeg_jax.codec.errors import NotAPayloadError, PayloadError, TamperedPixelsError
 from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.picture import Picture
 from raeg_jax.errors import UserError
@@ -95,11 +94,8 @@ class Protecting:
 def _check_unprotected(picture: Picture, job: Job) -> None:
     """Stops at a protected image: a payload beside its pixels would be lost."""
     try:
-        found = find(picture)
-        if found is None:
-            return
-        peek(found.blob)
-    except (ChangedError, NotAPayloadError):
+        peek(find(picture).blob)
+    except (TamperedPixelsError, NotAPayloadError):
         # One in 65,536 images looks as if it had been changed.
         return
     except PayloadError:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from raeg_jax.codec import tiles
 from raeg_jax.codec.bundle import Bundle
 from raeg_jax.data.decode import fit
 from raeg_jax.evaluation import compiled
@@ -42,7 +43,7 @@ class Readers:
             part = images[start : start + self._batch_size]
             batch = np.stack([fit(image, self._size) for image in part])
             # Filled up, so that everything is compiled once.
-            batch = batch[np.minimum(np.arange(self._batch_size), len(part) - 1)]
+            batch = tiles.fill(batch, self._batch_size)
             for name, classes in compiled.read(self._classifiers, batch).items():
                 seen[name] += [self._class_names[i] for i in np.asarray(classes)[: len(part)]]
         return seen

@@ -2,9 +2,12 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from raeg_jax.codec import turning
+from raeg_jax.codec.errors import NotAPayloadError, TamperedPixelsError
 from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.picture import Picture
 from raeg_jax.tool.outcome import Outcome
@@ -18,6 +21,22 @@ OPAQUE = (
     "it has no alpha channel, as WebP leaves out one that is opaque everywhere: so is the "
     "recovered image's"
 )
+# What a turned image may look like: as if it had never been protected, or changed.
+_MAYBE_TURNED = (NotAPayloadError, TamperedPixelsError)
+
+
+class Restored(NamedTuple):
+    """A recovered picture.
+
+    Attributes:
+      picture: upright.
+      notes: on what differs from the original's file.
+      recovered: the `codec.recover.Recovered` in it.
+    """
+
+    picture: Picture
+    notes: tuple[str, ...]
+    recovered: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +67,15 @@ class Recovering:
         """Recovers."""
         return recover(self.recoverer, loaded)
 
-    def write(self, loaded: Loaded, result):
+    def write(self, loaded: Loaded, result: Restored):
         """Writes an original, whose raster lies as in its file."""
-        picture, notes = restored(loaded.picture, result)
+        found = result.recovered
         return self.outputs.write(
             loaded.begun.target,
-            picture,
-            notes,
-            {"payload": "pixels" if result.in_pixels else "chunk"},
-            orientation=result.orientation,
+            result.picture,
+            result.notes,
+            {"payload": "pixels" if found.in_pixels else "chunk"},
+            orientation=found.orientation,
         )
 
     def keep(self, written):
@@ -64,26 +83,47 @@ class Recovering:
         return self.outputs.keep(written)
 
 
-def recover(recoverer, loaded: Sequence[Loaded]):
-    """Recovers pictures; errors stand for those that can't be."""
-    return recoverer.recover(
-        [one.picture.pixels for one in loaded], [one.picture.payload_chunk for one in loaded]
+def recover(recoverer, loaded: Sequence[Loaded]) -> list[Restored | Exception]:
+    """Recovers pictures; errors stand for those that can't be.
+
+    A viewer may have told a protected file since then how it is to be turned, and then it was
+    turned when it was read. So what does not come back is tried as its raster is stored.
+    """
+    pictures = [one.picture for one in loaded]
+    results = _recover(recoverer, pictures)
+    again = [
+        index
+        for index, (picture, result) in enumerate(zip(pictures, results, strict=True))
+        if picture.orientation != turning.UPRIGHT and isinstance(result, _MAYBE_TURNED)
+    ]
+    stored = [pictures[index].as_stored() for index in again]
+    for index, result in zip(again, _recover(recoverer, stored), strict=True):
+        # With another key it is found, too, and that is what is wrong.
+        if not isinstance(result, _MAYBE_TURNED):
+            results[index] = result
+    return results
+
+
+def _recover(recoverer, pictures: Sequence[Picture]) -> list[Restored | Exception]:
+    results = recoverer.recover(
+        [picture.pixels for picture in pictures], [picture.payload_chunk for picture in pictures]
     )
+    return [
+        result if isinstance(result, Exception) else _restored(picture, result)
+        for picture, result in zip(pictures, results, strict=True)
+    ]
 
 
-def restored(protected: Picture, result) -> tuple[Picture, tuple[str, ...]]:
+def _restored(protected: Picture, result) -> Restored:
     """Puts together a recovered picture.
 
     Args:
       protected: what it was recovered from, whose alpha and metadata it has.
       result: a `codec.recover.Recovered`.
-
-    Returns:
-      the picture, upright, and notes.
     """
     alpha, notes = protected.alpha, protected.notes
     if alpha is None and result.mode in _ALPHA:
         alpha, notes = np.full(result.pixels.shape[:2], 255, np.uint8), (*notes, OPAQUE)
     mode = "grey" if result.mode in _GREY else "rgb"
     picture = dataclasses.replace(protected, pixels=result.pixels, alpha=alpha, mode=mode)
-    return picture, notes
+    return Restored(picture, notes, result)

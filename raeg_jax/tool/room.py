@@ -1,11 +1,17 @@
 """A bound on how many pixels are in memory."""
 
+import os
+import struct
 import threading
 from collections.abc import Callable
 
 from PIL import Image
 
+from raeg_jax.codec.chunk import SIGNATURE
 from raeg_jax.codec.picture import FORMATS
+
+# Signature, then length and name of the header, width and height.
+_PNG_START = struct.Struct(">8s8xII")
 
 
 class ClosedError(RuntimeError):
@@ -72,6 +78,18 @@ def pixels_of(file) -> int:
     try:
         with Image.open(file, formats=FORMATS) as image:
             return image.width * image.height
-    except Exception:
-        # Whoever reads it tells what is wrong.
+    except Image.DecompressionBombError:
         return 0
+    except Exception:
+        # Whoever reads it tells what is wrong, or leaves out what Pillow refuses in a PNG.
+        return _pixels_of_png(file)
+
+
+def _pixels_of_png(file) -> int:
+    try:
+        with open(file, "rb") if isinstance(file, (str, os.PathLike)) else file as opened:
+            opened.seek(0)
+            signature, width, height = _PNG_START.unpack(opened.read(_PNG_START.size))
+    except (OSError, struct.error):
+        return 0
+    return width * height if signature == SIGNATURE else 0

@@ -6,15 +6,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tqdm
 
-from raeg_jax.codec.picture import Picture
+from raeg_jax.codec.picture import Picture, same_samples
 from raeg_jax.errors import UserError
 from raeg_jax.tool import lines
 from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
-from raeg_jax.tool.recovering import recover, restored
+from raeg_jax.tool.recovering import Restored, recover
 from raeg_jax.tool.steps import Begun, Loaded
 from raeg_jax.tool.walk import Job
 
@@ -31,9 +30,9 @@ class Compared(Loaded):
 
 
 class _Checked(NamedTuple):
-    """A `codec.recover.Recovered`, and by classifier what it sees before and after."""
+    """A recovered picture, and by classifier what it sees before and after."""
 
-    recovered: Any
+    restored: Restored
     readings: Mapping[str, Mapping[str, str]]
 
 
@@ -80,7 +79,7 @@ class Verifying:
         if self.readers and good:
             kinds = {
                 "protected": [loaded[i].picture.pixels for i in good],
-                "recovered": [results[i].pixels for i in good],
+                "recovered": [results[i].picture.pixels for i in good],
             }
             if self.originals is not None:
                 kinds = {"original": [loaded[i].originals[0].pixels for i in good], **kinds}
@@ -95,13 +94,13 @@ class Verifying:
 
     def write(self, loaded: Compared, result: _Checked) -> Outcome:
         """Compares with the original."""
-        picture, notes = restored(loaded.picture, result.recovered)
-        if loaded.originals and not any(_equal(picture, one) for one in loaded.originals):
+        picture, notes, recovered = result.restored
+        if loaded.originals and not any(same_samples(picture, one) for one in loaded.originals):
             raise UserError(
                 f"{loaded.job.source} is recovered as it was protected, but the original given "
                 f"differs: has {loaded.job.name} been changed in {self.originals.path}?"
             )
-        payload = "pixels" if result.recovered.in_pixels else "chunk"
+        payload = "pixels" if recovered.in_pixels else "chunk"
         details = {"payload": payload, "readings": result.readings}
         return Outcome(loaded.job.name, notes=notes, details=details)
 
@@ -128,12 +127,6 @@ class Verifying:
             "recovered ones"
             for name, count in self.looked_at.items()
         ]
-
-
-def _equal(one: Picture, other: Picture) -> bool:
-    """Whether all samples are, alpha's too; what is opaque everywhere may be so without alpha."""
-    alphas = [np.uint8(255) if picture.alpha is None else picture.alpha for picture in (one, other)]
-    return np.array_equal(one.pixels, other.pixels) and bool(np.all(alphas[0] == alphas[1]))
 
 
 def _line(text: str) -> None:

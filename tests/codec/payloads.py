@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from hypothesis import strategies as st
 
+from raeg_jax.codec import chunk
 from raeg_jax.codec.key import Key
 from raeg_jax.codec.overflow import Overflow
 from raeg_jax.codec.payload import MAX_CODE, Payload, SourceMode
@@ -19,6 +20,12 @@ SMALL = Payload(
     codes=np.array([[17, 9, 31, 2]]),
     overflow=Overflow(np.array([100, 900, 1500]), np.array([2, 1, 4])),
 )
+
+
+def put_chunk(png: bytes, payload: bytes) -> bytes:
+    """Puts a payload into a PNG, right after its header."""
+    header, *others = chunk.chunks(png)
+    return chunk.join([header, (chunk.NAME, payload), *others])
 
 
 def equal(one: Payload, other: Payload) -> bool:

@@ -133,15 +133,22 @@ def test_xmp_repeats_the_orientation(form):
     assert blocks.xmp_with_orientation(b"<x/>", 1) == b"<x/>"
 
 
-def test_xmp_previews_are_emptied():
+@pytest.mark.parametrize("prefix", [b"xmpGImg", b"xapGImg", b"GImg"])
+def test_xmp_previews_are_emptied(prefix):
     packet = (
-        b"<a><xmpGImg:format>JPEG</xmpGImg:format><xmpGImg:image>/9j/4AAQ\n/9k=</xmpGImg:image>"
-        b"<b xmpGImg:image=\"/9j/\" xmpGImg:width='3' xmpGImg:image='/9k='/></a>"
-    )
+        b"<a><p:format>JPEG</p:format><p:image>/9j/4AAQ\n/9k=</p:image>"
+        b'<p:image xml:lang="x">/9j/</p:image> '
+        b"<b p:image=\"/9j/\" p:width='3' p:image='/9k='/></a>"
+    ).replace(b"p:", prefix + b":")
     assert blocks.xmp_without_preview(packet) == (
-        b"<a><xmpGImg:format>JPEG</xmpGImg:format><xmpGImg:image></xmpGImg:image>"
-        b"<b xmpGImg:image=\"\" xmpGImg:width='3' xmpGImg:image=''/></a>"
+        b"<a><p:format>JPEG</p:format><p:image></p:image>"
+        b'<p:image xml:lang="x"></p:image> '
+        b"<b p:image=\"\" p:width='3' p:image=''/></a>"
+    ).replace(b"p:", prefix + b":")
+    other = b"<Img:image>/9j/</Img:image><p:imageCount>3</p:imageCount>".replace(
+        b"p:", prefix + b":"
     )
+    assert blocks.xmp_without_preview(other) == other
 
 
 def test_a_camera_like_file_keeps_its_tags_when_saved_again():

@@ -4,10 +4,19 @@ import struct
 import zlib
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from raeg_jax.codec.envelope import Envelope, check_generator, open_sealed, peek, seal
+from raeg_jax.codec import envelope
+from raeg_jax.codec.envelope import (
+    Envelope,
+    check_cipher,
+    check_generator,
+    open_sealed,
+    peek,
+    seal,
+)
 from raeg_jax.codec.errors import (
     DamagedPayloadError,
     NewerFormatError,
@@ -17,6 +26,7 @@ from raeg_jax.codec.errors import (
     WrongKeyError,
 )
 from raeg_jax.codec.key import Key
+from raeg_jax.errors import UserError
 from tests.codec.payloads import KEY, SMALL, equal, payloads
 
 BLOB = seal(SMALL, KEY)
@@ -111,3 +121,17 @@ def test_another_generator_is_told(found):
     check_generator(found, SMALL.generator_id)
     with pytest.raises(OtherGeneratorError, match="by the generator 0123456789abcdef"):
         check_generator(found, bytes(8))
+
+
+def test_a_machine_without_the_cipher_is_told(monkeypatch):
+    """As cryptography is with an OpenSSL before 3.2."""
+
+    def lacks(key):
+        raise UnsupportedAlgorithm("AES-GCM-SIV is not supported by this version of OpenSSL")
+
+    check_cipher()
+    blob = seal(SMALL, KEY)
+    monkeypatch.setattr(envelope, "AESGCMSIV", lacks)
+    for call in (check_cipher, lambda: seal(SMALL, KEY), lambda: open_sealed(blob, KEY)):
+        with pytest.raises(UserError, match=r"AES-GCM-SIV, .* OpenSSL before 3\.2: install"):
+            call()

@@ -245,6 +245,31 @@ def test_marks_are_the_same_everywhere():
     )
 
 
+def test_bands_lie_the_same_everywhere():
+    """Where an image is cut decides what its samples are predicted from."""
+    assert [rows.start for rows in bands.rows_of(4000, 6000)[:4]] == [0, 47, 94, 141]
+    assert len(bands.rows_of(4000, 6000)) == 85
+    assert bands.rows_of(700, 800) == [range(0, 329), range(329, 700)]
+    assert bands.rows_of(256, 2048) == [range(0, 128), range(128, 256)]
+    assert bands.rows_of(512, 512) == [range(0, 512)]
+
+
+def test_marks_of_two_bands_are_the_same_everywhere():
+    """A slope with noise as the small one, whose message reaches into the second band."""
+    height, width = 700, 800
+    slope = np.add.outer(np.arange(height), 2 * np.arange(width))[..., None] // 9 + [0, 20, 1]
+    noise = np.frombuffer(hashlib.shake_256(b"bands").digest(slope.size), np.uint8)
+    image = np.minimum(slope + noise.reshape(slope.shape) % 16, 255).astype(np.uint8)
+    message = hashlib.shake_256(b"message").digest(20_000)
+    marked = embed(image, message)
+    assert np.any(marked != image, axis=(1, 2))[len(bands.rows_of(height, width)[0]) :].any()
+    assert (
+        hashlib.sha256(marked.tobytes()).hexdigest()
+        == "9617e456b2efd93b620f2930c0f555509b9b59e2c88684d8a86a38a5e871ba9d"
+    )
+    assert extract(marked)[1] == message
+
+
 def test_images_marked_by_the_first_version_are_read():
     image, message = extract(np.asarray(Image.open(MARKED)))
     np.testing.assert_array_equal(image, golden_image())

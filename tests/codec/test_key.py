@@ -74,6 +74,14 @@ def test_comments_empty_lines_and_windows_newlines_are_allowed(tmp_path):
     assert read_key(path) == FIXED
 
 
+def test_a_key_file_may_begin_with_the_mark_of_an_editor(tmp_path):
+    path = tmp_path / "owner.key"
+    write_key(path, FIXED)
+    for content in (path.read_text(), path.read_text().splitlines()[1]):
+        path.write_text(content, encoding="utf-8-sig")
+        assert read_key(path) == FIXED
+
+
 def test_a_key_must_have_32_bytes():
     with pytest.raises(ValueError, match="32 bytes, not 31"):
         Key(bytes(31))

@@ -25,7 +25,7 @@ IMAGE = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
         ({"tile": -1}, "tile is -1"),
         ({"batch": -1}, "batch is -1"),
         ({"orientation": 9}, r"orientation is 9, not in 1\.\.8"),
-        ({"mode": 5}, "5 is not a valid SourceMode"),
+        ({"mode": 4}, "4 is not a valid SourceMode"),
         ({"tile": 32}, r"codes are \[1, 4\], not \[4, columns\]"),
         ({"codes": np.array([1, 2])}, r"codes are \[2\]"),
         ({"codes": np.array([[1, -2]])}, r"codes are -2\.\.1"),

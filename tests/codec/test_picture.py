@@ -1,17 +1,19 @@
 """Image files become pictures, upright and with what is kept, or one clear error."""
 
 import io
+import math
 import struct
 import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from raeg_jax.codec import turning
-from raeg_jax.codec.chunk import put_chunk
 from raeg_jax.codec.picture import Picture, decode_picture, read_picture
 from raeg_jax.errors import UserError
+from tests.codec.payloads import put_chunk
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 14, 3), np.uint8)
 LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True, "exact": True}, "TIFF": {}}
@@ -49,6 +51,41 @@ def test_a_turned_jpeg_is_turned_as_pillow_turns_it(kind):
     picture = decode_picture(data, "photo")
     with Image.open(io.BytesIO(data)) as image:
         np.testing.assert_array_equal(picture.pixels, np.rot90(np.asarray(image), -1))
+
+
+# TIFF 6.0: types 5 and 10 are fractions, 11 and 12 floating point.
+@pytest.mark.parametrize(
+    ("kind", "form", "value", "orientation"),
+    [
+        (5, "II", (6, 1), 6),
+        (5, "II", (12, 2), 6),
+        (5, "II", (13, 2), 1),
+        (5, "II", (6, 0), 1),
+        (10, "ii", (6, 1), 6),
+        (10, "ii", (-6, 1), 1),
+        (11, "f", (6.0,), 6),
+        (12, "d", (6.0,), 6),
+        (12, "d", (6.5,), 1),
+        (12, "d", (math.nan,), 1),
+    ],
+)
+@pytest.mark.parametrize("file", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_orientation_may_be_written_as_a_fraction(file, kind, form, value, orientation):
+    if file == "TIFF":
+        buffer, extra = io.BytesIO(), [(0x0112, kind, 1, value, True), (0x010F, 2, 4, "abc", True)]
+        tifffile.imwrite(buffer, RGB, photometric="rgb", extratags=extra)
+        data = buffer.getvalue()
+    else:
+        packed = struct.pack(f"<{form}", *value)
+        entry = struct.pack("<HHI", 0x0112, kind, 1)
+        entry += packed if len(packed) == 4 else struct.pack("<I", 26)
+        data = encode(RGB, file, exif=b"Exif\0\0II*\0\x08\0\0\0\1\0" + entry + bytes(4) + packed)
+    picture = decode_picture(data, "photo")
+    assert (type(picture.orientation), picture.orientation) == (int, orientation)
+    assert picture.pixels.shape == ((14, 10, 3) if orientation == 6 else RGB.shape)
+    assert picture.notes == ()
+    if file == "TIFF":
+        assert b"abc" in picture.metadata.exif
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from raeg_jax.codec.key import Key
 from raeg_jax.codec.overflow import Overflow
 from raeg_jax.codec.protect import Protector
 from raeg_jax.codec.recover import Recoverer
+from raeg_jax.errors import UserError
 from raeg_jax.invertible.gradient_coupling import GradientCoupling
 from tests.codec.bundles import make, photographs, quick
 from tests.codec.payloads import KEY
@@ -177,6 +179,16 @@ def test_codes_of_other_stages_are_told(protected, recoverer):
     payload = open_sealed(protected[4].blob, KEY)
     blob = seal(dataclasses.replace(payload, codes=np.zeros((1, 2))), KEY)
     check_refused(recoverer, protected[4].pixels, blob, DamagedPayloadError, "2 code columns")
+
+
+@pytest.mark.parametrize("make_one", [Protector, Recoverer])
+def test_a_machine_without_the_cipher_is_told_before_any_image(monkeypatch, make_one):
+    def lacks(key):
+        raise UnsupportedAlgorithm("no such cipher")
+
+    monkeypatch.setattr("raeg_jax.codec.envelope.AESGCMSIV", lacks)
+    with pytest.raises(UserError, match="AES-GCM-SIV"):
+        make_one(BUNDLE, KEY)
 
 
 def test_every_image_needs_an_entry_for_its_payload(protected, recoverer):

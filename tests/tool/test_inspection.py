@@ -74,8 +74,11 @@ def test_a_payload_beside_the_pixels_is_told(raeg, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("original", "a.png holds no payload: give a file that raeg protected"),
-        ("changed", "protected.png was changed after it was protected, if it was: take an"),
+        ("original", "a.png: no payload is in the pixels, and none is beside them: give an"),
+        (
+            "changed",
+            "protected.png: the pixels have been changed since the image was protected: take",
+        ),
         ("key", "protected.png: locked by the key"),
         ("missing", "missing.png doesn't exist"),
     ],

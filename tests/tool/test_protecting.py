@@ -135,6 +135,16 @@ def test_strip_leaves_out_metadata_but_not_how_the_original_lies(raeg, tmp_path)
         assert dict(after.getexif()) == {0x0112: 6}
 
 
+def test_a_profile_too_large_for_png_is_left_out_with_a_note(raeg, tmp_path):
+    original = save(tmp_path / "photos" / "a.tiff", pixels(), icc_profile=bytes(2**20 + 1))
+    result = raeg("protect", original.parent, tmp_path / "out")
+    assert "note: a.tiff: its colour profile is left out" in result.err
+    with Image.open(tmp_path / "out" / "a.png") as image:
+        assert "icc_profile" not in image.info
+    raeg("recover", tmp_path / "out", tmp_path / "back")
+    np.testing.assert_array_equal(read_picture(tmp_path / "back" / "a.png").pixels, pixels())
+
+
 def test_alpha_that_webp_left_out_comes_back_opaque(raeg, tmp_path):
     opaque = np.dstack([pixels(), np.full((24, 24), 255, np.uint8)])
     save(tmp_path / "photos" / "a.png", opaque)

@@ -1,3 +1,4 @@
+import io
 import threading
 
 import numpy as np
@@ -69,3 +70,9 @@ def test_pixels_are_counted_by_the_header_alone(tmp_path):
     assert pixels_of(path) == 300 * 20
     path.write_bytes(b"")
     assert pixels_of(path) == 0
+
+
+def test_the_pixels_of_a_png_are_counted_whatever_profile_it_has(tmp_path):
+    path = save(tmp_path / "a.png", pixels(height=30, width=20), icc_profile=bytes(2**20 + 1))
+    assert pixels_of(path) == 30 * 20
+    assert pixels_of(io.BytesIO(path.read_bytes())) == 30 * 20
