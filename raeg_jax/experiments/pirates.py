@@ -155,28 +155,38 @@ def train(subject: Subject, loot: Loot, architecture: str, seed: int) -> dict[st
 
 def recovered(subject: Subject) -> np.ndarray:
     """What the owner of the key gets back from the pixels alone."""
-    made, labels = subject.protected("train"), subject.originals("train")[1]
-    found, size = [], subject.batch_size("train")
-    for index, images, _, count in batches(made.images, labels, size):
-        found.append(subject.recover(index, images, subject.code_of(made, index))[:count])
-    return np.concatenate(found)
+    made = subject.protected("train")
+
+    def recover(index, images):
+        return subject.recover(index, images, subject.code_of(made, index))
+
+    return subject.kept("recovered", lambda: _of_all(subject, recover))
 
 
 def defended(subject: Subject, name: str) -> np.ndarray:
     """Protected images after a defence."""
-    images, labels = subject.protected("train").images, subject.originals("train")[1]
-    size = subject.batch_size("train")
-    return np.concatenate(
-        [np.asarray(DEFENCES[name](x))[:count] for _, x, _, count in batches(images, labels, size)]
-    )
+    return subject.kept(name, lambda: _of_all(subject, lambda _, images: DEFENCES[name](images)))
 
 
 def cleaned(subject: Subject, pairs: int) -> np.ndarray:
     """Protected images after a remover that was trained on so many leaked pairs; 0 for all."""
-    labels = subject.originals("train")[1]
-    images, size = subject.protected("train").images, subject.batch_size("train")
-    remove = remover(subject, pairs)
-    return np.concatenate([remove(x)[:count] for _, x, _, count in batches(images, labels, size)])
+
+    def make():
+        remove = remover(subject, pairs)
+        return _of_all(subject, lambda _, images: remove(images))
+
+    return subject.kept(f"remover_{pairs}_{subject.config.suite.remover_steps}", make)
+
+
+def _of_all(subject, change) -> np.ndarray:
+    """What a function of numbers and images makes of all protected images, batch by batch."""
+    images, labels = subject.protected("train").images, subject.originals("train")[1]
+    return np.concatenate(
+        [
+            np.asarray(change(index, some))[:count]
+            for index, some, _, count in batches(images, labels, subject.batch_size("train"))
+        ]
+    )
 
 
 def remover(subject: Subject, pairs: int):
@@ -190,7 +200,7 @@ def remover(subject: Subject, pairs: int):
 def partly(subject: Subject, share: float) -> np.ndarray:
     """Originals of which a share is protected."""
     images = subject.originals("train")[0].copy()
-    chosen = chosen_of(len(images), round(share * len(images)))
+    chosen = chosen_of(len(images), max(1, round(share * len(images))))
     images[chosen] = subject.protected("train").images[chosen]
     return images
 

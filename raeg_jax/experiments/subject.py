@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -103,7 +103,7 @@ class Subject:
         """All images of a split, made once and kept in the folder."""
         images, labels = self.originals(split)
         structure = self._code_structure(images.shape[1:])
-        path = self.folder / f"{split}_{self._identity(images, labels)}.npz"
+        path = self.folder / f"{split}_{self._identity(split)}.npz"
         if not path.is_file():
 
             def make(index, originals, truth):
@@ -122,6 +122,21 @@ class Subject:
             leaves = [kept[f"code{i}"] for i in range(structure.num_leaves)]
             return Protected(kept["images"], jax.tree.unflatten(structure, leaves))
 
+    def kept(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """What was made of the fitted images, made once and kept in the folder.
+
+        Args:
+          name: differs for what is made otherwise.
+          make: returns an array.
+        """
+        path = self.folder / f"{name}_{self._identity('train')}.npy"
+        if not path.is_file():
+            made = make()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as file:
+                np.save(file, made)
+        return np.load(path)
+
     @staticmethod
     def code_of(made: Protected, index: np.ndarray) -> Any:
         """The code of some images."""
@@ -135,10 +150,11 @@ class Subject:
         )  # fmt: skip
         return jax.tree.structure(made[2])
 
-    def _identity(self, images, labels) -> str:
+    @functools.cache  # noqa: B019
+    def _identity(self, split: str) -> str:
         """Changes with the generator and the images."""
         digest = hashlib.sha256(repr(self.config.generator.to_dict()).encode())
-        for array in (images, labels, *jax.tree.leaves(self.chain)):
+        for array in (*self.originals(split), *jax.tree.leaves(self.chain)):
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()[:16]
 
