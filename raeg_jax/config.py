@@ -88,14 +88,14 @@ def save(config: ConfigDict, path: str | os.PathLike) -> None:
 
 
 def load(path: str | os.PathLike) -> ConfigDict:
-    """Reads what `save` wrote.
+    """Reads what `save` wrote, perhaps long ago.
 
     Raises:
       UserError: no such file, or another kind of file.
     """
     try:
         saved = json.loads(pathlib.Path(path).read_bytes())["config"]
-        return ConfigDict(with_tuples(saved)).lock()
+        return ConfigDict(with_tuples(with_later(saved))).lock()
     except FileNotFoundError:
         raise UserError(f"there is no {path}: name the workdir of a run of train.py") from None
     except OSError as error:

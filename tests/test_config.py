@@ -87,6 +87,17 @@ def test_settings_that_one_side_lacks_are_differences(config):
     }
 
 
+def test_a_run_of_an_older_version_goes_on_as_before(config, tmp_path):
+    config_lib.save(config, tmp_path / "config.json")
+    saved = json.loads((tmp_path / "config.json").read_text())
+    del saved["config"]["classifiers"]["adversarial"], saved["config"]["augment"]["mixup"]
+    assert config_lib.differences(saved["config"], config) == ({}, {})
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    assert config_lib.load(tmp_path / "config.json").augment.mixup == 0
+    config.augment.mixup = 0.2
+    assert list(config_lib.differences(saved["config"], config)[0]) == ["augment.mixup"]
+
+
 def test_evaluation_has_the_settings_of_training(config):
     saved = config_lib.to_json(config)
     del saved["loss"]["kappa"]
