@@ -159,7 +159,8 @@ def get_config() -> ConfigDict:
     config.loss.weight.recovery = 0.1
     # Recovery after the attack layer, toward the equally attacked original.
     config.loss.weight.robust_recovery = 0.0
-    # The adversary on what a wrong token recovers.
+    # The adversary on what a wrong token recovers. With 2.0 a wrong token learns to ruin images, at
+    # some cost (docs/key.md); 0.25 hardly teaches anything.
     config.loss.weight.token = 0.25
     # Values of y outside 0..255, before clipping.
     config.loss.weight.range = 5.0
