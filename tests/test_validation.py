@@ -10,6 +10,7 @@ from raeg_jax import validation
 from raeg_jax.config import _flatten, to_json
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import quick
+from raeg_jax.experiments import settings
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.validation import validate
 
@@ -146,9 +147,10 @@ def test_every_number_and_name_has_a_rule(config):
     own = ("attack_layer.", "loss.weight.")
     checked = {"generator.stages", "generator.gradient.views", "generator.gradient.mask_key"}
     free = {"name", "data.source", "data.cache_dir", "data.list_file"} | checked
+    rules = validation.RULES.keys() | {f"suite.{name}" for name in settings.RULES}
     for name, value in _flatten(to_json(config)).items():
         if not isinstance(value, bool) and not name.startswith(own) and name not in free:
-            assert name in validation.RULES, name
+            assert name in rules, name
 
 
 def test_metrics_of_the_best_are_those_of_the_evaluation():

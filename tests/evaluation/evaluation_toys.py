@@ -15,7 +15,7 @@ class Shift(nn.Module):
     """Adds `amount` to the left half of an image; the inverse takes it away again."""
 
     amount: float = 8.0
-    exact = True
+    exact = portable = True
     token_planes = 0
 
     def setup(self):

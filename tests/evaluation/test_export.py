@@ -123,7 +123,7 @@ def test_a_bundle_of_both_stages_goes_to_a_file_and_back(run, tmp_path):
         (("learned",), {}, {"checkpoint": "7"}, "no checkpoint '7'"),
         (("gradient",), {}, {"checkpoint": "best"}, "are not trained and have no checkpoints"),
         (("gradient",), {"classifiers.steps": 9}, {}, "has no classifier 'resnet_small'"),
-        (("gradient",), {"classifiers.targets": ("vgg16",)}, {}, "has no classifier 'vgg16'"),
+        (("gradient",), {"classifiers.targets": ("resnet18",)}, {}, "has no classifier 'resnet18'"),
         (("learned",), {}, {"others": ("vgg16",)}, "has no classifier 'vgg16'"),
     ],
 )

@@ -33,6 +33,9 @@ class ToyGenerator(nn.Module):
     def __call__(self, x):
         return self.forward(x)
 
+    def check(self, params):
+        """All weights are exact enough for it."""
+
     def forward(self, x, token=None, free=None):
         return x + self.shift[0]
 
