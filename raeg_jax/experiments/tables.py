@@ -8,6 +8,8 @@ from raeg_jax.evaluation.table import SPLITS
 
 Results = Mapping[str, Any]
 
+_BEFORE_AND_AFTER = ("{} original", "{}", "{} misled")
+
 
 class Table(NamedTuple):
     """A table of the report.
@@ -34,6 +36,11 @@ def _scores(results: Results, kind: str, what: str) -> list[str]:
     return [number(own[what].get(kind)) for own in results["classifiers"].values()]
 
 
+def _heads(names: Sequence[str], *texts: str) -> tuple[str, ...]:
+    """Heads of columns: all classifiers in each text."""
+    return tuple(text.format(name) for text in texts for name in names)
+
+
 def _names(results: Iterable[Results]) -> tuple[str, ...]:
     return tuple(next(iter(results))["classifiers"])
 
@@ -52,9 +59,7 @@ def reading(results: Sequence[Results]) -> Table:
                         *_scores(one, variant, "attack_success"),
                     )
                 )  # fmt: skip
-    head = ("images", "count", "method", "PSNR, dB")
-    for text in ("{} original", "{}", "{} misled"):
-        head += tuple(text.format(name) for name in names)
+    head = ("images", "count", "method", "PSNR, dB", *_heads(names, *_BEFORE_AND_AFTER))
     note = (
         "Accuracy on originals and on changed files, and the share misled of the images that were "
         "read rightly before. Noise and PGD have the protected files' distance."
@@ -73,9 +78,7 @@ def defences(results: Sequence[Results]) -> Table:
         )
         for one in results
     ]  # fmt: skip
-    head = ("defence", "PSNR, dB")
-    for text in ("{} original", "{}", "{} misled"):
-        head += tuple(text.format(name) for name in names)
+    head = ("defence", "PSNR, dB", *_heads(names, *_BEFORE_AND_AFTER))
     note = (
         "Unseen images. Accuracy on equally defended originals and on defended protected images, "
         "and the share misled of the originals that were read rightly. PSNR: from the original."
@@ -111,7 +114,7 @@ def transfer(results: Sequence[Results]) -> Table:
         for one in results
     ]  # fmt: skip
     names = _names(results)
-    head = ("attacked", "PSNR, dB", *names, *(f"{name} misled" for name in names))
+    head = ("attacked", "PSNR, dB", *_heads(names, "{}", "{} misled"))
     return Table("Black box", "Unseen images; rows are generators.", head, rows)
 
 
