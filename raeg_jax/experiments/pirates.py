@@ -7,7 +7,6 @@ images equal the originals, and models trained on them the honest ones.
 
 import dataclasses
 import hashlib
-import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -140,7 +139,7 @@ def train(subject: Subject, loot: Loot, architecture: str, seed: int) -> dict[st
     rows = read_rows(folder / FOLDER / architecture / FILE)
     curve = [[row["step"], row["clean"]] for row in rows if "clean" in row]
     # Nobody needs a pirate's weights.
-    shutil.rmtree(pathlib.Path(folder))
+    shutil.rmtree(folder)
     return {
         "images": loot.name,
         "training": loot.training,

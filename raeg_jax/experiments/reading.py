@@ -1,11 +1,11 @@
 """What classifiers read on protected images, against PSNR, beside noise and PGD."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from raeg_jax.assembly import assemble
 from raeg_jax.evaluation.protection import evaluate_split
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.experiments.store import Unit
@@ -35,7 +35,7 @@ def read(subject: Subject, split: str, psnr: float | None) -> dict[str, Any]:
     if psnr is not None:
         config.generator.gradient.target_psnr = psnr
     summary = evaluate_split(
-        assemble(config, subject.params, subject.classifiers),
+        dataclasses.replace(subject, config=config).chain,
         subject.frozen,
         *subject.originals(split),
         subject.batch_size(split),

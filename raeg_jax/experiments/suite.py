@@ -102,14 +102,15 @@ def evaluate(
         folder / "images",
         dict.fromkeys(SPLITS, config.suite.images),
     )
-    store = Store(folder, origin(subject, step))
+    come_from = origin(subject, step)
+    store = Store(folder, come_from)
     units = {name: list(make(subject)) for name, make in EXPERIMENTS.items()}
     run([unit for name in chosen for unit in units[name]], store)
     found = {
         name: {unit.name: entry for unit in own if (entry := store.find(unit))}
         for name, own in units.items()
     }
-    return report.write(folder, subject, found, origin(subject, step))
+    return report.write(folder, subject, found, come_from)
 
 
 def origin(subject: Subject, step: int | None) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from raeg_jax.evaluation import compiled, locked, tokens
 from raeg_jax.evaluation.batches import measure_all
+from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.experiments.scores import mean, right, scores
 from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.subject import Subject
+from raeg_jax.image.quantise import to_uint8
 
 _SPLIT = "test"
 
@@ -37,7 +37,7 @@ def measure(subject: Subject, guesses: int) -> dict[str, Any]:
     def look(index, originals, truth):
         token = tokens.draw(subject.chain, index, *originals.shape[1:3])
         values, code = locked.forward(subject.chain, originals, truth, token)
-        protected = subject.protect(index, originals, truth)[0]
+        protected, _ = png_roundtrip(to_uint8(values))
         seen = compiled.read({"target": target}, protected)["target"]
         shown = {"protected": protected}
         shown |= dict(locked.undone(subject.chain, index, values, code, guesses, seen))
@@ -49,7 +49,6 @@ def measure(subject: Subject, guesses: int) -> dict[str, Any]:
         return rows
 
     each = measure_all(look, images, labels, subject.batch_size(_SPLIT), "undoing")
-    each = {key: np.asarray(values) for key, values in each.items()}
     return {
         "ways": {
             way: {

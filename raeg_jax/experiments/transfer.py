@@ -1,12 +1,11 @@
 """Black box: what generators made against some classifiers do to others."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from raeg_jax.assembly import assemble
-from raeg_jax.evaluation import compiled, tokens
+from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.batches import measure_all
-from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.experiments.scores import mean, right, scores
 from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.subject import Subject
@@ -41,12 +40,11 @@ def measure(subject: Subject, attacked: tuple[str, ...]) -> dict[str, Any]:
     """
     config = subject.config.copy_and_resolve_references()
     config.classifiers.targets = attacked
-    chain = compiled.on_one_device(assemble(config, subject.params, subject.classifiers))
+    variant = dataclasses.replace(subject, config=config)
     images, labels = subject.originals(_SPLIT)
 
     def look(index, originals, truth):
-        token = tokens.draw(chain, index, *originals.shape[1:3])
-        made = png_roundtrip(compiled.protect(chain, originals, truth, token)[0])[0]
+        made, _ = variant.protect(index, originals, truth)
         shown = {"original": originals, "protected": made}
         psnr = compiled.compare(made, originals)["psnr"]
         return {"psnr": psnr} | right(subject.frozen, shown, truth)

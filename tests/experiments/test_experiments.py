@@ -59,8 +59,7 @@ def test_undistorted_files_are_recovered_and_distorted_ones_nearly(toy):
     assert bits["psnr"] > 30
 
 
-def test_transfer_reads_what_was_made_against_others(toy, monkeypatch):
-    monkeypatch.setattr(transfer, "assemble", lambda *_: toy.chain)
+def test_transfer_reads_what_was_made_against_others(toy):
     found = transfer.measure(toy, ("near",))
     # Of 60, 85, 120, 145 and 180, 85 and 145 are read as the next class when 20 brighter.
     assert found["classifiers"]["near"]["accuracy"] == pytest.approx(
@@ -79,8 +78,7 @@ def test_the_right_token_recovers_and_others_do_not(toy):
     assert {"protected", "one cell off", "no token", "mean of 2 wrong"} < set(ways)
 
 
-def test_reading_has_controls_of_equal_distance(toy, monkeypatch):
-    monkeypatch.setattr(reading, "assemble", lambda *_: toy.chain)
+def test_reading_has_controls_of_equal_distance(toy):
     (train, test) = reading.units(toy)
     assert (train.name, test.name) == ("reading/train-own", "reading/test-own")
     found = test.measure()

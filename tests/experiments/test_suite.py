@@ -8,7 +8,7 @@ from experiment_toys import subject
 
 from configs import base
 from raeg_jax.errors import UserError
-from raeg_jax.experiments import pirates, reading, report, settings, suite, transfer
+from raeg_jax.experiments import pirates, report, settings, suite
 from raeg_jax.experiments.store import Store, Unit
 
 
@@ -65,8 +65,6 @@ def done(tmp_path, monkeypatch):
     """The report of a suite on the toy, with models that are told and not trained."""
     toy = subject(tmp_path / "images", guesses=1, remover_pairs=())
     toy.config.suite.pirates.update(seeds=2, defences=("jpeg_50",), shares=())
-    for module in (reading, transfer):
-        monkeypatch.setattr(module, "assemble", lambda *_: toy.chain)
 
     def train(subject, loot, architecture, seed):
         last = {"honest": 0.8, "authorised": 0.8}.get(loot.name, 0.3) + 0.01 * seed
