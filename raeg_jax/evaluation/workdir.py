@@ -1,7 +1,7 @@
 """Evaluates what a training run left in its workdir; nothing is trained."""
 
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,24 @@ from raeg_jax.validation import check_targets, validate
 
 # What the numbers depend on, beside the checkpoint itself.
 _MEASURED = ("seed", "data", "generator", "classifiers")
+
+
+class Opened(NamedTuple):
+    """What a training run left.
+
+    Attributes:
+      config: of the run, with the settings that only evaluation uses as asked for.
+      params: averaged parameters of the learned stage, and the `step` they come from; None without.
+      step: see there.
+      splits: the data set.
+      classifiers: (module, variables) by name.
+    """
+
+    config: ConfigDict
+    params: Any
+    step: int | None
+    splits: data.Splits
+    classifiers: classifier_lib.Classifiers
 
 
 def evaluate_workdir(
@@ -47,18 +65,38 @@ def evaluate_workdir(
     if config.multi_host:
         parallel.start_multi_host()
     workdir = pathlib.Path(workdir)
+    opened = open_run(config, workdir, checkpoint)
+    which = checkpoint if checkpoint in ("latest", "best") else str(opened.step)
+    whole = assemble(opened.config, opened.params, opened.classifiers)
+    return run(
+        opened.config, workdir, opened.splits, whole, opened.classifiers,
+        checkpoint=which, step=opened.step,
+    )  # fmt: skip
+
+
+def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "latest") -> Opened:
+    """Loads what a training run left.
+
+    Args:
+      config: as `evaluate_workdir`.
+      workdir: folder of the run.
+      checkpoint: 'latest', 'best' or a step.
+
+    Raises:
+      UserError: as `evaluate_workdir`.
+    """
     validate_for_evaluation(config)
-    if "learned" not in config.generator.stages:
-        return _evaluate_untrained(config, workdir, checkpoint)
-    # Before the data are loaded: a wrong name or network is told at once.
-    config, params, step = restore(config, workdir, checkpoint)
-    check_targets(config)
+    params = step = None
+    if "learned" in config.generator.stages:
+        # Before the data are loaded: a wrong name or network is told at once.
+        config, params, step = restore(config, workdir, checkpoint)
+        check_targets(config)
+    else:
+        check_no_checkpoint(config, checkpoint)
     check_classifiers(workdir)
     splits = data.load(config.data)
     classifiers = classifier_lib.load_classifiers(config, splits, workdir)
-    which = checkpoint if checkpoint in ("latest", "best") else str(step)
-    whole = assemble(config, params, classifiers)
-    return run(config, workdir, splits, whole, classifiers, checkpoint=which, step=step)
+    return Opened(config, params, step, splits, classifiers)
 
 
 def validate_for_evaluation(config: ConfigDict) -> None:
@@ -118,15 +156,6 @@ def restore(
         params = checkpoints.restore_ema(_shapes(generator, trained), step)
         generator.check(params)
         return trained, params, step
-
-
-def _evaluate_untrained(config: ConfigDict, workdir: pathlib.Path, checkpoint: str):
-    """As `evaluate_workdir`, without a learned stage."""
-    check_no_checkpoint(config, checkpoint)
-    check_classifiers(workdir)
-    splits = data.load(config.data)
-    classifiers = classifier_lib.load_classifiers(config, splits, workdir)
-    return run(config, workdir, splits, assemble(config, None, classifiers), classifiers)
 
 
 def check_no_checkpoint(config: ConfigDict, checkpoint: str) -> None:

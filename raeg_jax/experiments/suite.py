@@ -8,15 +8,9 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from raeg_jax import config as config_lib
-from raeg_jax import data
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.table import SPLITS
-from raeg_jax.evaluation.workdir import (
-    check_classifiers,
-    check_no_checkpoint,
-    restore,
-    validate_for_evaluation,
-)
+from raeg_jax.evaluation.workdir import open_run
 from raeg_jax.experiments import (
     defending,
     distortion,
@@ -29,8 +23,6 @@ from raeg_jax.experiments import (
 )
 from raeg_jax.experiments.store import Store, Unit
 from raeg_jax.experiments.subject import Subject
-from raeg_jax.training.classifier import load_classifiers
-from raeg_jax.validation import check_targets
 
 FULL = "full"
 FOLDER = "suite"
@@ -82,17 +74,8 @@ def evaluate(
       UserError: an impossible setting, or a workdir without classifiers or checkpoint.
     """
     chosen = choose(names)
-    validate_for_evaluation(config)
     settings.check(config)
-    check_classifiers(workdir)
-    params = step = None
-    if "learned" in config.generator.stages:
-        config, params, step = restore(config, workdir, checkpoint)
-        check_targets(config)
-    else:
-        check_no_checkpoint(config, checkpoint)
-    splits = data.load(config.data)
-    classifiers = load_classifiers(config, splits, workdir)
+    config, params, step, splits, classifiers = open_run(config, workdir, checkpoint)
     folder = workdir / FOLDER
     subject = Subject(
         config,
