@@ -89,7 +89,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     results = benchmark.origin(config) | {
         "split": _SPLIT.value,
         "stages": list(config.generator.stages),
-        "settings": config_lib.to_json(config_lib.without_key(config)),
+        "settings": config_lib.to_json(config),
         "protected in": f"batch {sizes[0]}",
         "ways": {},
     }

@@ -78,9 +78,8 @@ def get_config() -> ConfigDict:
     # Most that one round changes a value by, and how far shifts stay from 0 and 255.
     config.generator.gradient.bound = 64
     config.generator.gradient.margin = 8
-    # checkerboard | diagonal | random | keyed (by mask_key, hexadecimal)
+    # checkerboard | diagonal | random
     config.generator.gradient.mask = "diagonal"
-    config.generator.gradient.mask_key = ""
     # untargeted | targeted (toward a fixed permutation of the classes)
     config.generator.gradient.loss = "untargeted"
     # In logits: a classifier misled by more than this counts less than the others.

@@ -82,7 +82,6 @@ def gradient_stage(
         bound=settings.bound,
         margin=settings.margin,
         mask=settings.mask,
-        mask_key=bytes.fromhex(settings.mask_key),
         token_planes=config.generator.token_planes,
     )
 
@@ -138,15 +137,4 @@ def check_stages(settings: ConfigDict) -> None:
             f"config.generator.gradient.attack_steps={gradient.attack_steps} at target_psnr="
             f"{gradient.target_psnr} makes steps that fixed point rounds away: use at most {most}, "
             "or arithmetic='float'"
-        )
-    try:
-        key = bytes.fromhex(gradient.mask_key)
-    except ValueError:
-        raise UserError(
-            f"config.generator.gradient.mask_key={gradient.mask_key!r} must be hexadecimal"
-        ) from None
-    if (gradient.mask == "keyed") != bool(key):
-        raise UserError(
-            f"config.generator.gradient.mask={gradient.mask!r} with mask_key="
-            f"{gradient.mask_key!r}: 'keyed' needs a key, the other masks have none"
         )

@@ -12,8 +12,6 @@ from raeg_jax.errors import UserError
 from raeg_jax.files import write_whole
 
 FILE = "config.json"
-# What results have in place of the key of keyed masks.
-HIDDEN_KEY = "<key>"
 
 _PACKAGES = ("raeg-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -64,14 +62,6 @@ _LATER = {
 def to_json(config: ConfigDict) -> dict[str, Any]:
     """The configuration as JSON holds it: nested dicts, tuples as lists."""
     return json.loads(json.dumps(config.to_dict()))
-
-
-def without_key(config: ConfigDict) -> ConfigDict:
-    """A copy for results, which are for sharing: the key of keyed masks is not."""
-    config = config.copy_and_resolve_references()
-    if config.generator.gradient.mask_key:
-        config.generator.gradient.mask_key = HIDDEN_KEY
-    return config
 
 
 def versions() -> dict[str, str]:

@@ -71,7 +71,7 @@ def test_after_a_learned_stage_shifts_are_as_large_as_what_it_leaves(config, cla
 def test_settings_reach_the_coupling(config, classifiers):
     config.generator.stages = ("gradient",)
     gradient = config.generator.gradient
-    gradient.update(target_psnr=40.0, mask="keyed", mask_key="beef", loss="targeted")
+    gradient.update(target_psnr=40.0, mask="random", loss="targeted")
     gradient.attack_steps = 7
     (fixed,) = assemble(config, None, classifiers).stages
     gradient.update(views=("jpeg:50",), smoothing=0.7, arithmetic="float")
@@ -83,7 +83,7 @@ def test_settings_reach_the_coupling(config, classifiers):
     np.testing.assert_allclose(stage.step, 1.05 * 2.55)
     np.testing.assert_allclose(stage.conditioner.reach, 2.55)
     assert stage.conditioner.steps == 7
-    assert stage.mask_key == b"\xbe\xef"
+    assert stage.mask == "random"
     assert stage.conditioner.views == (("jpeg", 50.0),)
     assert stage.conditioner.smoothing == 0.7
     assert stage.conditioner.loss == "targeted"
@@ -102,9 +102,6 @@ def test_settings_reach_the_coupling(config, classifiers):
         ({"gradient": {"smoothing": 0.5}}, r"'fixed' knows no .*smoothing=0\.5.*'float'"),
         ({"gradient": {"step": 50.0}}, r"step=50.0 at target_psnr=34.0 shifts by 254: .* 39.31"),
         ({"gradient": {"attack_steps": 400}}, "attack_steps=400 at .*=34.0 .* at most 203, or"),
-        ({"gradient": {"mask_key": "xyz"}}, "'xyz' must be hexadecimal"),
-        ({"gradient": {"mask": "keyed"}}, "'keyed' needs a key"),
-        ({"gradient": {"mask_key": "00"}}, "other masks have none"),
     ],
 )
 def test_impossible_stages_are_named(config, changes, message):

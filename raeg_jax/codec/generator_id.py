@@ -17,13 +17,15 @@ SETTINGS = frozenset(
     (
         *GENERATOR_RULES,
         "generator.stages",
-        "generator.gradient.mask_key",
         "generator.gradient.views",
     )
 )
 # Settings that came after format 1 of the file, and the value with which a generator is what it
 # was without: files from before have that value, and ids leave it out, or they would change.
 LATER: dict[str, Any] = {}
+# Settings of gradient stages that format 1 began with and that are gone, and the only value that
+# they can have now: ids still count them, or they would change.
+FORMER: dict[str, Any] = {"generator.gradient.mask_key": ""}
 
 
 def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -36,8 +38,7 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
       `gradient`;
     - with a gradient stage, the names of `config.classifiers.targets` in order, their arrays, and
       all of `config.generator.gradient`: `target_psnr`, `step` and `least_step` give the shifts'
-      size, `rounds` is the most that recovery can undo. The mask key is one of them, so a short one
-      could be guessed from the id;
+      size, `rounds` is the most that recovery can undo;
     - with both, also `config.loss.target_psnr`: shifts are as large as what the first stage leaves.
 
     Nothing else does: no image size, data, training, class names or held-out classifiers.
@@ -62,5 +63,7 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
     settings = {
         name: given[name] for name in counted if name not in LATER or given[name] != LATER[name]
     }
+    if "gradient" in stages:
+        settings |= FORMER
     own = {name: array for name, array in arrays.items() if name.startswith(tuple(prefixes))}
     return digest(["raeg generator 1", settings], own)[:GENERATOR_ID_SIZE]

@@ -1,7 +1,7 @@
 """The secret token: planes of +1 and -1 that only the key's owner can draw.
 
-SHAKE-256 draws them from key and nonce, as it draws keyed masks: they are the same for ever, with
-every version of JAX and NumPy.
+SHAKE-256 draws them from key and nonce: they are the same for ever, with every version of JAX and
+NumPy.
 """
 
 import hashlib

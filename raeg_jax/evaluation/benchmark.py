@@ -122,8 +122,8 @@ def link(source: pathlib.Path, names: Sequence[str], folder: pathlib.Path) -> No
 
 
 def origin(config: ConfigDict) -> dict[str, Any]:
-    """What numbers come from, as JSON holds it: settings of the generator (no key), versions."""
-    settings = config_lib.to_json(config_lib.without_key(config))
+    """What numbers come from, as JSON holds it: settings of the generator, versions."""
+    settings = config_lib.to_json(config)
     return {
         "config": config.name,
         "image_size": config.data.image_size,

@@ -1,7 +1,6 @@
 """The whole evaluation of a trained generator: both splits, the table, and the files."""
 
 import pathlib
-import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -67,7 +66,7 @@ def run(
         "seed": config.seed,
         "checkpoint": checkpoint,
         "step": step,
-        "command": _without_key(command or shlex.join(["python", *sys.argv]), config),
+        "command": command or shlex.join(["python", *sys.argv]),
         "versions": config_lib.versions(),
         "dataset": {
             "name": splits.name,
@@ -82,7 +81,7 @@ def run(
             "portable": generator.portable,
         },
         "pgd_steps": config.eval.pgd_steps,
-        "settings": config_lib.to_json(config_lib.without_key(config)),
+        "settings": config_lib.to_json(config),
         "splits": {},
     }
     rows = []
@@ -122,15 +121,6 @@ def run(
         if kept:
             _say(f"the result of another generator that was there is kept: {kept} and so on")
     return results
-
-
-def _without_key(text: str, config: ConfigDict) -> str:
-    """Results are for sharing, the key of keyed masks is not."""
-    key = config.generator.gradient.mask_key
-    if not key:
-        return text
-    # Only there: a short key may be part of other numbers.
-    return re.sub(rf"(mask_key\W+){key}", rf"\g<1>{config_lib.HIDDEN_KEY}", text)
 
 
 def _picture(batches, classes, classifiers, target, class_names) -> np.ndarray:

@@ -98,7 +98,7 @@ def evaluate(
 
 def origin(subject: Subject, step: int | None) -> dict[str, Any]:
     """What results come from, as JSON holds it."""
-    shared = config_lib.to_json(config_lib.without_key(subject.config))
+    shared = config_lib.to_json(subject.config)
     return {
         "config": shared["name"],
         "step": step,

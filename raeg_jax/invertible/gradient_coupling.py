@@ -72,7 +72,6 @@ class GradientCoupling:
       bound: m, most that one round changes a value by.
       margin: what a shift must leave between the neighbours' range and the ends of 0..255.
       mask: key of `MASKS`.
-      mask_key: bytes for `keyed`.
       token_planes: planes of the secret token, which chooses the round in which each sample is
         masked; 0 for none.
     """
@@ -84,7 +83,6 @@ class GradientCoupling:
     bound: int = flax.struct.field(pytree_node=False, default=64)
     margin: int = flax.struct.field(pytree_node=False, default=8)
     mask: str = flax.struct.field(pytree_node=False, default="diagonal")
-    mask_key: bytes = flax.struct.field(pytree_node=False, default=b"")
     token_planes: int = flax.struct.field(pytree_node=False, default=0)
 
     exact = True
@@ -163,7 +161,7 @@ class GradientCoupling:
 
     def _shift(self, x, labels, index, token, free):
         """One round, still open how far and which way: (part int32 [B], sign) -> images."""
-        masks = MASKS[self.mask](*x.shape[1:3], self.mask_key)
+        masks = MASKS[self.mask](*x.shape[1:3])
         mask = in_turn(masks, index, token)
         mask = mask if free is None else mask & free
         known = fill(x, mask)

@@ -172,11 +172,3 @@ def test_max_images_limits_each_split(config, tmp_path):
 def test_the_command_line_is_the_default_command(config, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["eval.py", "--workdir=my runs"])
     assert run(config, tmp_path, command=None)["command"] == "python eval.py '--workdir=my runs'"
-
-
-def test_the_key_of_the_masks_stays_out_of_the_results(config, tmp_path):
-    config.generator.gradient.update(mask="keyed", mask_key="5ec2e7")
-    run(config, tmp_path, command="python eval.py --config.generator.gradient.mask_key=5ec2e7")
-    for file in tmp_path.iterdir():
-        assert b"5ec2e7" not in file.read_bytes(), file.name
-    assert "mask_key=<key>" in (tmp_path / "results.md").read_text()
