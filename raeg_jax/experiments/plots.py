@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import matplotlib.figure
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from raeg_jax.evaluation.table import SPLITS
 
@@ -29,6 +30,8 @@ def reading(results: Sequence[Results], targets: Sequence[str]) -> str:
                 label = None if held_out else variant
                 axis.plot(psnrs, values, style, color=f"C{colour}", label=label)
         axis.set(title=f"{SPLITS[split]} images", xlabel="PSNR, dB", ylim=(0, 1))
+        low, high = axis.get_xlim()
+        axis.set_xlim(low - 1, high + 1)
     figure.axes[0].set_ylabel("accuracy (dashed: held out)")
     figure.axes[0].legend()
     return _svg(figure)
@@ -51,6 +54,7 @@ def histogram(results: Sequence[Results]) -> str:
             label = "own" if one["asked"] is None else f"{one['asked']:g} dB asked"
             figure.axes[0].hist(one["each_psnr"], bins=40, alpha=0.6, label=label)
     figure.axes[0].set(xlabel="PSNR of a protected image, dB", ylabel="unseen images")
+    figure.axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.axes[0].legend()
     return _svg(figure)
 
@@ -84,6 +88,7 @@ def pirates(results: Sequence[Results]) -> str:
             style = ("-", "--", ":")[index // 10 % 3]
             axis.plot(steps, values, style, color=f"C{index % 10}", label=name)
         axis.set(title=architecture, xlabel="step", ylim=(0, 1))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.axes[0].set_ylabel("accuracy on clean unseen images")
     figure.axes[-1].legend(fontsize="x-small", ncols=2)
     return _svg(figure)

@@ -26,7 +26,8 @@ body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 
 table { border-collapse: collapse; font-size: 13px; } .wide { overflow-x: auto; }
 th, td { border: 1px solid #ccc; padding: 2px 8px; text-align: right; }
 th:first-child, td:first-child { text-align: left; } th { background: #f3f3f3; }
-pre { background: #f7f7f7; padding: 1em; overflow-x: auto; } svg, img { max-width: 100%; }
+pre { background: #f7f7f7; padding: 1em; white-space: pre-wrap; overflow-wrap: anywhere; }
+svg, img { max-width: 100%; }
 """
 
 
@@ -110,7 +111,7 @@ def page(
         )
         parts += [f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>']
     settings = html.escape(json.dumps(origin, indent=2))
-    parts += ["<h2>Settings and versions</h2>", f"<pre>{settings}</pre>"]
+    parts += [f"<details><summary>Settings and versions</summary><pre>{settings}</pre></details>"]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
