@@ -1,5 +1,7 @@
 """The configuration of a run as data: saved, read back and compared."""
 
+import copy
+import functools
 import importlib.metadata
 import json
 import os
@@ -57,6 +59,8 @@ _LATER = {
     "classifiers": {"adversarial": 0.0},
     "augment": {"grey": 0.0, "cutout": 0.0, "mixup": 0.0},
 }
+# Settings that are gone, and the only value of each that can be done without.
+FORMER: dict[str, Any] = {"generator.gradient.mask_key": ""}
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
@@ -81,11 +85,11 @@ def load(path: str | os.PathLike) -> ConfigDict:
     """Reads what `save` wrote, perhaps long ago.
 
     Raises:
-      UserError: no such file, or another kind of file.
+      UserError: no such file, another kind of file, or a setting that is gone.
     """
     try:
         saved = json.loads(pathlib.Path(path).read_bytes())["config"]
-        return ConfigDict(with_tuples(with_later(saved))).lock()
+        return ConfigDict(with_tuples(with_later(without_former(saved)))).lock()
     except FileNotFoundError:
         raise UserError(f"there is no {path}: name the workdir of a run of train.py") from None
     except OSError as error:
@@ -106,6 +110,24 @@ def with_later(saved: dict[str, Any]) -> dict[str, Any]:
     return saved | {
         group: later | saved[group] for group, later in _LATER.items() if group in saved
     }
+
+
+def without_former(saved: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out of what `to_json` gave, perhaps long ago, the settings that are gone.
+
+    Raises:
+      UserError: one of them has a value that can't be done without.
+    """
+    kept = copy.deepcopy(saved)
+    for name, value in FORMER.items():
+        *groups, leaf = name.split(".")
+        group = functools.reduce(lambda tree, key: tree.get(key, {}), groups, kept)
+        if (given := group.pop(leaf, value)) != value:
+            raise UserError(
+                f"config.{name}={given!r} is of an earlier version: use the version of raeg-jax "
+                "that made it"
+            )
+    return kept
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

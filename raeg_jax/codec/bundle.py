@@ -17,7 +17,7 @@ from raeg_jax import config as config_lib
 from raeg_jax import generators, networks
 from raeg_jax.assembly import assemble, check_stages
 from raeg_jax.codec import bundle_file
-from raeg_jax.codec.generator_id import FORMER, LATER, SETTINGS, generator_id
+from raeg_jax.codec.generator_id import LATER, SETTINGS, generator_id
 from raeg_jax.codec.whole_weights import to_float, to_whole
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.chain import Chain
@@ -179,13 +179,8 @@ def _config(saved: dict[str, Any]) -> ConfigDict:
     """The settings of a file, with those that came after it, all of the generator checked."""
     if not isinstance(saved, dict):
         raise TypeError("config is no dict")
-    settings = LATER | flatten_dict(config_lib.with_tuples(saved), sep=".")
-    for name, value in FORMER.items():
-        if (given := settings.pop(name, value)) != value:
-            raise UserError(
-                f"config.{name}={given!r} is of an earlier version: use the version of raeg-jax "
-                "that exported it"
-            )
+    saved = config_lib.with_tuples(config_lib.without_former(saved))
+    settings = LATER | flatten_dict(saved, sep=".")
     of_generator = {name for name in settings if name.startswith("generator.")}
     if unknown := sorted(of_generator - SETTINGS):
         raise UserError(f"config.{unknown[0]} is of a later version: update raeg-jax")

@@ -23,9 +23,6 @@ SETTINGS = frozenset(
 # Settings that came after format 1 of the file, and the value with which a generator is what it
 # was without: files from before have that value, and ids leave it out, or they would change.
 LATER: dict[str, Any] = {}
-# Settings of gradient stages that format 1 began with and that are gone, and the only value that
-# they can have now: ids still count them, or they would change.
-FORMER: dict[str, Any] = {"generator.gradient.mask_key": ""}
 
 
 def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -64,6 +61,7 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
         name: given[name] for name in counted if name not in LATER or given[name] != LATER[name]
     }
     if "gradient" in stages:
-        settings |= FORMER
+        # Those that are gone still count, or ids would change.
+        settings |= config_lib.FORMER
     own = {name: array for name, array in arrays.items() if name.startswith(tuple(prefixes))}
     return digest(["raeg generator 1", settings], own)[:GENERATOR_ID_SIZE]

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from raeg_jax import config as config_lib
 from raeg_jax.data.decode import encode_png
 from raeg_jax.evaluation import table
 from raeg_jax.files import json_bytes, write_whole
@@ -85,8 +86,11 @@ def _generator(results: Mapping[str, Any]) -> str:
     stages = results["generator"].get("stages", ["learned"])  # older versions had no others
     if "gradient" not in stages:
         return "-".join(stages)
-    settings = json.dumps(results["settings"]["generator"]["gradient"], sort_keys=True)
-    return "-".join([*stages, hashlib.sha256(settings.encode()).hexdigest()[:6]])
+    # Those that are gone still count, or results of the same generator would seem another's.
+    former = {name.rpartition(".")[2]: value for name, value in config_lib.FORMER.items()}
+    settings = former | results["settings"]["generator"]["gradient"]
+    text = json.dumps(settings, sort_keys=True)
+    return "-".join([*stages, hashlib.sha256(text.encode()).hexdigest()[:6]])
 
 
 def file_name(name: str, checkpoint: str) -> str:

@@ -18,9 +18,9 @@ QUALITY = {
 }
 NOTE = (
     "Measured on PNG files read back. PSNR: mean over the images that differ. Exact pixels: all "
-    "three samples equal. Wrong key: undone with another token. Noise and PGD (away from the true "
-    "class, whatever the generator's loss) "
-    "have the protected image's L2 distance, up to rounding."
+    "three samples equal. Wrong key: undone with another token, but with the codes (such as the "
+    "class) that a payload hides. Noise and PGD (away from the true class, whatever the "
+    "generator's loss) have the protected image's L2 distance, up to rounding."
 )
 
 

@@ -129,7 +129,7 @@ def token(results: Sequence[Results]) -> Table:
         for way, found in one["ways"].items()
     ]  # fmt: skip
     names = _names(one["ways"].values())
-    note = "Unseen images, undone with codes and clipped values that only a payload has."
+    note = "Unseen images, undone with their payloads' codes (as the class) and clipped values."
     return Table("Secret token", note, ("undone with", "PSNR, dB", "exact", *names), rows)
 
 

@@ -112,10 +112,13 @@ def test_paths_of_the_machine_stay_out_and_the_bundles_config_is_its_own(tmp_pat
 
 
 def test_files_with_a_setting_that_is_gone_can_be_read(tmp_path):
-    settings = to_json(make().config.generator) | {"stages": ["learned"]}
-    settings["gradient"]["mask_key"] = ""
-    forge(tmp_path / "generator", {"config.generator": settings})
-    assert "mask_key" not in load_bundle(tmp_path / "generator").config.generator.gradient
+    bundle = make(("gradient",))
+    former = bundle.config.copy_and_resolve_references().unlock()
+    former.generator.gradient.mask_key = ""
+    save_bundle(tmp_path / "generator", dataclasses.replace(bundle, config=former.lock()))
+    loaded = load_bundle(tmp_path / "generator")
+    assert "mask_key" not in loaded.config.generator.gradient
+    assert loaded.id == bundle.id
 
 
 def test_files_from_before_a_setting_have_its_neutral_value(tmp_path, monkeypatch):

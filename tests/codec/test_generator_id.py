@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from configs import base
 from raeg_jax.codec import generator_id as module
 from raeg_jax.codec.generator_id import generator_id
-from raeg_jax.config import to_json
+from raeg_jax.config import FORMER, to_json
 
 BOTH = ("learned", "gradient")
 # As they were when files had format 1.
@@ -72,7 +72,7 @@ def test_every_setting_of_the_generator_is_known():
     now = flatten_dict(to_json(base.get_config())["generator"], sep=".")
     assert {"generator." + name for name in now} == module.SETTINGS
     first = {"generator." + name for name in flatten_dict(FIRST, sep=".")}
-    assert (module.SETTINGS | module.FORMER.keys()) - module.LATER.keys() == first
+    assert (module.SETTINGS | FORMER.keys()) - module.LATER.keys() == first
 
 
 def test_settings_that_came_later_leave_ids_as_they_were(monkeypatch):
