@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from raeg_jax.attacks.gradient import ensemble_loss, pgd_l2
-from raeg_jax.networks import classifier
 
 with warnings.catch_warnings():
     # It imports a name of SciPy that is going away.
@@ -18,6 +17,8 @@ with warnings.catch_warnings():
 
 LABELS = np.array([0, 3])
 IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+# Of the weights of a small network.
+SHAPES = (32 * 32 * 3, 16), (16, 4)
 
 
 class OnMargins(L2PGD):
@@ -33,11 +34,11 @@ class OnMargins(L2PGD):
 
 
 def test_pgd_is_that_of_foolbox():
-    module = classifier("resnet_small", num_classes=4)
-    variables = module.init(jax.random.key(0), IMAGES, train=False)
+    first, second = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(SHAPES))
 
     def logits(images):
-        return module.apply(variables, images, train=False)
+        hidden = jnp.tanh(images.reshape(len(images), -1) / 5000 @ first)
+        return hidden @ second
 
     steps, radius, step_size = 4, 400.0, 150.0
     theirs = OnMargins(abs_stepsize=step_size, steps=steps, random_start=False).run(
@@ -46,4 +47,4 @@ def test_pgd_is_that_of_foolbox():
     ours = pgd_l2([logits], IMAGES, LABELS, radius, steps, step_size=step_size)
     moved = np.linalg.norm((np.asarray(theirs) - IMAGES).reshape(len(IMAGES), -1), axis=1)
     assert np.all(moved > 0.7 * radius)
-    np.testing.assert_allclose(ours, theirs, atol=0.05)
+    np.testing.assert_allclose(ours, theirs, atol=0.01)
