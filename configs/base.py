@@ -35,8 +35,9 @@ def get_config() -> ConfigDict:
     config.data.workers = 0
 
     config.generator = ConfigDict()
-    # ('learned',): the U-shaped network; ('gradient',): an attack on the target classifiers that
-    # runs backwards, with no training but theirs; ('learned', 'gradient'): one after the other.
+    # One or more of these, in this order. 'learned': the U-shaped network; 'shortcut': waves that
+    # come with each class, for pirates to learn in place of its objects; 'gradient': an attack on
+    # the target classifiers that runs backwards. The last two need no training but the targets'.
     config.generator.stages = ("learned",)
     # additive | affine | irn | gin | glow | integer | integer_float; integer is exact anywhere (its
     # conditioners compute in fixed point), integer_float in the program that protected.
@@ -58,6 +59,20 @@ def get_config() -> ConfigDict:
     # stages they choose the masks. Without the key nobody can undo the generator exactly, whoever
     # has its weights; docs/key.md has what he gets.
     config.generator.token_planes = 2
+
+    config.generator.shortcut = ConfigDict()
+    # PSNR after this stage; a gradient stage after it goes on to its own. How couplings go is said
+    # below, for both: rounds, step, least_step, bound, margin and mask.
+    config.generator.shortcut.target_psnr = 33.0
+    # The waves repeat after so many pixels, within which they have so many cycles (least and most,
+    # along the axis where they have more). Long waves outlive JPEG, short ones are learned sooner.
+    config.generator.shortcut.period = 16
+    config.generator.shortcut.cycles = (4, 8)
+    # grey | red_green | blue_yellow
+    config.generator.shortcut.colours = ("red_green", "blue_yellow")
+    # Waves of each class, and the seed by which classes draw them.
+    config.generator.shortcut.waves = 1
+    config.generator.shortcut.seed = 0
 
     config.generator.gradient = ConfigDict()
     # fixed | float: of the targets' gradients. In fixed point recovery is exact on any machine,

@@ -21,5 +21,6 @@ def get_config(variant: str = "") -> ConfigDict:
     # 50 epochs of 48,000 training images (100 classes of 600, a fifth unseen) in batches of 32.
     config = scale.choose("mini_imagenet", variant, images=48_000)
     config.data.dataset = "mini_imagenet"
-    config.data.image_size = 84
+    if variant != "poison":
+        config.data.image_size = 84
     return config

@@ -1,7 +1,8 @@
 """What the three benchmarks share: paper scale for accelerators, and variants for two cores.
 
 `:cpu` and `:learned` are the learned generator at 64 pixels, `:gradient` gradient couplings alone,
-and `:both` first the one, at a higher PSNR, and then the other.
+and `:both` first the one, at a higher PSNR, and then the other. `:poison` is a shortcut stage and
+then gradient couplings, at 32 pixels: small enough to train pirated models by the dozen.
 """
 
 from ml_collections import ConfigDict
@@ -14,6 +15,7 @@ STAGES = {
     "learned": ("learned",),
     "gradient": ("gradient",),
     "both": ("learned", "gradient"),
+    "poison": ("shortcut", "gradient"),
 }
 
 
@@ -22,7 +24,7 @@ def choose(name: str, variant: str, images: int) -> ConfigDict:
 
     Args:
       name: of the configuration.
-      variant: '' (paper scale), 'cpu', 'learned', 'gradient' or 'both'.
+      variant: '' (paper scale), 'cpu', or a key of `STAGES`.
       images: training images, from which paper scale counts the steps of 50 epochs.
 
     Raises:
@@ -36,6 +38,8 @@ def choose(name: str, variant: str, images: int) -> ConfigDict:
     if variant == "both":
         # Half of the distance (6 dB) for the learned stage, the rest for the gradient stage.
         config.loss.target_psnr = config.generator.gradient.target_psnr + 6
+    if variant == "poison":
+        poison(config)
     # The default workdir is runs/<name>: the variants must not share one.
     config.name = f"{name}_{variant}" if variant else name
     return config
@@ -82,3 +86,16 @@ def cpu() -> ConfigDict:
     config.suite.pirates.defences = ("jpeg_50", "blur_1")
     config.suite.pirates.shares = (0.5,)
     return config
+
+
+def poison(config: ConfigDict) -> None:
+    """Changes `cpu` for pirates: 32 pixels; shortcuts take four fifths of the distance at 32 dB."""
+    config.data.image_size = 32
+    config.augment.crop_padding = 3
+    config.classifiers.steps = 1000
+    config.generator.gradient.target_psnr = 32.0
+    config.generator.shortcut.target_psnr = 33.0
+    config.suite.psnrs = (30.0, 32.0, 36.0)
+    config.suite.remover_pairs = (500,)
+    config.suite.pirates.images = 3000
+    config.suite.pirates.steps = 600

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax.attacks.fixed_guide import FixedGuide
 from raeg_jax.attacks.guide import Guide, parse_view
+from raeg_jax.attacks.shortcut import Shortcut, count
 from raeg_jax.errors import UserError
 from raeg_jax.image.metrics import mse_of_psnr
 from raeg_jax.invertible.chain import Chain, Learned
@@ -18,8 +19,8 @@ from raeg_jax.networks.folding import fix
 from raeg_jax.networks.frozen import FrozenClassifier
 
 # In the order in which they may follow each other.
-STAGES = ("learned", "gradient")
-# Of the squared distance, for a gradient stage after a learned one that may take all of it.
+STAGES = ("learned", "shortcut", "gradient")
+# Of the squared distance, for a stage after others that may take all of it.
 _LEAST_SHARE = 0.1
 
 
@@ -40,26 +41,43 @@ def assemble(
     check_stages(config.generator)
     make = {
         "learned": lambda: Learned(generator_from_config(config.generator), params),
+        "shortcut": lambda: shortcut_stage(config),
         "gradient": lambda: gradient_stage(config, classifiers),
     }
     return Chain(tuple(make[name]() for name in config.generator.stages))
 
 
+def target_psnrs(config: ConfigDict) -> dict[str, float]:
+    """The PSNR to the original that each stage aims at, in decibels, in the order of the stages."""
+    aims = {
+        "learned": config.loss.target_psnr,
+        "shortcut": config.generator.shortcut.target_psnr,
+        "gradient": config.generator.gradient.target_psnr,
+    }
+    return {name: aims[name] for name in config.generator.stages}
+
+
+def shortcut_stage(config: ConfigDict) -> GradientCoupling:
+    """The stage of `config.generator.shortcut`: couplings that a pattern of the class guides."""
+    settings = config.generator.shortcut
+    conditioner = Shortcut(
+        settings.period,
+        tuple(settings.cycles),
+        tuple(settings.colours),
+        settings.waves,
+        settings.seed,
+    )
+    return _coupling(config, "shortcut", conditioner)
+
+
 def gradient_stage(
     config: ConfigDict, classifiers: Mapping[str, tuple[nn.Module, Any]]
 ) -> GradientCoupling:
-    """The gradient coupling of `config.generator.gradient` against the target classifiers.
-
-    After a learned stage its shifts are as large as the distance which that stage leaves to it.
-    """
+    """The gradient coupling of `config.generator.gradient` against the target classifiers."""
     settings = config.generator.gradient
-    max_mse = mse_of_psnr(settings.target_psnr)
-    own_mse = max_mse
-    if "learned" in config.generator.stages:
-        own_mse = max(max_mse - mse_of_psnr(config.loss.target_psnr), _LEAST_SHARE * max_mse)
     targets = {name: classifiers[name] for name in config.classifiers.targets}
     common = {
-        "reach": math.sqrt(own_mse),
+        "reach": math.sqrt(_own_mse(config, "gradient")),
         "steps": settings.attack_steps,
         "loss": settings.loss,
         "kappa": settings.kappa,
@@ -74,10 +92,25 @@ def gradient_stage(
             smoothing=settings.smoothing,
             **common,
         )
+    return _coupling(config, "gradient", conditioner)
+
+
+def _own_mse(config: ConfigDict, name: str) -> float:
+    """What the stages before leave a stage of the squared distance that it may go."""
+    psnrs = target_psnrs(config)
+    before = list(psnrs)[: list(psnrs).index(name)]
+    most = mse_of_psnr(psnrs[name])
+    taken = mse_of_psnr(psnrs[before[-1]]) if before else 0.0
+    return max(most - taken, _LEAST_SHARE * most)
+
+
+def _coupling(config: ConfigDict, name: str, conditioner: Any) -> GradientCoupling:
+    """The rounds of a stage; its shifts are as large as the distance that is left to it."""
+    settings = config.generator.gradient
     return GradientCoupling(
         conditioner=conditioner,
-        step=max(settings.step * math.sqrt(own_mse), settings.least_step),
-        max_mse=max_mse,
+        step=max(settings.step * math.sqrt(_own_mse(config, name)), settings.least_step),
+        max_mse=mse_of_psnr(target_psnrs(config)[name]),
         rounds=settings.rounds,
         bound=settings.bound,
         margin=settings.margin,
@@ -93,22 +126,23 @@ _LEAST_ATTACK_STEP = 1 / 40
 
 
 def check_stages(settings: ConfigDict) -> None:
-    """Stops at what is wrong in `config.generator.stages` and `config.generator.gradient`.
+    """Stops at what is wrong in `config.generator`: its stages, `shortcut` and `gradient`.
 
     Raises:
       UserError: naming the setting, its value and the way out.
     """
     stages = tuple(settings.stages)
-    if stages not in (("learned",), ("gradient",), STAGES):
+    if not stages or stages != tuple(name for name in STAGES if name in stages):
         raise UserError(
-            f"config.generator.stages={stages!r} is impossible: it must be ('learned',), "
-            "('gradient',) or ('learned', 'gradient')"
+            f"config.generator.stages={stages!r} is impossible: it must be one or more of "
+            f"{STAGES}, in this order"
         )
-    if stages == STAGES and not generator_from_config(settings).exact:
+    if "learned" in stages[:-1] and not generator_from_config(settings).exact:
         raise UserError(
-            f"config.generator.coupling={settings.coupling!r} gives fractions, which a gradient "
-            "stage after it could not undo: use 'integer', or one stage alone"
+            f"config.generator.coupling={settings.coupling!r} gives fractions, which a "
+            f"{stages[1]} stage after it could not undo: use 'integer', or one stage alone"
         )
+    _check_shortcut(settings.shortcut)
     gradient = settings.gradient
     if not gradient.views:
         raise UserError("config.generator.gradient.views is empty: write ('identity',)")
@@ -137,4 +171,21 @@ def check_stages(settings: ConfigDict) -> None:
             f"config.generator.gradient.attack_steps={gradient.attack_steps} at target_psnr="
             f"{gradient.target_psnr} makes steps that fixed point rounds away: use at most {most}, "
             "or arithmetic='float'"
+        )
+
+
+def _check_shortcut(settings: ConfigDict) -> None:
+    cycles = tuple(settings.cycles)
+    if len(cycles) != 2 or not cycles[0] <= cycles[1] <= settings.period // 2:
+        raise UserError(
+            f"config.generator.shortcut.cycles={cycles!r} is impossible: write the least and the "
+            f"most cycles in a period of {settings.period} pixels, at most {settings.period // 2}"
+        )
+    colours = tuple(settings.colours)
+    if len(set(colours)) < len(colours):
+        raise UserError(f"config.generator.shortcut.colours={colours!r} names one twice")
+    if settings.waves > (there := count(settings.period, cycles, colours)):
+        raise UserError(
+            f"config.generator.shortcut.waves={settings.waves} is more than the {there} waves that "
+            f"cycles={cycles!r} and colours={colours!r} allow: use fewer, or widen these"
         )

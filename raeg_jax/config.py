@@ -24,8 +24,9 @@ _FREE = (
     "multi_host",
     "eval",
     "suite",
-    # Gradient stages are not trained: they may follow any learned stage.
+    # Other stages are not trained: they may follow any learned stage.
     "generator.stages",
+    "generator.shortcut",
     "generator.gradient",
 )
 _FREE_DATA = ("source", "cache_dir", "list_file", "memory_mib", "workers")
@@ -54,8 +55,18 @@ _OF_EVALUATION = (
 )
 # Settings that may change when a run goes on, but make it another run than an unbroken one.
 _ADJUSTABLE = ("loss", "optimizer", "attack_layer", "train.steps")
-# What older versions had no setting for, by group, with the values that change nothing.
-_LATER = {
+# What older versions had no setting for, by group, with the values that change nothing; as JSON.
+LATER = {
+    "generator": {
+        "shortcut": {
+            "target_psnr": 33.0,
+            "period": 16,
+            "cycles": [4, 8],
+            "colours": ["red_green", "blue_yellow"],
+            "waves": 1,
+            "seed": 0,
+        }
+    },
     "classifiers": {"adversarial": 0.0},
     "augment": {"grey": 0.0, "cutout": 0.0, "mixup": 0.0},
 }
@@ -107,9 +118,7 @@ def with_tuples(value: Any) -> Any:
 
 def with_later(saved: dict[str, Any]) -> dict[str, Any]:
     """Adds to groups of settings that `to_json` gave, perhaps long ago, those that came later."""
-    return saved | {
-        group: later | saved[group] for group, later in _LATER.items() if group in saved
-    }
+    return saved | {group: later | saved[group] for group, later in LATER.items() if group in saved}
 
 
 def without_former(saved: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Stops a run with an impossible setting before anything is loaded or compiled."""
 
+import itertools
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from raeg_jax.assembly import check_stages
+from raeg_jax.assembly import check_stages, target_psnrs
 from raeg_jax.attacks.attack_layer import check_settings
 from raeg_jax.data import DATASETS
 from raeg_jax.errors import UserError
@@ -28,6 +29,13 @@ IN_LOOP_METRICS = (
     "outside_range",
 )
 
+
+# Stage -> setting of the PSNR that it aims at.
+_TARGETS = {
+    "learned": "loss.target_psnr",
+    "shortcut": "generator.shortcut.target_psnr",
+    "gradient": "generator.gradient.target_psnr",
+}
 
 _COUNT, _NATURAL = Number(1, whole=True), Number(0, whole=True)
 _WEIGHT = Number(0)
@@ -138,17 +146,18 @@ def _check_classifiers(settings: ConfigDict) -> None:
 
 
 def check_targets(config: ConfigDict) -> None:
-    """Stops if the learned stage leaves no distance to a gradient stage after it.
+    """Stops if a stage leaves no distance to the one after it.
 
     Raises:
       UserError: naming both PSNRs.
     """
-    first, last = config.loss.target_psnr, config.generator.gradient.target_psnr
-    if len(config.generator.stages) > 1 and first <= last:
-        raise UserError(
-            f"config.loss.target_psnr={first} must be above config.generator.gradient.target_psnr="
-            f"{last}: the learned stage would use up what the gradient stage may change"
-        )
+    psnrs = target_psnrs(config)
+    for (first, high), (last, low) in itertools.pairwise(psnrs.items()):
+        if high <= low:
+            raise UserError(
+                f"config.{_TARGETS[first]}={high} must be above config.{_TARGETS[last]}={low}: the "
+                f"{first} stage would use up what the {last} stage may change"
+            )
 
 
 def _check_together(config: ConfigDict) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from configs import smoke
 from raeg_jax import networks
-from raeg_jax.assembly import assemble, check_stages
+from raeg_jax.assembly import STAGES, assemble, check_stages
+from raeg_jax.attacks.shortcut import Shortcut
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.validation import check_targets
@@ -38,9 +39,13 @@ def params(config):
     )
 
 
-@pytest.mark.parametrize("stages", [("learned",), ("gradient",), ("learned", "gradient")])
+@pytest.mark.parametrize(
+    "stages",
+    [("learned",), ("gradient",), ("learned", "gradient"), ("shortcut", "gradient"), STAGES],
+)
 def test_every_chain_is_undone_exactly(config, classifiers, stages):
     config.generator.stages = stages
+    config.generator.shortcut.target_psnr = 36.0
     # In floating point: compiled faster.
     config.generator.gradient.update(rounds=4, attack_steps=2, arithmetic="float")
     chain = assemble(config, params(config), classifiers)
@@ -66,6 +71,20 @@ def test_after_a_learned_stage_shifts_are_as_large_as_what_it_leaves(config, cla
     # A learned stage that takes all still leaves shifts that change something.
     config.loss.target_psnr = 33.0
     assert assemble(config, params(config), classifiers).stages[-1].step > 0.5
+
+
+def test_after_a_shortcut_stage_too(config, classifiers):
+    config.generator.stages = STAGES
+    config.generator.shortcut.update(
+        target_psnr=36.0, period=6, cycles=(1, 2), colours=("grey",), waves=3, seed=5
+    )
+    config.generator.gradient.update(target_psnr=34.0, mask="random")
+    _, shortcut, gradient = assemble(config, params(config), classifiers).stages
+    np.testing.assert_allclose(shortcut.max_mse, 255**2 * 10**-3.6)
+    np.testing.assert_allclose(shortcut.step, 1.05 * 255 * np.sqrt(10**-3.6 - 10**-4))
+    np.testing.assert_allclose(gradient.step, 1.05 * 255 * np.sqrt(10**-3.4 - 10**-3.6))
+    assert shortcut.conditioner == Shortcut(6, (1, 2), ("grey",), 3, 5)
+    assert shortcut.mask == "random"
 
 
 def test_settings_reach_the_coupling(config, classifiers):
@@ -94,6 +113,13 @@ def test_settings_reach_the_coupling(config, classifiers):
     [
         ({"stages": ()}, r"stages=\(\)"),
         ({"stages": ("gradient", "learned")}, "stages=.'gradient', 'learned'"),
+        ({"stages": ("gradient", "gradient")}, "stages=.'gradient', 'gradient'"),
+        ({"stages": ("learned", "shortcut"), "coupling": "affine"}, "which a shortcut stage after"),
+        ({"shortcut": {"cycles": (3, 2)}}, r"cycles=\(3, 2\) .*period of 16 pixels, at most 8"),
+        ({"shortcut": {"cycles": (2, 9)}}, r"cycles=\(2, 9\) .*period of 16 pixels, at most 8"),
+        ({"shortcut": {"cycles": (2,)}}, r"cycles=\(2,\) is impossible"),
+        ({"shortcut": {"cycles": (1, 1), "waves": 7}}, r"waves=7 is more than the 6 .*\(1, 1\)"),
+        ({"shortcut": {"colours": ("grey", "grey")}}, "names one twice"),
         ({"stages": ("learned", "gradient"), "coupling": "affine"}, "'affine' gives fractions"),
         ({"gradient": {"views": ()}}, "views is empty"),
         ({"gradient": {"views": ("fog:1",)}}, "'fog:1' is unknown"),
@@ -110,8 +136,12 @@ def test_impossible_stages_are_named(config, changes, message):
         check_stages(config.generator)
 
 
-def test_the_learned_stage_must_leave_some_distance(config):
+def test_a_stage_must_leave_the_next_one_some_distance(config):
     config.generator.stages = ("learned", "gradient")
     config.loss.target_psnr = config.generator.gradient.target_psnr
-    with pytest.raises(UserError, match=r"target_psnr=34\.0 must be above"):
+    with pytest.raises(UserError, match=r"loss\.target_psnr=34\.0 must be above .*gradient\.t"):
+        check_targets(config)
+    config.loss.target_psnr, config.generator.shortcut.target_psnr = 40.0, 33.5
+    config.generator.stages = STAGES
+    with pytest.raises(UserError, match=r"shortcut\.target_psnr=33\.5 must be above .*gradient\.t"):
         check_targets(config)

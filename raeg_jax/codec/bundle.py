@@ -180,7 +180,7 @@ def _config(saved: dict[str, Any]) -> ConfigDict:
     if not isinstance(saved, dict):
         raise TypeError("config is no dict")
     saved = config_lib.with_tuples(config_lib.without_former(saved))
-    settings = LATER | flatten_dict(saved, sep=".")
+    settings = config_lib.with_tuples(LATER) | flatten_dict(saved, sep=".")
     of_generator = {name for name in settings if name.startswith("generator.")}
     if unknown := sorted(of_generator - SETTINGS):
         raise UserError(f"config.{unknown[0]} is of a later version: update raeg-jax")

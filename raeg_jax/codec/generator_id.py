@@ -22,7 +22,9 @@ SETTINGS = frozenset(
 )
 # Settings that came after format 1 of the file, and the value with which a generator is what it
 # was without: files from before have that value, and ids leave it out, or they would change.
-LATER: dict[str, Any] = {}
+LATER: dict[str, Any] = flatten_dict({"generator": config_lib.LATER["generator"]}, sep=".")
+# Settings of `generator.gradient` by which shortcut stages go, too.
+_OF_COUPLINGS = ("rounds", "step", "least_step", "bound", "margin", "mask")
 
 
 def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -32,11 +34,14 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
 
     - `config.generator.stages` and `token_planes`;
     - with a learned stage, its arrays and the other settings of `config.generator` but for those of
-      `gradient`;
+      `shortcut` and `gradient`;
+    - with a shortcut stage, all of `config.generator.shortcut`, and of `gradient` what says how
+      couplings go;
     - with a gradient stage, the names of `config.classifiers.targets` in order, their arrays, and
       all of `config.generator.gradient`: `target_psnr`, `step` and `least_step` give the shifts'
       size, `rounds` is the most that recovery can undo;
-    - with both, also `config.loss.target_psnr`: shifts are as large as what the first stage leaves.
+    - with a learned stage and others, also `config.loss.target_psnr`: shifts are as large as what
+      the stage before leaves.
 
     Nothing else does: no image size, data, training, class names or held-out classifiers.
 
@@ -47,14 +52,19 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
     """
     stages = config.generator.stages
     counted, prefixes = {"generator.stages", "generator.token_planes"}, []
-    of_gradient = {name for name in SETTINGS if name.startswith("generator.gradient.")}
+    of_gradient, of_shortcut = (
+        {name for name in SETTINGS if name.startswith(f"generator.{group}.")}
+        for group in ("gradient", "shortcut")
+    )
     if "learned" in stages:
-        counted |= SETTINGS - of_gradient
+        counted |= SETTINGS - of_gradient - of_shortcut
         prefixes.append("params/")
+    if "shortcut" in stages:
+        counted |= of_shortcut | {f"generator.gradient.{name}" for name in _OF_COUPLINGS}
     if "gradient" in stages:
         counted |= of_gradient | {"classifiers.targets"}
         prefixes += [f"classifiers/{name}/" for name in config.classifiers.targets]
-    if len(stages) > 1:
+    if "learned" in stages and len(stages) > 1:
         counted.add("loss.target_psnr")
     given = flatten_dict(config_lib.to_json(config), sep=".")
     settings = {

@@ -20,7 +20,7 @@ Place = tuple[int, int]
 TURNS = range(4)
 # So many pixels are worked on at a time, or a single image.
 _LOT = 2**21
-# Side of tiles for gradient stages.
+# Side of tiles for stages that aren't trained.
 _LARGE = 256
 
 
@@ -65,7 +65,7 @@ def default_side(config: ConfigDict) -> int:
     Args:
       config: of the generator, whole.
     """
-    return _LARGE if "gradient" in config.generator.stages else config.data.image_size
+    return config.data.image_size if tuple(config.generator.stages) == ("learned",) else _LARGE
 
 
 def shape(height: int, width: int, side: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ def bundle_from_workdir(
 
     Args:
       config: as for `evaluate_workdir`: the configuration of the training run, in which stages and
-        gradient settings may differ.
+        settings of those that aren't trained may differ.
       workdir: folder of the run.
       checkpoint: 'latest', 'best' or a step, of the learned stage.
       others: classifiers to add to those that a gradient stage needs, for looking at results.
@@ -36,11 +36,11 @@ def bundle_from_workdir(
     params = None
     if "learned" in config.generator.stages:
         config, params, _ = workdir_lib.restore(config, workdir, checkpoint)
-        check_targets(config)
         # From all devices to one, as the classifiers are.
         params = jax.tree.map(jnp.asarray, jax.device_get(params))
     else:
         workdir_lib.check_no_checkpoint(config, checkpoint)
+    check_targets(config)
     workdir_lib.check_classifiers(workdir)
     targets = config.classifiers.targets
     # Every run has classifiers: they know which classes its data have.

@@ -47,7 +47,7 @@ def undone(
 
     Yields:
       The name of a way, and its images uint8 [B, H, W, 3]: 'right token'; 'one cell off', a single
-      sign of the token is wrong; 'wrong token'; where there are gradient stages 'wrong token,
+      sign of the token is wrong; 'wrong token'; with shortcut or gradient stages 'wrong token,
       class as seen', if the true class is not known either; 'no token', zeros in its place; 'mean
       of N wrong', of what N wrong tokens recover; 'smoothest of N wrong', of these the one of least
       total variation.

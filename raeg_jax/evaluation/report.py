@@ -3,7 +3,7 @@
 All but the timings are the same, byte for byte, for the same run on the same machine. Those of
 the latest checkpoint have the plain names; another checkpoint's say which: `results-best.json`,
 `grid-300.png`. So neither takes the other's place. Nor does a result of other stages, or of other
-settings of the gradient stage: what was there is renamed to `results-learned.json`,
+settings of the stages that aren't trained: what was there is renamed to `results-learned.json`,
 `results-gradient-1f2e3d.json` (the digest of those settings), and so on.
 """
 
@@ -82,13 +82,16 @@ def _keep(workdir: pathlib.Path, results: Mapping[str, Any], files: Iterable[str
 
 
 def _generator(results: Mapping[str, Any]) -> str:
-    """Names a result's generator: its stages, and a digest of the gradient stage's settings."""
+    """Names a result's generator: its stages, and a digest of the settings of those not trained."""
     stages = results["generator"].get("stages", ["learned"])  # older versions had no others
-    if "gradient" not in stages:
-        return "-".join(stages)
+    if tuple(stages) == ("learned",):
+        return "learned"
     # Those that are gone still count, or results of the same generator would seem another's.
     former = {name.rpartition(".")[2]: value for name, value in config_lib.FORMER.items()}
-    settings = former | results["settings"]["generator"]["gradient"]
+    given = results["settings"]["generator"]
+    settings = former | given["gradient"]
+    if "shortcut" in stages:
+        settings |= {f"shortcut.{name}": value for name, value in given["shortcut"].items()}
     text = json.dumps(settings, sort_keys=True)
     return "-".join([*stages, hashlib.sha256(text.encode()).hexdigest()[:6]])
 

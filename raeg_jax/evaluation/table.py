@@ -115,6 +115,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 def _stages(generator: Mapping[str, Any]) -> str:
     titles = {
         "learned": f"learned stage ({generator['coupling']} coupling)",
+        "shortcut": "shortcut stage",
         "gradient": "gradient stage",
     }
     stages = ", then ".join(titles[name] for name in generator["stages"])

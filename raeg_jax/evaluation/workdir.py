@@ -90,9 +90,9 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "lates
     if "learned" in config.generator.stages:
         # Before the data are loaded: a wrong name or network is told at once.
         config, params, step = restore(config, workdir, checkpoint)
-        check_targets(config)
     else:
         check_no_checkpoint(config, checkpoint)
+    check_targets(config)
     check_classifiers(workdir)
     splits = data.load(config.data)
     classifiers = classifier_lib.load_classifiers(config, splits, workdir)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from raeg_jax.evaluation.protection import evaluate_split
 from raeg_jax.evaluation.table import SPLITS
@@ -13,11 +14,12 @@ from raeg_jax.experiments.subject import Subject
 
 
 def units(subject: Subject) -> Iterator[Unit]:
-    """A unit for each split and PSNR; a learned generator has a PSNR of its own."""
+    """A unit for each split and PSNR; a learned stage has a PSNR of its own, others stay below."""
     stages = tuple(subject.config.generator.stages)
-    psnrs = subject.config.suite.psnrs if "gradient" in stages else (None,)
-    if len(stages) > 1:
-        psnrs = [psnr for psnr in psnrs if psnr < subject.config.loss.target_psnr]
+    psnrs = (None,) if stages == ("learned",) else subject.config.suite.psnrs
+    if "learned" in stages:
+        learned = subject.config.loss.target_psnr
+        psnrs = [psnr for psnr in psnrs if psnr is None or psnr < learned]
     for split in SPLITS:
         for psnr in psnrs:
             name = "own" if psnr is None else f"{psnr:g}"
@@ -29,11 +31,20 @@ def units(subject: Subject) -> Iterator[Unit]:
             )
 
 
+def aim_at(config: ConfigDict, psnr: float) -> None:
+    """Sets the PSNR of the last stage, and of a shortcut stage before it in proportion."""
+    settings = config.generator
+    higher = settings.shortcut.target_psnr - settings.gradient.target_psnr
+    settings[settings.stages[-1]].target_psnr = psnr
+    if tuple(settings.stages[-2:]) == ("shortcut", "gradient"):
+        settings.shortcut.target_psnr = psnr + higher
+
+
 def read(subject: Subject, split: str, psnr: float | None) -> dict[str, Any]:
     """Evaluates a split as `evaluation.protection` does, and lists each image's PSNR."""
     config = subject.config.copy_and_resolve_references()
     if psnr is not None:
-        config.generator.gradient.target_psnr = psnr
+        aim_at(config, psnr)
     summary = evaluate_split(
         dataclasses.replace(subject, config=config).chain,
         subject.frozen,

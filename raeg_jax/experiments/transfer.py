@@ -16,11 +16,12 @@ _SPLIT = "test"
 def units(subject: Subject) -> Iterator[Unit]:
     """A unit for each set of attacked classifiers.
 
-    A learned generator was trained against one set; gradient stages attack any: each classifier
+    A learned generator was trained against one set; a gradient stage attacks any: each classifier
     alone, the targets, and all.
     """
     sets = [subject.targets]
-    if tuple(subject.config.generator.stages) == ("gradient",):
+    stages = subject.config.generator.stages
+    if "gradient" in stages and "learned" not in stages:
         sets = [(name,) for name in subject.frozen] + sets + [tuple(subject.frozen)]
     for attacked in dict.fromkeys(sets):
         yield Unit(

@@ -13,7 +13,8 @@ All of it is computed in integers, so what is exact is only up to the conditione
 
 The conditioner is best a whole attack on the filled image, of which a round carries out the masked
 part, scaled to the root mean square c. Many rounds of short gradient steps are weaker: their fill
-can't know what earlier rounds did to the masked samples.
+can't know what earlier rounds did to the masked samples. A pattern that hangs on the label alone is
+a conditioner, too (`attacks.shortcut`).
 
 Each shift is limited by the range of the neighbours, so that hardly a value leaves 0..255; those
 that do are clipped in an 8-bit file, and recovery needs them from elsewhere.

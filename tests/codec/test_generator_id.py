@@ -103,6 +103,11 @@ def test_settings_that_came_later_leave_ids_as_they_were(monkeypatch):
         (("gradient",), {"generator.gradient.views": ("jpeg:50",)}),
         (("gradient",), {"generator.gradient.mask": "random"}),
         (("gradient",), {"classifiers.targets": ("vgg_small",)}),
+        (("shortcut",), {"generator.shortcut.target_psnr": 34.0}),
+        (("shortcut",), {"generator.shortcut.seed": 1}),
+        (("shortcut",), {"generator.shortcut.cycles": (2, 4)}),
+        (("shortcut",), {"generator.gradient.margin": 9}),
+        (("shortcut", "gradient"), {"generator.gradient.kappa": 2.0}),
     ],
 )
 def test_settings_that_recovery_depends_on_change_the_id(stages, changes):
@@ -145,6 +150,11 @@ ELSEWHERE = {
             },
         ),
         (("gradient",), {"loss.target_psnr": 9.0, "generator.clamp": 9.0}),
+        (("gradient",), {"generator.shortcut.seed": 9}),
+        (
+            ("shortcut",),
+            {"generator.gradient.attack_steps": 9, "classifiers.targets": ("vgg_small",)},
+        ),
     ],
 )
 def test_settings_that_recovery_does_not_depend_on_leave_the_id(stages, changes):
@@ -156,6 +166,7 @@ def test_settings_that_recovery_does_not_depend_on_leave_the_id(stages, changes)
     [
         (("learned",), {"params"}),
         (("gradient",), {"classifiers/resnet_small"}),
+        (("shortcut",), set()),
         (BOTH, {"params", "classifiers/resnet_small"}),
     ],
 )
