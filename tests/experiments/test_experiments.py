@@ -1,9 +1,13 @@
 """Each experiment on a generator and classifiers whose numbers are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from experiment_toys import Toy, subject
 
+from configs import base
+from raeg_jax import assembly
 from raeg_jax.experiments import defending, distortion, pirates, reading, tables, token, transfer
 
 
@@ -143,3 +147,31 @@ def test_the_pirates_table_compares_with_honest_models_of_the_same_training():
         "honest", "plain", "net", "2", "0.700 (0.600 to 0.800)", "0.600 (0.500 to 0.700)", "1.00"
     )  # fmt: skip
     assert [row[-1] for row in found.rows] == ["1.00", "0.50", "1.00", "1.00"]
+
+
+def test_a_shortcut_stage_keeps_its_distance_to_the_gradient_stage_at_every_psnr():
+    config = base.get_config()
+    config.generator.stages = ("shortcut", "gradient")
+    config.generator.shortcut.target_psnr, config.generator.gradient.target_psnr = 33.0, 32.0
+    reading.aim_at(config, 38.0)
+    assert assembly.target_psnrs(config) == {"shortcut": 39.0, "gradient": 38.0}
+    config.generator.stages = ("shortcut",)
+    reading.aim_at(config, 30.0)
+    assert assembly.target_psnrs(config) == {"shortcut": 30.0}
+
+
+def test_generators_that_attack_any_classifier_are_made_against_each(toy):
+    sets = {
+        stages: [unit.name for unit in units_of(toy, stages)]
+        for stages in (("learned",), ("shortcut",), ("shortcut", "gradient"), ("gradient",))
+    }
+    assert sets["learned",] == sets["shortcut",] == ["transfer/near"]
+    assert sets["gradient",] == ["transfer/near", "transfer/off", "transfer/near+off"]
+    assert sets["shortcut", "gradient"] == sets["gradient",]
+
+
+def units_of(toy, stages):
+    """Of the transfer experiment, of a generator with other stages."""
+    config = toy.config.copy_and_resolve_references()
+    config.generator.stages = stages
+    return list(transfer.units(dataclasses.replace(toy, config=config)))
