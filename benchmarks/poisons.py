@@ -32,6 +32,7 @@ ROWS = {
     "two waves each": (("shortcut",), {"waves": 2}),
     "all colours": (("shortcut",), {"colours": ("grey", "red_green", "blue_yellow")}),
     "grey": (("shortcut",), {"colours": ("grey",)}),
+    "cells": (("shortcut",), {"pattern": "cells", "period": 32}),
     "long waves": (("shortcut",), _LONG),
     "long grey waves": (("shortcut",), _LONG | {"colours": ("grey",)}),
 }

@@ -35,9 +35,9 @@ def get_config() -> ConfigDict:
     config.data.workers = 0
 
     config.generator = ConfigDict()
-    # One or more of these, in this order. 'learned': the U-shaped network; 'shortcut': waves that
-    # come with each class, for pirates to learn in place of its objects; 'gradient': an attack on
-    # the target classifiers that runs backwards. The last two need no training but the targets'.
+    # One or more of these, in this order. 'learned': the U-shaped network; 'shortcut': a pattern
+    # that comes with each class, for pirates to learn in place of its objects; 'gradient': an
+    # attack on the target classifiers that runs backwards. The last two aren't trained.
     config.generator.stages = ("learned",)
     # additive | affine | irn | gin | glow | integer | integer_float; integer is exact anywhere (its
     # conditioners compute in fixed point), integer_float in the program that protected.
@@ -64,14 +64,18 @@ def get_config() -> ConfigDict:
     # PSNR after this stage; a gradient stage after it goes on to its own. How couplings go is said
     # below, for both: rounds, step, least_step, bound, margin and mask.
     config.generator.shortcut.target_psnr = 33.0
-    # The waves repeat after so many pixels, within which they have so many cycles (least and most,
-    # along the axis where they have more). Long waves outlive JPEG, short ones are learned sooner.
+    # waves | cells. Waves are learned sooner, cells outlive JPEG. They repeat after so many pixels.
+    config.generator.shortcut.pattern = "waves"
     config.generator.shortcut.period = 16
+    # Cycles of waves in a period, least and most, along the axis where they have more; and how many
+    # waves each class has.
     config.generator.shortcut.cycles = (4, 8)
+    config.generator.shortcut.waves = 1
+    # Side of cells in pixels.
+    config.generator.shortcut.cell = 8
     # grey | red_green | blue_yellow
     config.generator.shortcut.colours = ("red_green", "blue_yellow")
-    # Waves of each class, and the seed by which classes draw them.
-    config.generator.shortcut.waves = 1
+    # Draws which class has which pattern.
     config.generator.shortcut.seed = 0
 
     config.generator.gradient = ConfigDict()

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from raeg_jax.attacks.fixed_guide import FixedGuide
 from raeg_jax.attacks.guide import Guide, parse_view
-from raeg_jax.attacks.shortcut import Shortcut, count
+from raeg_jax.attacks.patterns import count_waves
+from raeg_jax.attacks.shortcut import Shortcut
 from raeg_jax.errors import UserError
 from raeg_jax.image.metrics import mse_of_psnr
 from raeg_jax.invertible.chain import Chain, Learned
@@ -61,10 +62,12 @@ def shortcut_stage(config: ConfigDict) -> GradientCoupling:
     """The stage of `config.generator.shortcut`: couplings that a pattern of the class guides."""
     settings = config.generator.shortcut
     conditioner = Shortcut(
+        settings.pattern,
         settings.period,
         tuple(settings.cycles),
-        tuple(settings.colours),
         settings.waves,
+        settings.cell,
+        tuple(settings.colours),
         settings.seed,
     )
     return _coupling(config, "shortcut", conditioner)
@@ -175,16 +178,22 @@ def check_stages(settings: ConfigDict) -> None:
 
 
 def _check_shortcut(settings: ConfigDict) -> None:
-    cycles = tuple(settings.cycles)
+    cycles, colours = tuple(settings.cycles), tuple(settings.colours)
+    if len(set(colours)) < len(colours):
+        raise UserError(f"config.generator.shortcut.colours={colours!r} names one twice")
+    if settings.pattern == "cells":
+        if settings.period % settings.cell:
+            raise UserError(
+                f"config.generator.shortcut.cell={settings.cell} must divide period="
+                f"{settings.period}"
+            )
+        return
     if len(cycles) != 2 or not cycles[0] <= cycles[1] <= settings.period // 2:
         raise UserError(
             f"config.generator.shortcut.cycles={cycles!r} is impossible: write the least and the "
             f"most cycles in a period of {settings.period} pixels, at most {settings.period // 2}"
         )
-    colours = tuple(settings.colours)
-    if len(set(colours)) < len(colours):
-        raise UserError(f"config.generator.shortcut.colours={colours!r} names one twice")
-    if settings.waves > (there := count(settings.period, cycles, colours)):
+    if settings.waves > (there := count_waves(settings.period, cycles, colours)):
         raise UserError(
             f"config.generator.shortcut.waves={settings.waves} is more than the {there} waves that "
             f"cycles={cycles!r} and colours={colours!r} allow: use fewer, or widen these"

@@ -60,10 +60,12 @@ LATER = {
     "generator": {
         "shortcut": {
             "target_psnr": 33.0,
+            "pattern": "waves",
             "period": 16,
             "cycles": [4, 8],
-            "colours": ["red_green", "blue_yellow"],
             "waves": 1,
+            "cell": 8,
+            "colours": ["red_green", "blue_yellow"],
             "seed": 0,
         }
     },

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from typing import Any
 
 from raeg_jax.attacks.guide import LOSSES
-from raeg_jax.attacks.shortcut import COLOURS
+from raeg_jax.attacks.patterns import COLOURS
+from raeg_jax.attacks.shortcut import PATTERNS
 from raeg_jax.invertible.conditioner import CONDITIONERS
 from raeg_jax.invertible.coupling import COUPLINGS
 from raeg_jax.invertible.generator import DOWNSAMPLINGS
@@ -92,10 +93,12 @@ GENERATOR_RULES: dict[str, Number | OneOf | Each] = {
     "generator.clamp": _RATE,
     "generator.token_planes": Number(0, 16, whole=True),
     "generator.shortcut.target_psnr": Number(5, 58),
+    "generator.shortcut.pattern": OneOf(PATTERNS),
     "generator.shortcut.period": Number(2, 64, whole=True),
     "generator.shortcut.cycles": Each(_COUNT),
     "generator.shortcut.colours": Each(OneOf(COLOURS)),
     "generator.shortcut.waves": Number(1, 16, whole=True),
+    "generator.shortcut.cell": Number(1, 64, whole=True),
     "generator.shortcut.seed": Number(0, 2**31 - 1, whole=True),
     "generator.gradient.arithmetic": OneOf(("fixed", "float")),
     "generator.gradient.target_psnr": Number(5, 58),

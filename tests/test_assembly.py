@@ -80,7 +80,7 @@ def test_after_a_shortcut_stage_too(config, classifiers):
     np.testing.assert_allclose(shortcut.max_mse, 255**2 * 10**-3.6)
     np.testing.assert_allclose(shortcut.step, 1.05 * 255 * np.sqrt(10**-3.6 - 10**-4))
     np.testing.assert_allclose(gradient.step, 1.05 * 255 * np.sqrt(10**-3.4 - 10**-3.6))
-    assert shortcut.conditioner == Shortcut(6, (1, 2), ("grey",), 3, 5)
+    assert shortcut.conditioner == Shortcut("waves", 6, (1, 2), 3, 8, ("grey",), 5)
     assert shortcut.mask == "random"
 
 
@@ -117,6 +117,7 @@ def test_settings_reach_the_coupling(config, classifiers):
         ({"shortcut": {"cycles": (2,)}}, r"cycles=\(2,\) is impossible"),
         ({"shortcut": {"cycles": (1, 1), "waves": 7}}, r"waves=7 is more than the 6 .*\(1, 1\)"),
         ({"shortcut": {"colours": ("grey", "grey")}}, "names one twice"),
+        ({"shortcut": {"pattern": "cells", "cell": 5}}, "cell=5 must divide period=16"),
         ({"stages": ("learned", "gradient"), "coupling": "affine"}, "'affine' gives fractions"),
         ({"gradient": {"views": ()}}, "views is empty"),
         ({"gradient": {"views": ("fog:1",)}}, "'fog:1' is unknown"),
