@@ -38,8 +38,8 @@ class Bundle:
       class_names: one a label.
       params: of the learned stage; None where there is none. In fixed point they are on their
         grids, so that they are the same before and after saving.
-      classifiers: (module, variables) by name: of the targets where there is a gradient stage, and
-        any others for looking at results.
+      classifiers: (module, variables) by name: of the targets where a stage wants the class, which
+        they read where nobody says it, or their gradients; any others for looking at results.
     """
 
     config: ConfigDict
@@ -51,7 +51,7 @@ class Bundle:
         stages = self.config.generator.stages
         if ("learned" in stages) != (self.params is not None):
             raise ValueError(f"params is {type(self.params).__name__} for stages {stages}")
-        if "gradient" in stages:
+        if tuple(stages) != ("learned",):
             for name in self.config.classifiers.targets:
                 if name not in self.classifiers:
                     raise ValueError(f"the target classifier {name!r} is missing")

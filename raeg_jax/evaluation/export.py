@@ -26,7 +26,7 @@ def bundle_from_workdir(
         settings of those that aren't trained may differ.
       workdir: folder of the run.
       checkpoint: 'latest', 'best' or a step, of the learned stage.
-      others: classifiers to add to those that a gradient stage needs, for looking at results.
+      others: classifiers to add to those that stages need, for looking at results.
 
     Raises:
       UserError: the workdir, its checkpoint or a classifier is missing or of another config.
@@ -46,7 +46,9 @@ def bundle_from_workdir(
     # Every run has classifiers: they know which classes its data have.
     known = classifier_lib.trained_on(targets[0], workdir)
     wanted = config.copy_and_resolve_references()
-    wanted.classifiers.targets = tuple(targets) if "gradient" in config.generator.stages else ()
+    # Other stages want their gradients, or the class that they read where nobody says it.
+    learned = tuple(config.generator.stages) == ("learned",)
+    wanted.classifiers.targets = () if learned else tuple(targets)
     wanted.classifiers.held_out = tuple(
         name for name in others if name not in wanted.classifiers.targets
     )

@@ -156,6 +156,8 @@ def test_weights_with_which_recovery_would_not_be_exact_are_refused(tmp_path):
 def test_a_bundle_lacks_nothing_that_its_stages_need():
     with pytest.raises(ValueError, match="target classifier 'resnet_small' is missing"):
         make(BOTH, ("vgg_small",))
+    with pytest.raises(ValueError, match="target classifier 'resnet_small' is missing"):
+        make(("shortcut",), ())
     with pytest.raises(ValueError, match="params is NoneType"):
         Bundle(settings(("learned",)), NAMES, None, {})
     with pytest.raises(ValueError, match="params is dict for stages"):

@@ -17,6 +17,7 @@ CODE = Code(*np.array([[7, 0], [3, 16], [32, 5]], np.int32))
         ((LEARNED,), ((),), [[], []]),
         ((GRADIENT,), (CODE,), [[7, 3, 32], [0, 16, 5]]),
         ((LEARNED, GRADIENT), ((), CODE), [[7, 3, 32], [0, 16, 5]]),
+        ((GRADIENT, GRADIENT), (CODE, CODE), [[7, 3, 32] * 2, [0, 16, 5] * 2]),
     ],
 )
 def test_what_stages_leave_is_a_table_and_comes_back(stages, code, table):

@@ -68,6 +68,15 @@ def test_a_learned_stage_needs_no_label_and_no_classifier():
     assert [one.label for one in recovered] == [None, None]
 
 
+def test_a_shortcut_stage_goes_there_and_back_with_classes_said_or_read():
+    bundle = make(("shortcut",), **{"generator.gradient.rounds": 3})
+    protector = Protector(bundle, KEY, batch_size=3, tile=32)
+    images = photographs(2, 35, 32)
+    (read,) = read_labels(bundle, images[1:], 3)
+    protected, recovered = check_round_trip(bundle, protector, images, [1, None])
+    assert [one.label for one in protected] == [one.label for one in recovered] == [1, read]
+
+
 @pytest.mark.slow
 def test_stages_and_classifiers_of_all_kinds_work_on_tiles_narrower_than_they_take():
     bundle = make(BOTH)
