@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from raeg_jax.lock import locked
 from raeg_jax.training.logs import read_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -21,11 +22,20 @@ STEPS = 60
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+def shared(tmp_path_factory):
+    """A folder that all processes of pytest-xdist have together."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "end_to_end"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(shared):
     """One device; data prepared once; compiled programs kept from run to run."""
     environment = os.environ | {
-        "RAEG_DATA": str(tmp_path_factory.mktemp("data")),
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "RAEG_DATA": str(shared / "data"),
+        "JAX_COMPILATION_CACHE_DIR": str(shared / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     environment.pop("XLA_FLAGS")
@@ -70,11 +80,15 @@ def strike(process, folder, number, at_step):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, environment):
-    workdir = tmp_path_factory.mktemp("unbroken")
-    status, output = finish(start(workdir, environment))
-    assert status == 0, output
-    return workdir, output
+def unbroken(shared, environment):
+    """A run's workdir and what it printed; the first process that wants them makes them."""
+    workdir, printed = shared / "unbroken", shared / "unbroken.txt"
+    with locked(shared / "lock"):
+        if not printed.exists():
+            status, output = finish(start(workdir, environment))
+            assert status == 0, output
+            printed.write_text(output)
+    return workdir, printed.read_text()
 
 
 def read_checkpoint(workdir):
