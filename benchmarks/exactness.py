@@ -50,7 +50,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
                 "rounding changes: only 'integer' can come back to the bit"
             )
         config, params, _ = restore(config, workdir)
-        check_targets(config)
+    check_targets(config)
     out = benchmark.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)

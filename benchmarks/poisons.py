@@ -6,12 +6,16 @@
 The workdir holds trained classifiers. Each row is a generator: `config.generator` with the changes
 of `ROWS`; `honest` has the originals. For each a model is trained from scratch on the protected
 fitted images, and for each defence one on those after it, as `eval.py --suite=pirates` does, with
-its settings (`config.suite.pirates`); they are tested on clean unseen originals. `poisons.json` and
-`poisons.md` are written into `--out`, model by model.
+its settings (`config.suite.pirates`); they are tested on clean unseen originals. What was
+measured lies in `--out`, and a run that was stopped goes on. `poisons.json` and `poisons.md` there
+have the rows of the last run. *Patterns*: how many classes can differ; with fewer than there are
+classes some share one.
 """
 
 import functools
 import pathlib
+import statistics
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -32,7 +36,7 @@ ROWS = {
     "two waves each": (("shortcut",), {"waves": 2}),
     "all colours": (("shortcut",), {"colours": ("grey", "red_green", "blue_yellow")}),
     "grey": (("shortcut",), {"colours": ("grey",)}),
-    "cells": (("shortcut",), {"pattern": "cells", "period": 32}),
+    "cells": (("shortcut",), {"pattern": "cells"}),
     "long waves": (("shortcut",), _LONG),
     "long grey waves": (("shortcut",), _LONG | {"colours": ("grey",)}),
 }
@@ -44,33 +48,57 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation import benchmark
     from raeg_jax.evaluation.defences import DEFENCES
     from raeg_jax.evaluation.workdir import check_classifiers, validate_for_evaluation
-    from raeg_jax.experiments import pirates, settings
+    from raeg_jax.experiments import pirates, settings, suite
+    from raeg_jax.experiments.store import Store, Unit
     from raeg_jax.experiments.subject import Subject
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.training.classifier import load_classifiers
+    from raeg_jax.validation import check_targets
 
-    validate_for_evaluation(config)
-    settings.check(config)
     rows = benchmark.choices("rows", _ROWS.value or list(ROWS), list(ROWS))
-    defences = benchmark.choices("defences", _DEFENCES.value or ["none"], ["none", *DEFENCES])
+    defences = benchmark.choices("defences", ["none", *_DEFENCES.value], ["none", *DEFENCES])
+    configs = {row: changed(config, row) for row in rows}
+    for made in configs.values():
+        validate_for_evaluation(made)
+        check_targets(made)
+        settings.check(made)
     check_classifiers(workdir)
     out = benchmark.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
-    results = benchmark.origin(config) | {"suite": config.suite.to_dict(), "models": []}
-    for row in rows:
-        subject = pirates.owner(
-            Subject(changed(config, row), splits, None, classifiers, out / "poisons", {})
-        )
-        for defence in dict.fromkeys(["none", *defences]):
-            loot = pirates.Loot(row, functools.partial(images, subject, row, defence))
-            for architecture in config.suite.pirates.architectures:
-                for seed in range(config.suite.pirates.seeds):
-                    result = pirates.train(subject, loot, architecture, seed)
-                    results["models"].append(result | {"defence": defence})
-                    write_whole(out / "poisons.json", json_bytes(results))
-                    write_whole(out / "poisons.md", f"{table(results)}\n".encode())
-    print(table(results))
+    of_pirates, models = config.suite.pirates, []
+    for row, made in configs.items():
+        subject = pirates.owner(Subject(made, splits, None, classifiers, out / "poisons", {}))
+        store = Store(out / "poisons" / row.replace(" ", "_"), suite.origin(subject, None))
+        units = [
+            Unit(
+                f"{defence}-{architecture}-{seed}",
+                of_pirates.steps,
+                functools.partial(measure, subject, row, defence, architecture, seed),
+                {name: of_pirates[name] for name in ("steps", "looks", "images")},
+            )
+            for seed in range(of_pirates.seeds)
+            for defence in defences
+            for architecture in of_pirates.architectures
+        ]
+        suite.run(units, store)
+        models += [store.find(unit)["result"] for unit in units]
+        results = {"origin": suite.origin(subject, None), "models": models}
+        write_whole(out / "poisons.json", json_bytes(results))
+        write_whole(out / "poisons.md", f"{table(models)}\n".encode())
+    print(table(models))
+
+
+def measure(subject, row: str, defence: str, architecture: str, seed: int) -> dict[str, Any]:
+    """Trains one model, and says what it was trained on."""
+    from raeg_jax.attacks.shortcut import count
+    from raeg_jax.experiments import pirates
+
+    loot = pirates.Loot(row, functools.partial(images, subject, row, defence))
+    generator = subject.config.generator
+    patterns = count(generator.shortcut) if "shortcut" in ROWS[row][0] else None
+    result = pirates.train(subject, loot, architecture, seed)
+    return result | {"defence": defence, "patterns": patterns}
 
 
 def changed(config: ConfigDict, row: str) -> ConfigDict:
@@ -101,14 +129,21 @@ def images(subject, row: str, defence: str):
     return measure_all(defend, given, labels, subject.batch_size("train"))["images"]
 
 
-def table(results) -> str:
-    """A line for each model."""
-    lines = ["| row | defence | model | seed | peak | last |", "|---|---|---|---:|---:|---:|"]
-    lines += [
-        f"| {model['images']} | {model['defence']} | {model['architecture']} | {model['seed']} | "
-        f"{model['peak']:.3f} | {model['last']:.3f} |"
-        for model in results["models"]
-    ]
+def table(models) -> str:
+    """Mean (least to most) over the seeds."""
+    groups: dict[tuple, list] = {}
+    for one in models:
+        key = one["images"], one["patterns"], one["defence"], one["architecture"]
+        groups.setdefault(key, []).append(one)
+    lines = ["| row | patterns | defence | model | seeds | peak | last |"]
+    lines += ["|---|---:|---|---|---:|---:|---:|"]
+    for (row, patterns, defence, architecture), own in groups.items():
+        numbers = [
+            f"{statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+            for values in ([one[what] for one in own] for what in ("peak", "last"))
+        ]
+        cells = [row, str(patterns or ""), defence, architecture, str(len(own)), *numbers]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ from raeg_jax import launch
 
 _PSNRS = flags.DEFINE_list("psnrs", ["30", "34", "38", "42", "46"], "Decibels.")
 _METHODS = flags.DEFINE_list(
-    "methods", ["gradient"], "Of gradient, learned and both; controls go with one."
+    "methods", ["gradient"], "Of gradient, learned, both and poison; controls go with one."
 )
 _SPLITS = flags.DEFINE_list("splits", ["test", "train"], "Of train (fitted) and test (unseen).")
 _SPEED_PSNR = flags.DEFINE_float(
@@ -45,6 +45,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.timing import throughput
     from raeg_jax.evaluation.workdir import check_classifiers, restore, validate_for_evaluation
+    from raeg_jax.experiments.reading import aim_at
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
@@ -66,7 +67,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     def settings(method, psnr):
         changed = config.copy_and_resolve_references()
         changed.generator.stages = STAGES[method]
-        changed.generator.gradient.target_psnr = psnr
+        aim_at(changed, psnr)
         return changed
 
     for method in methods:

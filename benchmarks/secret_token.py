@@ -49,7 +49,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     params = None
     if "learned" in config.generator.stages:
         config, params, _ = restore(config, workdir)
-        check_targets(config)
+    check_targets(config)
     out = benchmark.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)

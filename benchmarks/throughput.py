@@ -6,8 +6,8 @@
 Random images and untrained classifiers: speed does not depend on them, but for the number of
 rounds of a gradient stage. Prints images per second of the training step (all devices) and of the
 generator both ways (one device), and of the learned stage the arithmetic that XLA counts for them
-and, with `--peak_tflops`, the peak of one device, the share of it. A generator with a gradient
-stage has neither: its rounds and the steps in them are loops, whose body XLA counts once.
+and, with `--peak_tflops`, the peak of one device, the share of it. A generator with other stages
+has neither: their rounds and the steps in them are loops, whose body XLA counts once.
 """
 
 import pathlib
@@ -70,7 +70,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     chain = assemble(config, params, {k: (net, frozen[k]) for k, net in targets.items()})
     token = tokens.draw(chain, np.arange(batch_size), size, size)
     way_flops = None
-    if "gradient" not in config.generator.stages:
+    if tuple(config.generator.stages) == ("learned",):
         way_flops = compiled.protect.lower(chain, images, labels, token).cost_analysis()["flops"]
 
     device = jax.devices()[0]

@@ -61,18 +61,19 @@ def get_config() -> ConfigDict:
     config.generator.token_planes = 2
 
     config.generator.shortcut = ConfigDict()
-    # PSNR after this stage; a gradient stage after it goes on to its own. How couplings go is said
-    # below, for both: rounds, step, least_step, bound, margin and mask.
+    # PSNR after this stage; that of a gradient stage after it must be lower. How couplings go is
+    # said below, for both: rounds, step, least_step, bound, margin and mask.
     config.generator.shortcut.target_psnr = 33.0
-    # waves | cells. Waves are learned sooner, cells outlive JPEG. They repeat after so many pixels.
+    # waves | cells. Waves are learned sooner, cells outlive JPEG (docs/experiments.md).
     config.generator.shortcut.pattern = "waves"
+    # Waves repeat after so many pixels, within which they have so many cycles (least and most,
+    # along the axis where they have more); and how many waves each class has.
     config.generator.shortcut.period = 16
-    # Cycles of waves in a period, least and most, along the axis where they have more; and how many
-    # waves each class has.
     config.generator.shortcut.cycles = (4, 8)
     config.generator.shortcut.waves = 1
-    # Side of cells in pixels.
+    # Side of cells in pixels, and after how many of them along each axis they repeat.
     config.generator.shortcut.cell = 8
+    config.generator.shortcut.cells = 4
     # grey | red_green | blue_yellow
     config.generator.shortcut.colours = ("red_green", "blue_yellow")
     # Draws which class has which pattern.
@@ -90,7 +91,7 @@ def get_config() -> ConfigDict:
     # as the image in it that needs most, commonly four.
     config.generator.gradient.attack_steps = 6
     # Root mean square of one round's shifts, as a share of the distance that target_psnr allows (of
-    # what a learned stage before leaves of it); 1 would do after all masks had their turn, if no
+    # what a stage before leaves of it); 1 would do after all masks had their turn, if no
     # shift were limited. And the least, in pixel units: shorter ones are rounded away.
     config.generator.gradient.step = 1.05
     config.generator.gradient.least_step = 0.5
@@ -222,7 +223,7 @@ def get_config() -> ConfigDict:
     config.suite = ConfigDict()
     # At most so many images of each split, for all but piracy; 0 is all of them.
     config.suite.images = 500
-    # Of gradient stages, in decibels; a learned generator has a PSNR of its own.
+    # Of shortcut and gradient stages, in decibels; a learned stage has a PSNR of its own.
     config.suite.psnrs = (30.0, 34.0, 38.0, 42.0)
     # Wrong tokens to average and to choose from; 0 for none.
     config.suite.guesses = 8

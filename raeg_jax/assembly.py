@@ -67,6 +67,7 @@ def shortcut_stage(config: ConfigDict) -> GradientCoupling:
         tuple(settings.cycles),
         settings.waves,
         settings.cell,
+        settings.cells,
         tuple(settings.colours),
         settings.seed,
     )
@@ -145,7 +146,11 @@ def check_stages(settings: ConfigDict) -> None:
             f"config.generator.coupling={settings.coupling!r} gives fractions, which a "
             f"{stages[1]} stage after it could not undo: use 'integer', or one stage alone"
         )
-    _check_shortcut(settings.shortcut)
+    if "shortcut" in stages:
+        _check_shortcut(settings.shortcut)
+    for name in ("shortcut", "gradient"):
+        if name in stages:
+            _check_step(settings.gradient.step, name, settings[name].target_psnr)
     gradient = settings.gradient
     if not gradient.views:
         raise UserError("config.generator.gradient.views is empty: write ('identity',)")
@@ -163,11 +168,6 @@ def check_stages(settings: ConfigDict) -> None:
             f"{gradient.smoothing}: write ('identity',) and 0.0, or use arithmetic='float'"
         )
     reach = math.sqrt(mse_of_psnr(gradient.target_psnr))
-    if gradient.step * reach > _MOST_STEP:
-        raise UserError(
-            f"config.generator.gradient.step={gradient.step} at target_psnr={gradient.target_psnr} "
-            f"shifts by {gradient.step * reach:.0f}: use at most {_MOST_STEP / reach:.2f}"
-        )
     most = int(reach / _LEAST_ATTACK_STEP)
     if gradient.arithmetic == "fixed" and gradient.attack_steps > most:
         raise UserError(
@@ -177,16 +177,20 @@ def check_stages(settings: ConfigDict) -> None:
         )
 
 
+def _check_step(step: float, name: str, psnr: float) -> None:
+    reach = math.sqrt(mse_of_psnr(psnr))
+    if step * reach > _MOST_STEP:
+        raise UserError(
+            f"config.generator.gradient.step={step} at config.generator.{name}.target_psnr={psnr} "
+            f"shifts by {step * reach:.0f}: use at most {_MOST_STEP / reach:.2f}"
+        )
+
+
 def _check_shortcut(settings: ConfigDict) -> None:
     cycles, colours = tuple(settings.cycles), tuple(settings.colours)
     if len(set(colours)) < len(colours):
         raise UserError(f"config.generator.shortcut.colours={colours!r} names one twice")
     if settings.pattern == "cells":
-        if settings.period % settings.cell:
-            raise UserError(
-                f"config.generator.shortcut.cell={settings.cell} must divide period="
-                f"{settings.period}"
-            )
         return
     if len(cycles) != 2 or not cycles[0] <= cycles[1] <= settings.period // 2:
         raise UserError(

@@ -65,6 +65,7 @@ LATER = {
             "cycles": [4, 8],
             "waves": 1,
             "cell": 8,
+            "cells": 4,
             "colours": ["red_green", "blue_yellow"],
             "seed": 0,
         }
@@ -121,6 +122,12 @@ def with_tuples(value: Any) -> Any:
 def with_later(saved: dict[str, Any]) -> dict[str, Any]:
     """Adds to groups of settings that `to_json` gave, perhaps long ago, those that came later."""
     return saved | {group: later | saved[group] for group, later in LATER.items() if group in saved}
+
+
+def of_stages(generator: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out of `config.generator` what came later and belongs to a stage that isn't there."""
+    kept = {name for name in generator if name != "shortcut" or name in generator["stages"]}
+    return {name: value for name, value in generator.items() if name in kept}
 
 
 def without_former(saved: dict[str, Any]) -> dict[str, Any]:

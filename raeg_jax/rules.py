@@ -53,7 +53,7 @@ class OneOf:
 
     def accepts(self, value: Any) -> bool:
         """Whether the value is allowed."""
-        return value in self.names
+        return isinstance(value, str) and value in self.names
 
     def __str__(self):
         return f"one of {', '.join(self.names)}"
@@ -94,11 +94,12 @@ GENERATOR_RULES: dict[str, Number | OneOf | Each] = {
     "generator.token_planes": Number(0, 16, whole=True),
     "generator.shortcut.target_psnr": Number(5, 58),
     "generator.shortcut.pattern": OneOf(PATTERNS),
-    "generator.shortcut.period": Number(2, 64, whole=True),
+    "generator.shortcut.period": Number(2, 32, whole=True),
     "generator.shortcut.cycles": Each(_COUNT),
     "generator.shortcut.colours": Each(OneOf(COLOURS)),
     "generator.shortcut.waves": Number(1, 16, whole=True),
-    "generator.shortcut.cell": Number(1, 64, whole=True),
+    "generator.shortcut.cell": Number(1, 32, whole=True),
+    "generator.shortcut.cells": Number(1, 8, whole=True),
     "generator.shortcut.seed": Number(0, 2**31 - 1, whole=True),
     "generator.gradient.arithmetic": OneOf(("fixed", "float")),
     "generator.gradient.target_psnr": Number(5, 58),

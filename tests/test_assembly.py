@@ -80,7 +80,7 @@ def test_after_a_shortcut_stage_too(config, classifiers):
     np.testing.assert_allclose(shortcut.max_mse, 255**2 * 10**-3.6)
     np.testing.assert_allclose(shortcut.step, 1.05 * 255 * np.sqrt(10**-3.6 - 10**-4))
     np.testing.assert_allclose(gradient.step, 1.05 * 255 * np.sqrt(10**-3.4 - 10**-3.6))
-    assert shortcut.conditioner == Shortcut("waves", 6, (1, 2), 3, 8, ("grey",), 5)
+    assert shortcut.conditioner == Shortcut("waves", 6, (1, 2), 3, 8, 4, ("grey",), 5)
     assert shortcut.mask == "random"
 
 
@@ -117,18 +117,25 @@ def test_settings_reach_the_coupling(config, classifiers):
         ({"shortcut": {"cycles": (2,)}}, r"cycles=\(2,\) is impossible"),
         ({"shortcut": {"cycles": (1, 1), "waves": 7}}, r"waves=7 is more than the 6 .*\(1, 1\)"),
         ({"shortcut": {"colours": ("grey", "grey")}}, "names one twice"),
-        ({"shortcut": {"pattern": "cells", "cell": 5}}, "cell=5 must divide period=16"),
         ({"stages": ("learned", "gradient"), "coupling": "affine"}, "'affine' gives fractions"),
         ({"gradient": {"views": ()}}, "views is empty"),
         ({"gradient": {"views": ("fog:1",)}}, "'fog:1' is unknown"),
         ({"gradient": {"views": ("identity", "jpeg:50"), "attack_steps": 5}}, "attack_steps=5 "),
         ({"gradient": {"views": ("jpeg:50",)}}, r"'fixed' knows no views=\('jpeg:50',\).*'float'"),
         ({"gradient": {"smoothing": 0.5}}, r"'fixed' knows no .*smoothing=0\.5.*'float'"),
-        ({"gradient": {"step": 50.0}}, r"step=50.0 at target_psnr=34.0 shifts by 254: .* 39.31"),
+        (
+            {"shortcut": {"target_psnr": 50.0}, "gradient": {"step": 50.0}},
+            r"step=50.0 at .*gradient.target_psnr=34.0 shifts by 254: .* 39.31",
+        ),
+        (
+            {"shortcut": {"target_psnr": 20.0}, "gradient": {"step": 10.0}},
+            r"step=10.0 at .*shortcut.target_psnr=20.0 shifts by 255: .* 7.84",
+        ),
         ({"gradient": {"attack_steps": 400}}, "attack_steps=400 at .*=34.0 .* at most 203, or"),
     ],
 )
 def test_impossible_stages_are_named(config, changes, message):
+    config.generator.stages = ("shortcut", "gradient")
     config.generator.update(changes)
     with pytest.raises(UserError, match=message):
         check_stages(config.generator)

@@ -53,24 +53,29 @@ def waves(
 
 @functools.cache
 def cells(
-    period: int, cell: int, colours: tuple[str, ...], seed: int
+    cell: int, across: int, colours: tuple[str, ...], seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Patterns of squares, each of which goes up or down in each colour by a toss.
 
     Args:
-      period: side of the square that repeats, in pixels.
-      cell: side of one square, in pixels; divides the period.
+      cell: side of one square, in pixels.
+      across: cells along each side of the square that repeats.
       colours: keys of `COLOURS`.
       seed: of the tosses.
 
     Returns:
       The colours, int32 [n, 3], of equal strength; and the tosses of classes, int32 +1 and -1
-      [`MOST_CLASSES`, period / cell, period / cell, n].
+      [classes, across, across, n]: no two the same. There are as many classes as can differ, but
+      at most `MOST_CLASSES`.
     """
-    side = period // cell
     steps = np.array([COLOURS[colour] for colour in colours])
-    signs = np.random.RandomState(seed).choice([-1, 1], (MOST_CLASSES, side, side, len(colours)))
-    return _whole(steps[:, None, None])[:, 0, 0], signs.astype(np.int32)
+    random, bits = np.random.RandomState(seed), across**2 * len(colours)
+    found: dict[tuple[int, ...], None] = {}
+    most = min(2**bits, MOST_CLASSES)
+    while len(found) < most:
+        found[tuple(random.choice([-1, 1], bits).tolist())] = None
+    signs = np.array(list(found), np.int32).reshape(-1, across, across, len(colours))
+    return _whole(steps[:, None, None])[:, 0, 0], signs
 
 
 def _deal(count: int, own: int, seed: int) -> np.ndarray:

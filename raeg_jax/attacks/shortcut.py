@@ -8,11 +8,15 @@ filters everywhere (Sandoval-Segura et al. 2022, "Autoregressive Perturbations f
 arXiv 2206.03693). Unlike those, ours run backwards, as couplings do.
 """
 
+import math
+
 import flax.struct
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from raeg_jax.attacks import patterns
+from raeg_jax.image import integers
 
 PATTERNS = ("waves", "cells")
 _DIRECTION_PARTS = 16
@@ -24,11 +28,12 @@ class Shortcut:
 
     Attributes:
       pattern: 'waves' or 'cells', see `patterns`.
-      period: side of the square that repeats, in pixels; it starts in the corner of the image, or
-        of its tile.
+      period: of waves, side of the square that repeats, in pixels. The first one starts in the
+        corner of the image, or of its tile.
       cycles: of waves within a period, least and most.
       waves: of each class.
       cell: side of cells, in pixels.
+      cells: along each side of the square that repeats.
       colours: keys of `patterns.COLOURS`.
       seed: draws which class has which pattern.
     """
@@ -38,6 +43,7 @@ class Shortcut:
     cycles: tuple[int, int] = flax.struct.field(pytree_node=False, default=(4, 8))
     waves: int = flax.struct.field(pytree_node=False, default=1)
     cell: int = flax.struct.field(pytree_node=False, default=8)
+    cells: int = flax.struct.field(pytree_node=False, default=4)
     colours: tuple[str, ...] = flax.struct.field(
         pytree_node=False, default=("red_green", "blue_yellow")
     )
@@ -55,18 +61,29 @@ class Shortcut:
         Returns:
           float32 [B, H, W, 3] in pixel units, whole sixteenths within -255..255.
         """
-        square = {"waves": self._waves, "cells": self._cells}[self.pattern](labels)
+        drawn = {"waves": self._waves, "cells": self._cells}[self.pattern](labels)
         height, width = images.shape[1:3]
-        down, across = (-(-length // self.period) for length in (height, width))
-        whole = jnp.tile(square, (1, down, across, 1))[:, :height, :width]
+        down, across = -(-height // drawn.shape[1]), -(-width // drawn.shape[2])
+        whole = jnp.tile(drawn, (1, down, across, 1))[:, :height, :width]
         return whole.astype(jnp.float32) / _DIRECTION_PARTS
 
     def _waves(self, labels):
         waves, drawn = patterns.waves(self.period, self.cycles, self.colours, self.waves, self.seed)
-        return jnp.sum(jnp.asarray(waves)[jnp.asarray(drawn)[labels % len(drawn)]], axis=1)
+        own = jnp.asarray(waves)[jnp.asarray(drawn)[labels % len(drawn)]]
+        # Their mean: of many, the sum would be more than a coupling takes.
+        return integers.divide(jnp.sum(own, axis=1), self.waves)
 
     def _cells(self, labels):
-        steps, signs = patterns.cells(self.period, self.cell, self.colours, self.seed)
+        steps, signs = patterns.cells(self.cell, self.cells, self.colours, self.seed)
         own = jnp.asarray(signs)[labels % len(signs)]
         squares = jnp.sum(own[..., None] * steps, axis=-2)
         return jnp.repeat(jnp.repeat(squares, self.cell, axis=1), self.cell, axis=2)
+
+
+def count(settings: ConfigDict) -> int:
+    """How many classes can differ with `config.generator.shortcut`."""
+    colours = tuple(settings.colours)
+    if settings.pattern == "cells":
+        return min(2 ** (settings.cells**2 * len(colours)), patterns.MOST_CLASSES)
+    waves = patterns.count_waves(settings.period, tuple(settings.cycles), colours)
+    return min(math.comb(waves, settings.waves), patterns.MOST_CLASSES)

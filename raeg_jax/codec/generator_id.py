@@ -23,6 +23,8 @@ SETTINGS = frozenset(
 # Settings that came after format 1 of the file, and the value with which a generator is what it
 # was without: files from before have that value, and ids leave it out, or they would change.
 LATER: dict[str, Any] = flatten_dict({"generator": config_lib.LATER["generator"]}, sep=".")
+# Settings of `generator.shortcut` that only one pattern has.
+_OF_PATTERNS = {"waves": ("period", "cycles", "waves"), "cells": ("cell", "cells")}
 # Settings of `generator.gradient` by which shortcut stages go, too.
 _OF_COUPLINGS = ("rounds", "step", "least_step", "bound", "margin", "mask")
 
@@ -35,8 +37,8 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
     - `config.generator.stages` and `token_planes`;
     - with a learned stage, its arrays and the other settings of `config.generator` but for those of
       `shortcut` and `gradient`;
-    - with a shortcut stage, all of `config.generator.shortcut`, and of `gradient` what says how
-      couplings go;
+    - with a shortcut stage, of `config.generator.shortcut` what its pattern has, and of `gradient`
+      what says how couplings go;
     - with a gradient stage, the names of `config.classifiers.targets` in order, their arrays, and
       all of `config.generator.gradient`: `target_psnr`, `step` and `least_step` give the shifts'
       size, `rounds` is the most that recovery can undo;
@@ -60,7 +62,9 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
         counted |= SETTINGS - of_gradient - of_shortcut
         prefixes.append("params/")
     if "shortcut" in stages:
-        counted |= of_shortcut | {f"generator.gradient.{name}" for name in _OF_COUPLINGS}
+        other = _OF_PATTERNS["cells" if config.generator.shortcut.pattern == "waves" else "waves"]
+        counted |= of_shortcut - {f"generator.shortcut.{name}" for name in other}
+        counted |= {f"generator.gradient.{name}" for name in _OF_COUPLINGS}
     if "gradient" in stages:
         counted |= of_gradient | {"classifiers.targets"}
         prefixes += [f"classifiers/{name}/" for name in config.classifiers.targets]

@@ -16,7 +16,7 @@ def check_exact(bundle: Bundle) -> None:
     if not bundle.chain.exact:
         raise UserError(
             f"a generator with config.generator.coupling={bundle.config.generator.coupling!r} "
-            "can't be undone exactly: use one with 'integer' couplings or a gradient stage alone"
+            "can't be undone exactly: use one with 'integer' couplings, or without a learned stage"
         )
 
 

@@ -45,8 +45,8 @@ def curve(
       `worst_miss` (largest distance of an image from the asked PSNR, decibels; None where an image
       is unchanged, which is infinitely far), `accuracy` by classifier, `targets` (mean accuracy
       over the targets), `held_out` (over the others; None where there are none), `outside_range`,
-      `exact_images`, and `rounds` of a gradient stage. The controls have none of the last three.
-      `right` lists for each image by how many targets it is read rightly.
+      `exact_images`, and `rounds` of the last stage that isn't learned. The controls have none of
+      the last three. `right` lists for each image by how many targets it is read rightly.
     """
     rows = []
     for asked in psnrs:

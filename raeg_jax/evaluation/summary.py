@@ -34,7 +34,7 @@ def summarise(
         the share of pixels with all three samples equal; `exact_images`, the share of images
         equal throughout.
       outside_range: share of samples that are outside 0..255 after rounding, before clipping.
-      rounds: mean and most rounds of the gradient stage; None without one.
+      rounds: mean and most rounds of the last shortcut or gradient stage; None without one.
       png_bytes: mean size of the files of the original and of the protected images.
     """
     variants = [name for name in VARIANTS if f"bytes/{name}" in per_image]

@@ -47,7 +47,8 @@ def evaluate_workdir(
 
     The results of the latest checkpoint are in `results.json` and its companions, those of another
     in `results-best.json` or `results-<step>.json`: none takes the place of another's. Results of
-    other stages or gradient settings are kept under other names, see `report`.
+    other stages, or other settings of those that aren't trained, are kept under other names, see
+    `report`.
 
     Args:
       config: the configuration of the training run; `config.eval`, where the data lie and the

@@ -1,12 +1,14 @@
 """What classifiers read on protected images, against PSNR, beside noise and PGD."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from raeg_jax.assembly import target_psnrs
 from raeg_jax.evaluation.protection import evaluate_split
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.experiments.store import Unit
@@ -15,11 +17,9 @@ from raeg_jax.experiments.subject import Subject
 
 def units(subject: Subject) -> Iterator[Unit]:
     """A unit for each split and PSNR; a learned stage has a PSNR of its own, others stay below."""
-    stages = tuple(subject.config.generator.stages)
-    psnrs = (None,) if stages == ("learned",) else subject.config.suite.psnrs
-    if "learned" in stages:
-        learned = subject.config.loss.target_psnr
-        psnrs = [psnr for psnr in psnrs if psnr is None or psnr < learned]
+    psnrs: list[float | None] = [None]
+    if tuple(subject.config.generator.stages) != ("learned",):
+        psnrs = [psnr for psnr in subject.config.suite.psnrs if possible(subject.config, psnr)]
     for split in SPLITS:
         for psnr in psnrs:
             name = "own" if psnr is None else f"{psnr:g}"
@@ -32,12 +32,25 @@ def units(subject: Subject) -> Iterator[Unit]:
 
 
 def aim_at(config: ConfigDict, psnr: float) -> None:
-    """Sets the PSNR of the last stage, and of a shortcut stage before it in proportion."""
+    """Sets the PSNR of the last stage, if it isn't learned, and that of a shortcut stage before it.
+
+    The one before stays as many decibels above it.
+    """
     settings = config.generator
+    if settings.stages[-1] == "learned":
+        return
     higher = settings.shortcut.target_psnr - settings.gradient.target_psnr
     settings[settings.stages[-1]].target_psnr = psnr
     if tuple(settings.stages[-2:]) == ("shortcut", "gradient"):
         settings.shortcut.target_psnr = psnr + higher
+
+
+def possible(config: ConfigDict, psnr: float) -> bool:
+    """Whether each stage then leaves some distance to the next one."""
+    config = config.copy_and_resolve_references()
+    aim_at(config, psnr)
+    psnrs = list(target_psnrs(config).values())
+    return all(high > low for high, low in itertools.pairwise(psnrs))
 
 
 def read(subject: Subject, split: str, psnr: float | None) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _train_none(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
-    """Gradient stages need trained classifiers, and nothing else."""
+    """Other stages than the learned one need trained classifiers, and nothing else."""
     trained = (workdir / FOLDER).is_dir()
     if trained:
         # Their classifiers must not be replaced: the checkpoints were fitted against them.

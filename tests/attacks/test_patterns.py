@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from raeg_jax.attacks import patterns
 from raeg_jax.attacks.patterns import COLOURS, MOST_CLASSES, cells, count_waves, waves
 
 ALL = tuple(COLOURS)
@@ -36,21 +35,36 @@ def test_classes_draw_different_waves_and_each_wave_is_drawn_about_equally_often
 
 
 def test_cells_go_up_and_down_in_all_colours():
-    steps, signs = cells(32, 8, ("grey", "blue_yellow"), 0)
+    steps, signs = cells(8, 4, ("grey", "blue_yellow"), 0)
     assert signs.shape == (MOST_CLASSES, 4, 4, 2)
     assert set(np.unique(signs)) == {-1, 1}
     assert abs(signs.mean()) < 0.02
-    assert len({each.tobytes() for each in signs}) == MOST_CLASSES
     np.testing.assert_array_equal(steps[0], [256, 256, 256])
     np.testing.assert_array_equal(steps[1], np.round(256 / 2**0.5 * np.array([-1, -1, 2])))
+    assert not np.array_equal(cells(8, 4, ("grey", "blue_yellow"), 1)[1], signs)
 
 
-@pytest.mark.parametrize("period", range(2, 65))
-def test_no_value_is_so_near_to_a_half_that_rounding_could_depend_on_the_machine(
-    period, monkeypatch
-):
-    seen = []
-    monkeypatch.setattr(patterns.np, "round", lambda x: seen.append(x) or x)
-    waves.__wrapped__(period, (1, min(4, period // 2)), ALL, 1, 0)
-    (values,) = seen
-    assert np.abs(values % 1 - 0.5).min() > 1e-9
+@pytest.mark.parametrize(("across", "colours", "count"), [(4, ALL, MOST_CLASSES), (1, ALL, 8)])
+def test_no_two_classes_have_the_same_cells_while_there_are_others(across, colours, count):
+    _, signs = cells(8, across, colours, 0)
+    assert len({each.tobytes() for each in signs}) == len(signs) == count
+
+
+@pytest.mark.parametrize("period", range(2, 33))
+def test_no_value_is_so_near_to_a_half_that_rounding_could_depend_on_the_machine(period):
+    """Of all waves that any setting allows."""
+    turns = (np.arange(period) + 0.25) / period
+    cosines = np.cos(2 * np.pi * np.outer(np.arange(period // 2 + 1), turns))
+    strength = np.sqrt(np.mean(cosines**2, axis=-1))
+    alone = cosines / strength[:, None]
+    for colour in COLOURS:
+        assert np.abs(values_of(alone, colour) % 1 - 0.5).min() > 1e-9
+    # These are what is rounded.
+    made, _ = waves(period, (0, period // 2), ("blue_yellow",), 1, 0)
+    expected = np.round(values_of(alone, "blue_yellow"))
+    np.testing.assert_array_equal(np.sort(made.ravel()), np.sort(expected.ravel()))
+
+
+def values_of(alone, colour):
+    samples = np.array(COLOURS[colour]) / np.sqrt(np.mean(np.square(COLOURS[colour])))
+    return np.multiply.outer(np.multiply.outer(alone, alone), samples) * 256

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raeg_jax.attacks.patterns import waves
-from raeg_jax.attacks.shortcut import PATTERNS, Shortcut
+from configs import base
+from raeg_jax.attacks.patterns import COLOURS, waves
+from raeg_jax.attacks.shortcut import PATTERNS, Shortcut, count
 from raeg_jax.image.metrics import psnr
 from raeg_jax.invertible.gradient_coupling import GradientCoupling
 
@@ -21,21 +22,40 @@ def made(labels=LABELS, size=(24, 40), **settings):
 
 @BOTH
 def test_all_images_of_a_class_have_the_same_pattern_and_other_classes_others(pattern):
-    settings = {"pattern": pattern, "period": 32}
-    found = made(np.arange(101), **settings)
-    np.testing.assert_array_equal(found[[0, 1, 1, 7]], made(**settings))
+    found = made(np.arange(101), (32, 32), pattern=pattern)
+    np.testing.assert_array_equal(found[[0, 1, 1, 7]], made(size=(32, 32), pattern=pattern))
     assert len({each.tobytes() for each in found}) == 101
-    assert not np.array_equal(made(seed=1, **settings), made(**settings))
-    # Whole sixteenths within what couplings take.
+    assert not np.array_equal(made(seed=1, pattern=pattern), made(pattern=pattern))
+
+
+@pytest.mark.parametrize("settings", [{"waves": 16}, {"pattern": "cells"}, {"period": 32}])
+def test_patterns_are_whole_sixteenths_within_what_couplings_take(settings):
+    found = made(np.arange(101), (32, 32), colours=tuple(COLOURS), **settings)
     np.testing.assert_array_equal(found * 16, np.round(found * 16))
     assert np.abs(found).max() <= 255
 
 
+def test_the_number_of_patterns_is_known():
+    config = base.get_config().generator.shortcut
+    for changes, expected in (
+        ({}, 130),
+        ({"waves": 2, "colours": ("grey",), "cycles": (8, 8)}, 17 * 16 // 2),
+        ({"pattern": "cells", "cells": 2}, 16),
+    ):
+        config.update(changes)
+        assert count(config) == expected
+        labels = np.arange(expected + 1)
+        settings = config.to_dict()
+        del settings["target_psnr"]
+        found = made(labels, (32, 32), **settings)
+        assert len({each.tobytes() for each in found}) == expected
+
+
 @BOTH
 def test_patterns_repeat_and_have_the_colours_that_were_asked_for(pattern):
-    found = made(pattern=pattern, colours=("blue_yellow",))
-    np.testing.assert_array_equal(found[:, 16:], found[:, :8])
-    np.testing.assert_array_equal(found[:, :, 16:32], found[:, :, :16])
+    found = made(size=(40, 24), pattern=pattern, cells=2, colours=("blue_yellow",))
+    np.testing.assert_array_equal(found[:, 16:32], found[:, :16])
+    np.testing.assert_array_equal(found[:, :, 16:], found[:, :, :8])
     assert np.abs(found @ np.array([1, 1, 1])).max() < 0.2
     assert np.ptp(made(pattern=pattern, colours=("grey",)), axis=-1).max() == 0
 
@@ -44,11 +64,11 @@ def test_waves_of_a_class_add_up():
     several = {"cycles": (2, 3), "colours": ("grey", "red_green")}
     table, drawn = waves(16, *several.values(), 2, 0)
     found = made(waves=2, size=(16, 16), **several)
-    np.testing.assert_array_equal(found * 16, table[drawn[LABELS]].sum(axis=1))
+    np.testing.assert_allclose(found * 16, table[drawn[LABELS]].mean(axis=1), atol=0.5)
 
 
 def test_cells_are_squares_of_one_colour():
-    found = made(pattern="cells", period=32, size=(32, 32))
+    found = made(pattern="cells", size=(32, 32))
     squares = found.reshape(4, 4, 8, 4, 8, 3)
     assert np.all(squares == squares[:, :, :1, :, :1])
     # Two colours, up or down.
@@ -58,6 +78,8 @@ def test_cells_are_squares_of_one_colour():
 def test_where_there_are_fewer_patterns_than_classes_they_begin_anew():
     few = {"period": 4, "cycles": (2, 2), "waves": 10}
     np.testing.assert_array_equal(made([0], **few), made([1], **few))
+    few = {"pattern": "cells", "cells": 1}
+    np.testing.assert_array_equal(made([1], **few), made([5], **few))
 
 
 @BOTH

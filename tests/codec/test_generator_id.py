@@ -106,6 +106,7 @@ def test_settings_that_came_later_leave_ids_as_they_were(monkeypatch):
         (("shortcut",), {"generator.shortcut.target_psnr": 34.0}),
         (("shortcut",), {"generator.shortcut.seed": 1}),
         (("shortcut",), {"generator.shortcut.cycles": (2, 4)}),
+        (("shortcut",), {"generator.shortcut.pattern": "cells"}),
         (("shortcut",), {"generator.gradient.margin": 9}),
         (("shortcut", "gradient"), {"generator.gradient.kappa": 2.0}),
     ],
@@ -113,6 +114,14 @@ def test_settings_that_came_later_leave_ids_as_they_were(monkeypatch):
 def test_settings_that_recovery_depends_on_change_the_id(stages, changes):
     assert len(id_of(stages)) == 8
     assert id_of(stages, changes) != id_of(stages)
+
+
+def test_settings_of_a_pattern_count_where_it_is_the_pattern():
+    cells = {"generator.shortcut.pattern": "cells"}
+    first = id_of(("shortcut",), cells)
+    assert id_of(("shortcut",), cells | {"generator.shortcut.cell": 4}) != first
+    assert id_of(("shortcut",), cells | {"generator.shortcut.cells": 2}) != first
+    assert id_of(("shortcut",), cells | {"generator.shortcut.period": 8}) == first
 
 
 def test_the_order_of_targets_changes_the_id():
@@ -151,6 +160,7 @@ ELSEWHERE = {
         ),
         (("gradient",), {"loss.target_psnr": 9.0, "generator.clamp": 9.0}),
         (("gradient",), {"generator.shortcut.seed": 9}),
+        (("shortcut",), {"generator.shortcut.cell": 4, "generator.shortcut.cells": 2}),
         (
             ("shortcut",),
             {"generator.gradient.attack_steps": 9, "classifiers.targets": ("vgg_small",)},

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs import base
 from raeg_jax.codec import tiles
 from raeg_jax.codec.overflow import Overflow
 from raeg_jax.codec.payload import Payload
@@ -85,3 +87,12 @@ def test_a_batch_that_is_not_full_repeats_its_last_tile_and_marks_what_is_free()
     assert batch[:, 0, 0, 1].tolist() == [4, -1, -4, -4, -4]
     assert free[:, :, 0, 0].tolist() == [[False] * 2, [True] * 2, *[[False] * 2] * 3]
     assert free[:, :, 1].all()
+
+
+@pytest.mark.parametrize("stages", [("shortcut",), ("gradient",), ("learned", "gradient")])
+def test_only_learned_stages_alone_see_as_much_as_in_training(stages):
+    config = base.get_config()
+    config.generator.stages = stages
+    assert tiles.default_side(config) == 256
+    config.generator.stages = ("learned",)
+    assert tiles.default_side(config) == config.data.image_size

@@ -86,9 +86,10 @@ def test_a_learned_generator_needs_its_checkpoint_alone(run, checkpoint, step):
     assert bundle.classifiers == {}
 
 
-def test_a_gradient_generator_needs_its_targets_alone(run):
+@pytest.mark.parametrize("stage", ["shortcut", "gradient"])
+def test_other_generators_need_their_targets_alone(run, stage):
     workdir, _, variables = run
-    bundle = bundle_from_workdir(settings(("gradient",)), workdir)
+    bundle = bundle_from_workdir(settings((stage,)), workdir)
     assert bundle.params is None
     assert list(bundle.classifiers) == ["resnet_small"]
     assert_equal(bundle.classifiers["resnet_small"][1], variables["resnet_small"])

@@ -33,9 +33,12 @@ def trained(monkeypatch):
     def train(subject, loot, architecture, seed):
         given[loot.name] = [*given.get(loot.name, ()), loot.images()]
         result = {"images": loot.name, "architecture": architecture, "seed": seed}
+        assert subject.config.suite.pirates.seeds == 1
         return result | {"peak": 0.5, "last": 0.25}
 
-    splits = types.SimpleNamespace(train="train", test="test", num_classes=3)
+    splits = types.SimpleNamespace(
+        train="train", test="test", num_classes=3, name="flat", fingerprint="0123"
+    )
     monkeypatch.setattr(data, "load", lambda settings: splits)
     monkeypatch.setattr(classifier, "load_classifiers", lambda *_: {})
     monkeypatch.setattr(subject, "open_split", lambda *_: (IMAGES, LABELS, []))
@@ -66,7 +69,12 @@ def test_models_get_what_their_row_and_defence_say(benchmark, tmp_path, trained)
         ("honest", "none"), ("honest", "bits_3"), ("waves", "none"), ("waves", "bits_3"),
     ]  # fmt: skip
     last = (tmp_path / "poisons.md").read_text().splitlines()[-1]
-    assert last == "| waves | bits_3 | densenet_small | 0 | 0.500 | 0.250 |"
+    numbers = "0.500 (0.500 to 0.500) | 0.250 (0.250 to 0.250)"
+    assert last == f"| waves | 130 | bits_3 | densenet_small | 1 | {numbers} |"
+    # Nothing is trained again.
+    trained.clear()
+    run(benchmark, tmp_path, rows=["waves"], defences=["bits_3"])
+    assert not trained
 
 
 def test_every_row_is_a_generator(benchmark):
@@ -83,5 +91,5 @@ def test_every_row_is_a_generator(benchmark):
 def test_an_unknown_row_or_defence_is_named(benchmark, tmp_path, trained):
     with pytest.raises(UserError, match="--rows=fog: each must be of honest, gradient"):
         run(benchmark, tmp_path, rows=["fog"])
-    with pytest.raises(UserError, match="--defences=fog"):
+    with pytest.raises(UserError, match="--defences=none,fog"):
         run(benchmark, tmp_path, defences=["fog"])

@@ -71,6 +71,18 @@ def test_results_of_another_generator_are_kept(tmp_path):
         assert json.loads((tmp_path / name).read_text()) == results
 
 
+def test_settings_of_a_shortcut_stage_make_another_generator(tmp_path):
+    def poison(seed):
+        one = of(["shortcut", "gradient"], target_psnr=32.0)
+        one["settings"]["generator"]["shortcut"] = {"seed": seed}
+        return one
+
+    assert write(tmp_path, poison(0)) is None
+    assert write(tmp_path, poison(0)) is None
+    kept = write(tmp_path, poison(1))
+    assert re.fullmatch(r"results-shortcut-gradient-[0-9a-f]{6}\.json", kept)
+
+
 def test_settings_of_a_gradient_stage_that_is_not_there_make_no_other_generator(tmp_path):
     write(tmp_path, of(["learned"], target_psnr=34.0))
     assert write(tmp_path, of(["learned"], target_psnr=38.0)) is None

@@ -160,6 +160,16 @@ def test_a_shortcut_stage_keeps_its_distance_to_the_gradient_stage_at_every_psnr
     assert assembly.target_psnrs(config) == {"shortcut": 30.0}
 
 
+def test_only_psnrs_at_which_each_stage_leaves_some_distance_are_read():
+    config = base.get_config()
+    config.generator.stages = assembly.STAGES
+    config.generator.shortcut.target_psnr, config.generator.gradient.target_psnr = 33.0, 32.0
+    config.loss.target_psnr = 37.0
+    assert [reading.possible(config, psnr) for psnr in (30.0, 35.9, 36.0, 38.0)] == [
+        True, True, False, False,
+    ]  # fmt: skip
+
+
 def test_generators_that_attack_any_classifier_are_made_against_each(toy):
     sets = {
         stages: [unit.name for unit in units_of(toy, stages)]
