@@ -14,7 +14,6 @@ classes some share one.
 
 import functools
 import pathlib
-import statistics
 from typing import Any
 
 from absl import flags
@@ -56,7 +55,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.validation import check_targets
 
     rows = benchmark.choices("rows", _ROWS.value or list(ROWS), list(ROWS))
-    defences = benchmark.choices("defences", ["none", *_DEFENCES.value], ["none", *DEFENCES])
+    defences = benchmark.choices("defences", ["none", *_DEFENCES.value], list(DEFENCES))
     configs = {row: changed(config, row) for row in rows}
     for made in configs.values():
         validate_for_evaluation(made)
@@ -66,10 +65,11 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     out = benchmark.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
-    of_pirates, models = config.suite.pirates, []
+    of_pirates, origins, models = config.suite.pirates, {}, []
     for row, made in configs.items():
         subject = pirates.owner(Subject(made, splits, None, classifiers, out / "poisons", {}))
-        store = Store(out / "poisons" / row.replace(" ", "_"), suite.origin(subject, None))
+        origins[row] = suite.origin(subject, None)
+        store = Store(out / "poisons" / row.replace(" ", "_"), origins[row])
         units = [
             Unit(
                 f"{defence}-{architecture}-{seed}",
@@ -83,7 +83,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         ]
         suite.run(units, store)
         models += [store.find(unit)["result"] for unit in units]
-        results = {"origin": suite.origin(subject, None), "models": models}
+        results = {"origins": origins, "models": models}
         write_whole(out / "poisons.json", json_bytes(results))
         write_whole(out / "poisons.md", f"{table(models)}\n".encode())
     print(table(models))
@@ -91,12 +91,13 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def measure(subject, row: str, defence: str, architecture: str, seed: int) -> dict[str, Any]:
     """Trains one model, and says what it was trained on."""
-    from raeg_jax.attacks.shortcut import count
+    from raeg_jax.assembly import shortcut_stage
     from raeg_jax.experiments import pirates
 
     loot = pirates.Loot(row, functools.partial(images, subject, row, defence))
-    generator = subject.config.generator
-    patterns = count(generator.shortcut) if "shortcut" in ROWS[row][0] else None
+    patterns = None
+    if "shortcut" in ROWS[row][0]:
+        patterns = shortcut_stage(subject.config).conditioner.count
     result = pirates.train(subject, loot, architecture, seed)
     return result | {"defence": defence, "patterns": patterns}
 
@@ -115,22 +116,19 @@ def changed(config: ConfigDict, row: str) -> ConfigDict:
 
 def images(subject, row: str, defence: str):
     """What a model of a row is trained on."""
-    from raeg_jax.evaluation.batches import measure_all
     from raeg_jax.evaluation.defences import DEFENCES
+    from raeg_jax.experiments import pirates
 
-    originals, labels = subject.originals("train")
-    given = originals if row == "honest" else subject.protected("train").images
-    if defence == "none":
-        return given
-
-    def defend(_, some, __):
-        return {"images": DEFENCES[defence](some)}
-
-    return measure_all(defend, given, labels, subject.batch_size("train"))["images"]
+    if row != "honest":
+        return pirates.defended(subject, defence)
+    originals = subject.originals("train")[0]
+    return pirates.of_all(subject, originals, lambda _, some: DEFENCES[defence](some))
 
 
 def table(models) -> str:
     """Mean (least to most) over the seeds."""
+    from raeg_jax.experiments.tables import spread
+
     groups: dict[tuple, list] = {}
     for one in models:
         key = one["images"], one["patterns"], one["defence"], one["architecture"]
@@ -138,10 +136,7 @@ def table(models) -> str:
     lines = ["| row | patterns | defence | model | seeds | peak | last |"]
     lines += ["|---|---:|---|---|---:|---:|---:|"]
     for (row, patterns, defence, architecture), own in groups.items():
-        numbers = [
-            f"{statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
-            for values in ([one[what] for one in own] for what in ("peak", "last"))
-        ]
+        numbers = [spread([one[what] for one in own]) for what in ("peak", "last")]
         cells = [row, str(patterns or ""), defence, architecture, str(len(own)), *numbers]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -38,7 +38,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     methods, parts = dict.fromkeys(_METHODS.value), dict.fromkeys(_SPLITS.value)
     from configs.scale import STAGES
     from raeg_jax import data
-    from raeg_jax.assembly import assemble, check_stages
+    from raeg_jax.assembly import assemble, check_stages, crowded
     from raeg_jax.errors import UserError
     from raeg_jax.evaluation import benchmark, compiled
     from raeg_jax.evaluation.curve import curve, gap
@@ -62,7 +62,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         """What was learned has a PSNR of its own, and what follows it changes more."""
         if method == "learned":
             return [learned_psnr]
-        return [p for p in psnrs if method != "both" or p < learned_psnr]
+        return [p for p in psnrs if not crowded(settings(method, p))]
 
     def settings(method, psnr):
         changed = config.copy_and_resolve_references()

@@ -1,6 +1,8 @@
 """From a configuration, trained parameters and classifiers to the whole generator."""
 
+import itertools
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +23,12 @@ from raeg_jax.networks.frozen import FrozenClassifier
 
 # In the order in which they may follow each other.
 STAGES = ("learned", "shortcut", "gradient")
+# Stage -> setting of the PSNR to the original that it aims at, in decibels.
+TARGETS = {
+    "learned": "loss.target_psnr",
+    "shortcut": "generator.shortcut.target_psnr",
+    "gradient": "generator.gradient.target_psnr",
+}
 # Of the squared distance, for a stage after others that may take all of it.
 _LEAST_SHARE = 0.1
 
@@ -50,12 +58,15 @@ def assemble(
 
 def target_psnrs(config: ConfigDict) -> dict[str, float]:
     """The PSNR to the original that each stage aims at, in decibels, in the order of the stages."""
-    aims = {
-        "learned": config.loss.target_psnr,
-        "shortcut": config.generator.shortcut.target_psnr,
-        "gradient": config.generator.gradient.target_psnr,
-    }
-    return {name: aims[name] for name in config.generator.stages}
+    return {name: operator.attrgetter(TARGETS[name])(config) for name in config.generator.stages}
+
+
+def crowded(config: ConfigDict) -> list[tuple[str, str]]:
+    """Neighbouring stages of which the first leaves the second no distance."""
+    psnrs = target_psnrs(config)
+    return [
+        (first, last) for first, last in itertools.pairwise(psnrs) if psnrs[first] <= psnrs[last]
+    ]
 
 
 def shortcut_stage(config: ConfigDict) -> GradientCoupling:

@@ -126,8 +126,11 @@ def with_later(saved: dict[str, Any]) -> dict[str, Any]:
 
 def of_stages(generator: dict[str, Any]) -> dict[str, Any]:
     """Leaves out of `config.generator` what came later and belongs to a stage that isn't there."""
-    kept = {name for name in generator if name != "shortcut" or name in generator["stages"]}
-    return {name: value for name, value in generator.items() if name in kept}
+    return {
+        name: value
+        for name, value in generator.items()
+        if name != "shortcut" or name in generator["stages"]
+    }
 
 
 def without_former(saved: dict[str, Any]) -> dict[str, Any]:

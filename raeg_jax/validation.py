@@ -1,12 +1,11 @@
 """Stops a run with an impossible setting before anything is loaded or compiled."""
 
-import itertools
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from raeg_jax.assembly import check_stages, target_psnrs
+from raeg_jax.assembly import TARGETS, check_stages, crowded, target_psnrs
 from raeg_jax.attacks.attack_layer import check_settings
 from raeg_jax.data import DATASETS
 from raeg_jax.errors import UserError
@@ -29,13 +28,6 @@ IN_LOOP_METRICS = (
     "outside_range",
 )
 
-
-# Stage -> setting of the PSNR that it aims at.
-_TARGETS = {
-    "learned": "loss.target_psnr",
-    "shortcut": "generator.shortcut.target_psnr",
-    "gradient": "generator.gradient.target_psnr",
-}
 
 _COUNT, _NATURAL = Number(1, whole=True), Number(0, whole=True)
 _WEIGHT = Number(0)
@@ -152,12 +144,11 @@ def check_targets(config: ConfigDict) -> None:
       UserError: naming both PSNRs.
     """
     psnrs = target_psnrs(config)
-    for (first, high), (last, low) in itertools.pairwise(psnrs.items()):
-        if high <= low:
-            raise UserError(
-                f"config.{_TARGETS[first]}={high} must be above config.{_TARGETS[last]}={low}: the "
-                f"{first} stage would use up what the {last} stage may change"
-            )
+    for first, last in crowded(config):
+        raise UserError(
+            f"config.{TARGETS[first]}={psnrs[first]} must be above config.{TARGETS[last]}="
+            f"{psnrs[last]}: the {first} stage would use up what the {last} stage may change"
+        )
 
 
 def _check_together(config: ConfigDict) -> None:

@@ -8,12 +8,9 @@ filters everywhere (Sandoval-Segura et al. 2022, "Autoregressive Perturbations f
 arXiv 2206.03693). Unlike those, ours run backwards, as couplings do.
 """
 
-import math
-
 import flax.struct
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from raeg_jax.attacks import patterns
 from raeg_jax.image import integers
@@ -61,29 +58,30 @@ class Shortcut:
         Returns:
           float32 [B, H, W, 3] in pixel units, whole sixteenths within -255..255.
         """
-        drawn = {"waves": self._waves, "cells": self._cells}[self.pattern](labels)
+        table, of_class = self._drawn
+        own = jnp.asarray(of_class)[labels % len(of_class)]
+        square = {"waves": self._waves, "cells": self._cells}[self.pattern](table, own)
         height, width = images.shape[1:3]
-        down, across = -(-height // drawn.shape[1]), -(-width // drawn.shape[2])
-        whole = jnp.tile(drawn, (1, down, across, 1))[:, :height, :width]
+        down, across = -(-height // square.shape[1]), -(-width // square.shape[2])
+        whole = jnp.tile(square, (1, down, across, 1))[:, :height, :width]
         return whole.astype(jnp.float32) / _DIRECTION_PARTS
 
-    def _waves(self, labels):
-        waves, drawn = patterns.waves(self.period, self.cycles, self.colours, self.waves, self.seed)
-        own = jnp.asarray(waves)[jnp.asarray(drawn)[labels % len(drawn)]]
-        # Their mean: of many, the sum would be more than a coupling takes.
-        return integers.divide(jnp.sum(own, axis=1), self.waves)
+    @property
+    def count(self) -> int:
+        """How many classes can differ."""
+        return len(self._drawn[1])
 
-    def _cells(self, labels):
-        steps, signs = patterns.cells(self.cell, self.cells, self.colours, self.seed)
-        own = jnp.asarray(signs)[labels % len(signs)]
+    @property
+    def _drawn(self):
+        """Waves or colours, and what each class has of them."""
+        if self.pattern == "cells":
+            return patterns.cells(self.cell, self.cells, self.colours, self.seed)
+        return patterns.waves(self.period, self.cycles, self.colours, self.waves, self.seed)
+
+    def _waves(self, waves, own):
+        # Their mean: of many, the sum would be more than a coupling takes.
+        return integers.divide(jnp.sum(jnp.asarray(waves)[own], axis=1), self.waves)
+
+    def _cells(self, steps, own):
         squares = jnp.sum(own[..., None] * steps, axis=-2)
         return jnp.repeat(jnp.repeat(squares, self.cell, axis=1), self.cell, axis=2)
-
-
-def count(settings: ConfigDict) -> int:
-    """How many classes can differ with `config.generator.shortcut`."""
-    colours = tuple(settings.colours)
-    if settings.pattern == "cells":
-        return min(2 ** (settings.cells**2 * len(colours)), patterns.MOST_CLASSES)
-    waves = patterns.count_waves(settings.period, tuple(settings.cycles), colours)
-    return min(math.comb(waves, settings.waves), patterns.MOST_CLASSES)

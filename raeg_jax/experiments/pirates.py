@@ -159,12 +159,17 @@ def recovered(subject: Subject) -> np.ndarray:
     def recover(index, images):
         return subject.recover(index, images, subject.code_of(made, index))
 
-    return subject.kept("recovered", lambda: _of_all(subject, recover))
+    return subject.kept("recovered", lambda: of_all(subject, made.images, recover))
 
 
 def defended(subject: Subject, name: str) -> np.ndarray:
     """Protected images after a defence."""
-    return subject.kept(name, lambda: _of_all(subject, lambda _, images: DEFENCES[name](images)))
+
+    def make():
+        made = subject.protected("train").images
+        return of_all(subject, made, lambda _, images: DEFENCES[name](images))
+
+    return subject.kept(name, make)
 
 
 def cleaned(subject: Subject, pairs: int) -> np.ndarray:
@@ -172,14 +177,15 @@ def cleaned(subject: Subject, pairs: int) -> np.ndarray:
 
     def make():
         remove = remover(subject, pairs)
-        return _of_all(subject, lambda _, images: remove(images))
+        made = subject.protected("train").images
+        return of_all(subject, made, lambda _, images: remove(images))
 
     return subject.kept(f"remover_{pairs}_{subject.config.suite.remover_steps}", make)
 
 
-def _of_all(subject, change) -> np.ndarray:
-    """What a function of numbers and images makes of all protected images, batch by batch."""
-    images, labels = subject.protected("train").images, subject.originals("train")[1]
+def of_all(subject: Subject, images: np.ndarray, change) -> np.ndarray:
+    """What a function of numbers and images makes of all fitted ones, batch by batch."""
+    labels = subject.originals("train")[1]
     return np.concatenate(
         [
             np.asarray(change(index, some))[:count]

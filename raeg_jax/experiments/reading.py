@@ -1,14 +1,13 @@
 """What classifiers read on protected images, against PSNR, beside noise and PGD."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from raeg_jax.assembly import target_psnrs
+from raeg_jax.assembly import crowded
 from raeg_jax.evaluation.protection import evaluate_split
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.experiments.store import Unit
@@ -49,8 +48,7 @@ def possible(config: ConfigDict, psnr: float) -> bool:
     """Whether each stage then leaves some distance to the next one."""
     config = config.copy_and_resolve_references()
     aim_at(config, psnr)
-    psnrs = list(target_psnrs(config).values())
-    return all(high > low for high, low in itertools.pairwise(psnrs))
+    return not crowded(config)
 
 
 def read(subject: Subject, split: str, psnr: float | None) -> dict[str, Any]:

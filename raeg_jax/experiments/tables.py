@@ -144,7 +144,7 @@ def pirates(results: Sequence[Results]) -> Table:
         rows.append(
             (
                 images, training or "plain", architecture, str(len(own)),
-                *(_spread([one[what] for one in own]) for what in ("peak", "last")),
+                *(spread([one[what] for one in own]) for what in ("peak", "last")),
                 _share(own, honest),
             )
         )  # fmt: skip
@@ -156,7 +156,8 @@ def pirates(results: Sequence[Results]) -> Table:
     return Table("Pirated models", note, head, rows)
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """A cell: mean, and least to most."""
     return f"{statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
