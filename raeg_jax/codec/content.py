@@ -23,26 +23,34 @@ def to_bytes(payload: Payload) -> bytes:
     if payload.tile:
         numbers.append(payload.tile)
     numbers += payload.codes.ravel().tolist()
+    data = payload.sha256 + bytes([flags]) + b"".join(map(_varint, numbers))
+    if version(payload) > 1:
+        data += _varint(len(payload.auxiliary)) + payload.auxiliary
     count = len(payload.overflow.ranks)
-    numbers.append(count)
-    head = payload.sha256 + bytes([flags]) + b"".join(map(_varint, numbers))
-    return head + overflow_code.to_bytes(payload.overflow) if count else head
+    data += _varint(count)
+    return data + overflow_code.to_bytes(payload.overflow) if count else data
 
 
-def from_bytes(data: bytes, nonce: bytes, generator_id: bytes) -> Payload:
+def version(payload: Payload) -> int:
+    """The format's version that a payload is written in: the first one that has all its fields."""
+    return 2 if payload.auxiliary else 1
+
+
+def from_bytes(data: bytes, nonce: bytes, generator_id: bytes, version: int = 1) -> Payload:
     """Reads what `to_bytes` made, in memory proportional to the bytes given.
 
     Args:
       data: the bytes.
       nonce: from the clear part.
       generator_id: from the clear part.
+      version: from the clear part, 1 or 2.
 
     Raises:
       NewerFormatError: a kind of source that this version doesn't know.
       DamagedPayloadError: anything else.
     """
     try:
-        return _read(data, nonce, generator_id)
+        return _read(data, nonce, generator_id, version)
     except NewerFormatError:
         raise
     except (ValueError, IndexError) as error:
@@ -51,7 +59,7 @@ def from_bytes(data: bytes, nonce: bytes, generator_id: bytes) -> Payload:
         ) from error
 
 
-def _read(data, nonce, generator_id):
+def _read(data, nonce, generator_id, version):
     flags = data[DIGEST_SIZE]
     numbers = _Numbers(data, DIGEST_SIZE + 1)
     height, width = numbers.next(), numbers.next()
@@ -65,6 +73,10 @@ def _read(data, nonce, generator_id):
     if tiles * columns > len(data):
         raise ValueError(f"{len(data)} bytes for the codes of {tiles} tiles")
     codes = [numbers.next() for _ in range(tiles * columns)]
+    auxiliary = numbers.bytes(numbers.next()) if version > 1 else b""
+    # There is one way only to write a payload.
+    if version > 1 and not auxiliary:
+        raise ValueError("no auxiliary data")
     count = numbers.next()
     rest = data[numbers.position :]
     if count:
@@ -85,6 +97,7 @@ def _read(data, nonce, generator_id):
         orientation=(flags & 7) + 1,
         codes=np.array(codes, np.int64).reshape(tiles, columns),
         overflow=overflow,
+        auxiliary=auxiliary,
     )
 
 
@@ -109,7 +122,7 @@ def _varint(value: int) -> bytes:
 
 
 class _Numbers:
-    """Reads one varint after another; IndexError at the end of the data."""
+    """Reads one varint after another; IndexError or ValueError at the end of the data."""
 
     def __init__(self, data, position):
         self.data, self.position = data, position
@@ -123,3 +136,9 @@ class _Numbers:
             if byte < 128:
                 return value
         raise ValueError("a number of more than 63 bits")
+
+    def bytes(self, count):
+        start, self.position = self.position, self.position + count
+        if self.position > len(self.data):
+            raise ValueError(f"{len(self.data) - start} bytes in place of {count}")
+        return self.data[start : self.position]

@@ -38,7 +38,7 @@ class Payload:
     Attributes:
       nonce: 12 bytes drawn for the image, see `draw_nonce`; it also selects the token. That two
         images of a key have the same one is most unlikely, and `envelope` survives it.
-      generator_id: 8 bytes, a hash of the generator's weights.
+      generator_id: 8 bytes, a hash of the generator's weights, or of another method's name.
       height: of the original, in pixels.
       width: of the original, in pixels.
       sha256: 32 bytes, `digest` of the original.
@@ -51,6 +51,8 @@ class Payload:
       codes: int64 [tiles, columns], 0..2^32-1: what the generator's stages need to know of each
         tile (in rows from the top, from left to right). The generator gives columns their meaning.
       overflow: the values that clipping cut off.
+      auxiliary: what else the method needs that protected the image, such as the perturbation that
+        it added; generators leave nothing.
     """
 
     nonce: bytes
@@ -64,6 +66,7 @@ class Payload:
     orientation: int = 1
     codes: np.ndarray
     overflow: Overflow
+    auxiliary: bytes = b""
 
     def __post_init__(self):
         for name, size in _SIZES.items():

@@ -21,6 +21,8 @@ SMALL = Payload(
     overflow=Overflow(np.array([100, 900, 1500]), np.array([2, 1, 4])),
 )
 
+WITH_AUXILIARY = dataclasses.replace(SMALL, auxiliary=bytes(range(200)))
+
 
 def put_chunk(png: bytes, payload: bytes) -> bytes:
     """Puts a payload into a PNG, right after its header."""
@@ -63,4 +65,5 @@ def payloads(draw) -> Payload:
         orientation=draw(st.integers(1, 8)),
         codes=seed.integers(0, bound, (tiles, columns)),
         overflow=Overflow(ranks, seed.geometric(0.3, count)),
+        auxiliary=draw(st.just(b"") | st.binary(max_size=300)),
     )

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from raeg_jax.codec import content
 from raeg_jax.codec.errors import DamagedPayloadError, NewerFormatError, PayloadError
 from raeg_jax.codec.overflow import Overflow
-from tests.codec.payloads import SMALL, equal, payloads
+from tests.codec.payloads import SMALL, WITH_AUXILIARY, equal, payloads
 
 SHA = bytes(32)
 NOTHING = Overflow(np.array([], int), np.array([], int))
 
 
-def read(data):
-    return content.from_bytes(data, SMALL.nonce, SMALL.generator_id)
+def read(data, version=1):
+    return content.from_bytes(data, SMALL.nonce, SMALL.generator_id, version)
 
 
 @given(payloads())
 def test_any_payload_is_read_as_it_was(payload):
-    data = content.to_bytes(payload)
-    assert equal(content.from_bytes(data, payload.nonce, payload.generator_id), payload)
+    data, version = content.to_bytes(payload), content.version(payload)
+    assert equal(content.from_bytes(data, payload.nonce, payload.generator_id, version), payload)
 
 
 def test_small_content_is_short():
@@ -34,34 +34,41 @@ def test_small_content_is_short():
     assert len(content.to_bytes(least)) == content.MIN_SIZE
 
 
-@given(st.binary(max_size=100), st.integers(0, 100))
-def test_any_bytes_are_read_or_told(data, filled):
+def test_auxiliary_data_stand_between_codes_and_clipped_values():
+    before, after = "00 4040 08 11091f02", "03 4089641f5762"
+    expected = bytes.fromhex(f"{before} c801 {bytes(range(200)).hex()} {after}")
+    assert content.to_bytes(WITH_AUXILIARY) == SMALL.sha256 + expected
+    assert (content.version(WITH_AUXILIARY), content.version(SMALL)) == (2, 1)
+
+
+@given(st.binary(max_size=100), st.integers(0, 100), st.integers(1, 2))
+def test_any_bytes_are_read_or_told(data, filled, version):
     # The digest may be anything, so that examples go to what follows it.
     with_digest = (SHA + data)[: 32 + filled]
     try:
-        payload = read(with_digest)
+        payload = read(with_digest, version)
     except PayloadError:
         return
-    assert equal(read(content.to_bytes(payload)), payload)
+    assert equal(read(content.to_bytes(payload), version), payload)
 
 
 @given(payloads(), st.data())
 def test_changed_bytes_are_read_or_told(payload, data):
-    raw = bytearray(content.to_bytes(payload))
+    raw, version = bytearray(content.to_bytes(payload)), content.version(payload)
     position = data.draw(st.integers(32, len(raw) - 1))
     raw[position] ^= data.draw(st.integers(1, 255))
     try:
-        changed = read(bytes(raw))
+        changed = read(bytes(raw), version)
     except PayloadError:
         return
-    assert equal(read(content.to_bytes(changed)), changed)
+    assert equal(read(content.to_bytes(changed), version), changed)
 
 
 @given(payloads(), st.data())
 def test_cut_off_bytes_are_told(payload, data):
-    raw = content.to_bytes(payload)
+    raw, version = content.to_bytes(payload), content.version(payload)
     with pytest.raises(DamagedPayloadError):
-        read(raw[: data.draw(st.integers(0, len(raw) - 1))])
+        read(raw[: data.draw(st.integers(0, len(raw) - 1))], version)
 
 
 HUGE = b"\xff" * 8 + b"\x7f"
@@ -84,6 +91,15 @@ HUGE = b"\xff" * 8 + b"\x7f"
 def test_impossible_numbers_are_told_and_take_no_memory(rest):
     with pytest.raises(DamagedPayloadError, match="take an untouched copy"):
         read(SHA + rest)
+
+
+@pytest.mark.parametrize(
+    ("auxiliary", "message"),
+    [(b"\0", "no auxiliary data"), (b"\5abc", "4 bytes in place of 5"), (HUGE, "bytes in place")],
+)
+def test_missing_auxiliary_data_are_told(auxiliary, message):
+    with pytest.raises(DamagedPayloadError, match=message):
+        read(SHA + b"\0\1\1\0" + auxiliary + b"\0", version=2)
 
 
 def test_many_tiles_without_codes_are_read():

@@ -17,13 +17,14 @@ from raeg_jax.codec.payload import Payload, SourceMode
 from tests.codec.payloads import equal
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
+NAMES = ["version_1_small", "version_1_tiled", "version_2_auxiliary"]
 
 
 def golden(name):
     """The bytes and the expected content."""
     blob = bytes.fromhex((GOLDEN / f"{name}.hex").read_text())
     content = json.loads((GOLDEN / f"{name}.json").read_text())
-    for field in ("nonce", "generator_id", "sha256"):
+    for field in {"nonce", "generator_id", "sha256", "auxiliary"} & content.keys():
         content[field] = bytes.fromhex(content[field])
     content["mode"] = SourceMode[content["mode"]]
     content["codes"] = np.array(content["codes"])
@@ -31,13 +32,13 @@ def golden(name):
     return blob, Payload(**content)
 
 
-@pytest.mark.parametrize("name", ["version_1_small", "version_1_tiled"])
+@pytest.mark.parametrize("name", NAMES)
 def test_old_payloads_are_read(name):
     blob, content = golden(name)
     assert equal(open_sealed(blob, read_key(GOLDEN / "owner.key")), content)
 
 
-@pytest.mark.parametrize("name", ["version_1_small", "version_1_tiled"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_writer_has_not_changed_within_its_version(name):
     blob, content = golden(name)
     assert seal(content, read_key(GOLDEN / "owner.key")) == blob
