@@ -3,6 +3,7 @@
 import numpy as np
 
 from raeg_jax.codec import overflow as overflow_code
+from raeg_jax.codec import varint
 from raeg_jax.codec.errors import DamagedPayloadError, NewerFormatError
 from raeg_jax.codec.overflow import Overflow
 from raeg_jax.codec.payload import DIGEST_SIZE, MAX_SIDE, Payload, SourceMode
@@ -23,11 +24,11 @@ def to_bytes(payload: Payload) -> bytes:
     if payload.tile:
         numbers.append(payload.tile)
     numbers += payload.codes.ravel().tolist()
-    data = payload.sha256 + bytes([flags]) + b"".join(map(_varint, numbers))
+    data = payload.sha256 + bytes([flags]) + b"".join(map(varint.write, numbers))
     if version(payload) > 1:
-        data += _varint(len(payload.auxiliary)) + payload.auxiliary
+        data += varint.write(len(payload.auxiliary)) + payload.auxiliary
     count = len(payload.overflow.ranks)
-    data += _varint(count)
+    data += varint.write(count)
     return data + overflow_code.to_bytes(payload.overflow) if count else data
 
 
@@ -61,7 +62,7 @@ def from_bytes(data: bytes, nonce: bytes, generator_id: bytes, version: int = 1)
 
 def _read(data, nonce, generator_id, version):
     flags = data[DIGEST_SIZE]
-    numbers = _Numbers(data, DIGEST_SIZE + 1)
+    numbers = varint.Reader(data, DIGEST_SIZE + 1)
     height, width = numbers.next(), numbers.next()
     if max(height, width) > MAX_SIDE:
         raise ValueError(f"a size of {height} x {width} pixels")
@@ -73,12 +74,12 @@ def _read(data, nonce, generator_id, version):
     if tiles * columns > len(data):
         raise ValueError(f"{len(data)} bytes for the codes of {tiles} tiles")
     codes = [numbers.next() for _ in range(tiles * columns)]
-    auxiliary = numbers.bytes(numbers.next()) if version > 1 else b""
+    auxiliary = numbers.take(numbers.next()) if version > 1 else b""
     # There is one way only to write a payload.
     if version > 1 and not auxiliary:
         raise ValueError("no auxiliary data")
     count = numbers.next()
-    rest = data[numbers.position :]
+    rest = numbers.rest()
     if count:
         overflow = overflow_code.from_bytes(rest, count)
     elif rest:
@@ -109,36 +110,3 @@ def _mode(value):
             f"the image comes from a kind of file ({value}) that this version doesn't know: "
             "update raeg-jax"
         ) from None
-
-
-def _varint(value: int) -> bytes:
-    """LEB128: seven bits a byte, the low ones first, the high bit where more follow."""
-    groups = bytearray()
-    while value > 127:
-        groups.append(value & 127 | 128)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)
-
-
-class _Numbers:
-    """Reads one varint after another; IndexError or ValueError at the end of the data."""
-
-    def __init__(self, data, position):
-        self.data, self.position = data, position
-
-    def next(self):
-        value = 0
-        for shift in range(0, 63, 7):
-            byte = self.data[self.position]
-            self.position += 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-        raise ValueError("a number of more than 63 bits")
-
-    def bytes(self, count):
-        start, self.position = self.position, self.position + count
-        if self.position > len(self.data):
-            raise ValueError(f"{len(self.data) - start} bytes in place of {count}")
-        return self.data[start : self.position]

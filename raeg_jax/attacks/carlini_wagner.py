@@ -1,0 +1,99 @@
+"""The attack of Carlini and Wagner: the least change that misleads, found with Adam."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from raeg_jax.attacks.gradient import LogitsFn, margin
+
+# arctanh of this share of the range: 0 and 255 themselves would lie infinitely far away.
+_INSIDE = 0.999999
+_HALF = 127.5
+
+
+def carlini_wagner(
+    logits_fns: Sequence[LogitsFn],
+    images: jax.Array,
+    labels: jax.Array,
+    steps: int,
+    *,
+    kappa: jax.Array = 0.0,
+    searches: int = 9,
+    first_constant: float = 1.0,
+    step_size: float = 0.01,
+    targeted: bool = False,
+) -> jax.Array:
+    """Minimises |y - x|^2 + c * sum over classifiers of max(margin + kappa, 0).
+
+    Carlini and Wagner (2016, arXiv 1608.04644), L2 form with their loss f6: y is the tanh of what
+    Adam changes, so it never leaves 0..255. c, one for each image, starts at `first_constant`, is
+    raised tenfold while no such image misleads, and then bisected. With several classifiers all
+    must be misled; the paper has one.
+
+    Args:
+      logits_fns: the classifiers attacked together, in evaluation mode.
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      labels: int `[B]`, the true classes, or with `targeted` the classes to be read instead.
+      steps: of Adam, for each c; at least 1.
+      kappa: by how many logits each classifier must be misled; `[B]` or a scalar, not negative.
+      searches: how many c are tried.
+      first_constant: in squared pixel units a logit.
+      step_size: of Adam; 1 is about half of the range, near its middle.
+      targeted: raise the margin of `labels` rather than lower it.
+
+    Returns:
+      float32 `[B, H, W, 3]` within 0..255: of all that misled, the one closest to the original;
+      where nothing did, the last one tried. Not rounded.
+
+    Raises:
+      ValueError: fewer than one step or search, or no classifier.
+    """
+    if min(steps, searches) < 1:
+        raise ValueError(f"needs at least one step and search, not {steps} and {searches}")
+    if not logits_fns:
+        raise ValueError("an attack needs at least one classifier; logits_fns is empty")
+    sign = -1 if targeted else 1
+    start = jnp.arctanh((images / _HALF - 1) * _INSIDE)
+    reachable = _to_pixels(start)
+    kappa = jnp.broadcast_to(jnp.asarray(kappa, jnp.float32), labels.shape)
+    adam = optax.adam(step_size)
+
+    def loss(change, constant):
+        found = _to_pixels(start + change)
+        margins = sign * jnp.stack([margin(fn(found), labels) for fn in logits_fns])
+        excess = jnp.sum(jnp.maximum(margins + kappa, 0), axis=0)
+        total = jnp.sum((found - reachable) ** 2) + jnp.sum(constant * excess)
+        return total, (found, jnp.all(margins + kappa < 0, axis=0))
+
+    gradient = jax.grad(loss, has_aux=True)
+
+    def descend(_, state):
+        change, moments, constant, misled_once, best, least, _ = state
+        slope, (found, misled) = gradient(change, constant)
+        update, moments = adam.update(slope, moments)
+        distance = jnp.sum((found - images) ** 2, axis=(1, 2, 3))
+        better = misled & (distance < least)
+        best = jnp.where(better[:, None, None, None], found, best)
+        least = jnp.where(better, distance, least)
+        return change + update, moments, constant, misled_once | misled, best, least, found
+
+    def search(_, state):
+        constant, low, high, best, least, _ = state
+        none = jnp.zeros(labels.shape, bool)
+        begin = jnp.zeros_like(start), adam.init(start), constant, none, best, least, images
+        *_, misled, best, least, last = jax.lax.fori_loop(0, steps, descend, begin)
+        low, high = jnp.where(misled, low, constant), jnp.where(misled, constant, high)
+        constant = jnp.where(jnp.isinf(high), 10 * constant, (low + high) / 2)
+        return constant, low, high, best, least, last
+
+    zeros = jnp.zeros(labels.shape, jnp.float32)
+    unbounded = jnp.full_like(zeros, jnp.inf)
+    state = zeros + first_constant, zeros, unbounded, images, unbounded, images
+    *_, best, least, last = jax.lax.fori_loop(0, searches, search, state)
+    return jnp.where(jnp.isinf(least)[:, None, None, None], last, best)
+
+
+def _to_pixels(values):
+    return _HALF * (jnp.tanh(values) + 1)

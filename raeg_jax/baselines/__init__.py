@@ -1,0 +1,1 @@
+"""Earlier reversible protection, RAE and RIT, working in both directions."""

@@ -1,0 +1,61 @@
+"""The attacks that the compared methods may start from, compiled once each."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from raeg_jax.attacks.carlini_wagner import carlini_wagner
+from raeg_jax.attacks.gradient import LogitsFn, ifgsm, pgd_l2
+
+
+def _pgd(logits_fns, images, labels, strength, steps):
+    radius = strength * images[0].size ** 0.5
+    return pgd_l2(logits_fns, images, labels, radius, steps)
+
+
+def _ifgsm(logits_fns, images, labels, strength, steps):
+    return ifgsm(logits_fns, images, labels, strength, steps)
+
+
+def _carlini_wagner(logits_fns, images, labels, strength, steps):
+    return carlini_wagner(logits_fns, images, labels, steps, kappa=strength)
+
+
+# What a strength means: of `pgd` the root mean square of the change, of `ifgsm` the greatest
+# change of a sample, both in pixel units; of `cw` the confidence kappa, in logits.
+ATTACKS = {"pgd": _pgd, "ifgsm": _ifgsm, "cw": _carlini_wagner}
+
+
+@functools.partial(jax.jit, static_argnames=("name", "method", "side", "steps"))
+def attack(
+    logits_fns: Sequence[LogitsFn],
+    images: jax.Array,
+    labels: jax.Array,
+    strength: jax.Array,
+    *,
+    name: str,
+    method: Any,
+    side: int,
+    steps: int,
+) -> jax.Array:
+    """Attacks classifiers as a method lets the attack see them.
+
+    Args:
+      logits_fns: pytrees, attacked together.
+      images: uint8 [B, H, W, 3].
+      labels: int32 [B], the true classes.
+      strength: float32 [B], see `ATTACKS`.
+      name: of the attack.
+      method: see `Method`, hashable.
+      side: one of its sides.
+      steps: of the attack.
+
+    Returns:
+      float32 [B, H, W, 3], in pixel units, within 0..255.
+    """
+    originals = images.astype(jnp.float32)
+    seen = [method.seen_by(logits_fn, originals, side) for logits_fn in logits_fns]
+    return ATTACKS[name](seen, originals, labels, strength, steps)

@@ -1,0 +1,59 @@
+"""From an image that RAE or RIT protected back to its original: the key is all that it takes."""
+
+import numpy as np
+
+from raeg_jax.baselines.method import method_id
+from raeg_jax.baselines.rae import RAE
+from raeg_jax.baselines.rit import RIT
+from raeg_jax.codec import overflow
+from raeg_jax.codec.envelope import open_sealed
+from raeg_jax.codec.errors import DamagedPayloadError, OtherGeneratorError, TamperedPixelsError
+from raeg_jax.codec.extraction import extract
+from raeg_jax.codec.inputs import check_image
+from raeg_jax.codec.key import Key
+from raeg_jax.codec.payload import check_pixels
+from raeg_jax.codec.recover import Recovered
+
+METHODS = {method.name: method for method in (RAE, RIT)}
+_BY_ID = {method_id(name): method for name, method in METHODS.items()}
+
+
+def recover(image: np.ndarray, key: Key) -> Recovered:
+    """Undoes what `BaselineProtector` did.
+
+    Args:
+      image: uint8 [H, W, 3].
+      key: the owner's.
+
+    Returns:
+      The original, exactly; its label isn't known.
+
+    Raises:
+      UserError: something that isn't an image.
+      PayloadError: subclasses say why there is no original.
+    """
+    check_image(image, 0)
+    pixels, blob, _ = extract(image, None)
+    payload = open_sealed(blob, key)
+    if payload.generator_id not in _BY_ID:
+        raise OtherGeneratorError(
+            f"protected by the generator {payload.generator_id.hex()}, and neither by "
+            f"{' nor by '.join(name.upper() for name in METHODS)}: recover it with its generator"
+        )
+    if pixels.shape[:2] != (payload.height, payload.width):
+        raise TamperedPixelsError(
+            f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels and had "
+            f"{payload.width} x {payload.height} when it was protected: take an untouched copy"
+        )
+    values = overflow.join(pixels, payload.overflow)
+    try:
+        original = _BY_ID[payload.generator_id].reveal(values, payload.auxiliary)
+    except (ValueError, IndexError) as error:
+        raise DamagedPayloadError(
+            f"the payload's auxiliary data make no sense ({error}): take an untouched copy of the "
+            "image"
+        ) from error
+    # Only an image that isn't the protected one gives values outside.
+    original = np.clip(original, 0, 255).astype(np.uint8)
+    check_pixels(payload, original)
+    return Recovered(original, payload.mode, payload.orientation, None, True)

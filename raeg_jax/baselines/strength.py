@@ -1,0 +1,52 @@
+"""How strong an attack must be for the finished file to have a given PSNR."""
+
+import math
+
+# Factor between one strength and the next at most: what is far off tells little.
+_FACTOR = 4.0
+# Between the bounds of the search: less makes no visible difference.
+_NARROW = 1.005
+# So often may hiding alone take more than is asked for.
+_COSTLY = 2
+
+
+class Search:
+    """Narrows down the strength for one image.
+
+    The file's squared distance from the original has two parts: what the method does grows with the
+    square of the strength, what hiding does depends on it less. Where that model fails, the
+    strength is bisected (in its logarithm).
+
+    Args:
+      psnr: asked for, in decibels.
+      strength: to begin with.
+
+    Attributes:
+      strength: to be tried next.
+      over: whether more tries make no sense.
+    """
+
+    def __init__(self, psnr: float, strength: float):
+        self._asked, self.strength, self.over = 255**2 / 10 ** (psnr / 10), strength, False
+        self._low, self._high = 0.0, math.inf
+        self._costly = 0
+
+    def told(self, unmarked: float, marked: float) -> None:
+        """Takes what came of the strength tried last.
+
+        Args:
+          unmarked: mean squared error before hiding, in squared pixel units.
+          marked: after hiding; infinite where the payload found no room.
+        """
+        if marked > self._asked:
+            self._high = min(self._high, self.strength)
+        else:
+            self._low = max(self._low, self.strength)
+        room = self._asked - (marked - unmarked)
+        self._costly += room <= 0
+        factor = 0.5 if room <= 0 else math.sqrt(room / unmarked) if unmarked else _FACTOR
+        guess = self.strength * min(max(factor, 1 / _FACTOR), _FACTOR)
+        if not self._low < guess < self._high:
+            guess = math.sqrt(self._low * self._high) if self._low else self._high / 2
+        self.strength = guess
+        self.over = self._costly >= _COSTLY or self._high < _NARROW * self._low
