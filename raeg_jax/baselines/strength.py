@@ -6,7 +6,7 @@ import math
 _FACTOR = 4.0
 # Between the bounds of the search: less makes no visible difference.
 _NARROW = 1.005
-# So often may hiding alone take more than is asked for.
+# So often in a row may hiding alone take more than is asked for.
 _COSTLY = 2
 
 
@@ -43,7 +43,7 @@ class Search:
         else:
             self._low = max(self._low, self.strength)
         room = self._asked - (marked - unmarked)
-        self._costly += room <= 0
+        self._costly = self._costly + 1 if room <= 0 else 0
         factor = 0.5 if room <= 0 else math.sqrt(room / unmarked) if unmarked else _FACTOR
         guess = self.strength * min(max(factor, 1 / _FACTOR), _FACTOR)
         if not self._low < guess < self._high:
