@@ -246,5 +246,38 @@ def get_config() -> ConfigDict:
     config.suite.pirates.trainings = ("adversarial", "augmented")
     # Shares of the data set that are protected.
     config.suite.pirates.shares = (0.5, 0.1)
+
+    # `eval.py --method`: the generator beside others that change images as much.
+    config.comparison = ConfigDict()
+    # PSNR of the protected files, payload inside, and how many unseen images; 0 is all of them.
+    config.comparison.psnr = 34.0
+    config.comparison.images = 500
+    # Further points of the curves, with fewer images.
+    config.comparison.psnrs = (30.0, 38.0)
+    config.comparison.curve_images = 200
+    # Repetitions at `psnr` of what has chance in it: tokens and noise.
+    config.comparison.seeds = 3
+    # pgd | ifgsm | cw, which RAE and RIT start from, and its steps, also those of PGD alone.
+    config.comparison.attack = "pgd"
+    config.comparison.steps = 20
+    # What files go through before they are undone.
+    config.comparison.distortions = ("jpeg_90", "jpeg_50", "blur_1")
+    # Sides of superpixels in pixels, in the order in which they are tried.
+    config.comparison.rae = ConfigDict({"sides": (4, 8, 16)})
+    # Sides of blocks; classes of blocks; step of shifts, and by how much they are reduced at most
+    # to stay in range; the least standard deviation that is worth a rotation (pixel units); whether
+    # blocks may stay in their place, and whether the attack knows of blocks. The paper has sides of
+    # 4, several classes and neither of the last two, which spoils more (docs/comparison.md).
+    config.comparison.rit = ConfigDict(
+        {
+            "sides": (2, 4),
+            "classes": 1,
+            "quantum": 8,
+            "limit": 8,
+            "smooth": 6,
+            "stay": True,
+            "aware": True,
+        }
+    )
     # A misspelt name in another config stops there, with the nearest name that exists.
     return config.lock()

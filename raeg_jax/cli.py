@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from PIL import Image
 
+from raeg_jax.baselines import ids
 from raeg_jax.codec import key as key_lib
 from raeg_jax.errors import UserError
 from raeg_jax.launch import INTERRUPTED, MISTAKE
@@ -150,6 +151,20 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         help="make so many protected images of each (1) and keep the one that misleads the "
         "generator's classifiers most; for generators with a secret token",
+    )
+
+    protect.add_argument(
+        "--method",
+        choices=(codec.GENERATOR, *ids.NAMES),
+        default=codec.GENERATOR,
+        help="rae and rit, which articles compare RAEG with, attack the generator's classifiers "
+        "(default: raeg, the generator)",
+    )
+    protect.add_argument(
+        "--psnr",
+        metavar="DB",
+        type=float,
+        help="of files of rae and rit (default: the generator's)",
     )
 
     recover = add(

@@ -24,6 +24,7 @@ _FREE = (
     "multi_host",
     "eval",
     "suite",
+    "comparison",
     # Other stages are not trained: they may follow any learned stage.
     "generator.stages",
     "generator.shortcut",

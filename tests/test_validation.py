@@ -7,6 +7,7 @@ import pytest
 
 from configs import base, scale
 from raeg_jax import validation
+from raeg_jax.comparison import settings as comparison_settings
 from raeg_jax.config import _flatten, to_json
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import quick
@@ -148,6 +149,7 @@ def test_every_number_and_name_has_a_rule(config):
     checked = {"generator.stages", "generator.gradient.views"}
     free = {"name", "data.source", "data.cache_dir", "data.list_file"} | checked
     rules = validation.RULES.keys() | {f"suite.{name}" for name in settings.RULES}
+    rules |= {f"comparison.{name}" for name in comparison_settings.RULES}
     for name, value in _flatten(to_json(config)).items():
         if not isinstance(value, bool) and not name.startswith(own) and name not in free:
             assert name in rules, name

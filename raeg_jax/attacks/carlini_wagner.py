@@ -21,7 +21,7 @@ def carlini_wagner(
     *,
     kappa: jax.Array = 0.0,
     searches: int = 9,
-    first_constant: float = 1.0,
+    first_constant: float = 1e-3 * 255**2,
     step_size: float = 0.01,
     targeted: bool = False,
 ) -> jax.Array:
@@ -39,7 +39,7 @@ def carlini_wagner(
       steps: of Adam, for each c; at least 1.
       kappa: by how many logits each classifier must be misled; `[B]` or a scalar, not negative.
       searches: how many c are tried.
-      first_constant: in squared pixel units a logit.
+      first_constant: in squared pixel units a logit; the paper's 1e-3, of images within 0..1.
       step_size: of Adam; 1 is about half of the range, near its middle.
       targeted: raise the margin of `labels` rather than lower it.
 

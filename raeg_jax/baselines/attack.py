@@ -1,14 +1,14 @@
-"""The attacks that the compared methods may start from, compiled once each."""
+"""The attacks that the compared methods may start from."""
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from raeg_jax.attacks.carlini_wagner import carlini_wagner
 from raeg_jax.attacks.gradient import LogitsFn, ifgsm, pgd_l2
+from raeg_jax.baselines.method import Method
 
 
 def _pgd(logits_fns, images, labels, strength, steps):
@@ -29,19 +29,21 @@ def _carlini_wagner(logits_fns, images, labels, strength, steps):
 ATTACKS = {"pgd": _pgd, "ifgsm": _ifgsm, "cw": _carlini_wagner}
 
 
-@functools.partial(jax.jit, static_argnames=("name", "method", "side", "steps"))
 def attack(
     logits_fns: Sequence[LogitsFn],
-    images: jax.Array,
-    labels: jax.Array,
-    strength: jax.Array,
+    images: np.ndarray,
+    labels: np.ndarray,
+    strength: np.ndarray,
     *,
     name: str,
-    method: Any,
+    method: Method,
     side: int,
     steps: int,
-) -> jax.Array:
+) -> np.ndarray:
     """Attacks classifiers as a method lets the attack see them.
+
+    Compiled once for each attack, number of steps and shape of images, and for each side that
+    `method.seen_by` makes a difference of.
 
     Args:
       logits_fns: pytrees, attacked together.
@@ -49,13 +51,18 @@ def attack(
       labels: int32 [B], the true classes.
       strength: float32 [B], see `ATTACKS`.
       name: of the attack.
-      method: see `Method`, hashable.
+      method: see `Method`.
       side: one of its sides.
       steps: of the attack.
 
     Returns:
       float32 [B, H, W, 3], in pixel units, within 0..255.
     """
-    originals = images.astype(jnp.float32)
-    seen = [method.seen_by(logits_fn, originals, side) for logits_fn in logits_fns]
+    originals = images.astype(np.float32)
+    seen = tuple(method.seen_by(logits_fn, originals, side) for logits_fn in logits_fns)
+    return np.asarray(_run(seen, originals, labels, strength, name=name, steps=steps))
+
+
+@functools.partial(jax.jit, static_argnames=("name", "steps"))
+def _run(seen, originals, labels, strength, *, name, steps):
     return ATTACKS[name](seen, originals, labels, strength, steps)

@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from raeg_jax.baselines.method import Method, method_id
+from raeg_jax.baselines.ids import method_id
+from raeg_jax.baselines.method import Method
 from raeg_jax.codec import hiding, overflow
 from raeg_jax.codec.envelope import seal
 from raeg_jax.codec.key import Key
-from raeg_jax.codec.payload import Payload, SourceMode, digest, draw_nonce
+from raeg_jax.codec.payload import Payload, SourceMode, digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Source:
 
 
 def mark(
-    method: Method, source: Source, values: np.ndarray, auxiliary: bytes, key: Key
+    method: Method, source: Source, values: np.ndarray, auxiliary: bytes, key: Key, nonce: bytes
 ) -> tuple[np.ndarray, bytes]:
     """Clips, and hides the payload.
 
@@ -39,6 +40,7 @@ def mark(
       values: int32 [H, W, 3].
       auxiliary: what the method needs to undo them.
       key: the owner's.
+      nonce: of the image, as `draw_nonce` gives it.
 
     Returns:
       uint8 [H, W, 3], and the payload.
@@ -48,7 +50,7 @@ def mark(
     """
     pixels, clipped = overflow.split(values)
     payload = Payload(
-        nonce=draw_nonce(),
+        nonce=nonce,
         generator_id=method_id(method.name),
         height=values.shape[0],
         width=values.shape[1],

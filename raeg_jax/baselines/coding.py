@@ -62,8 +62,8 @@ def decode(data: varint.Reader, count: int) -> np.ndarray:
     (kind,) = data.take(1)
     code = data.take(data.next())
     coder, wide = kind % _WIDE, kind >= _WIDE
-    if coder > len(_STRATEGIES):
-        raise ValueError(f"coder {coder} is unknown")
+    if coder > len(_STRATEGIES) or kind == _WIDE:
+        raise ValueError(f"coder {kind} is unknown")
     if coder == 0:
         folded = _from_rice(code, count)
     else:

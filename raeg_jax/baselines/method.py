@@ -1,13 +1,11 @@
 """What the compared methods have in common: an attack, and a change that can be undone."""
 
-import hashlib
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from raeg_jax.attacks.gradient import LogitsFn
-from raeg_jax.codec.payload import GENERATOR_ID_SIZE
 from raeg_jax.errors import UserError
 
 
@@ -64,15 +62,12 @@ def check_sides(sides: tuple[int, ...]) -> None:
     Raises:
       UserError: names the wrong one.
     """
-    if not sides:
-        raise UserError("sides=() is impossible: name at least one, in pixels")
-    if wrong := [side for side in sides if side not in range(1, 256)]:
+    if not isinstance(sides, tuple) or not sides:
+        raise UserError(f"sides={sides!r} is impossible: write a tuple of at least one, in pixels")
+    if wrong := [side for side in sides if not is_byte(side, 1)]:
         raise UserError(f"sides={sides} is impossible: {wrong[0]!r} is not in 1 to 255 pixels")
 
 
-def method_id(name: str) -> bytes:
-    """What a payload has in place of a generator's id: 8 bytes.
-
-    All settings that recovery depends on are in the auxiliary data.
-    """
-    return hashlib.sha256(f"raeg baseline {name} 1".encode()).digest()[:GENERATOR_ID_SIZE]
+def is_byte(value: Any, least: int) -> bool:
+    """Whether a setting is a whole number from `least` to 255."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 255

@@ -3,15 +3,16 @@
 import collections
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 
 from raeg_jax.attacks.gradient import LogitsFn
-from raeg_jax.baselines import carrier
+from raeg_jax.baselines import carrier, superpixels
 from raeg_jax.baselines.attack import ATTACKS, attack
 from raeg_jax.baselines.carrier import Source
-from raeg_jax.baselines.method import Disguised, Method
+from raeg_jax.baselines.method import Method
 from raeg_jax.baselines.recover import recover
 from raeg_jax.baselines.strength import Search
 from raeg_jax.codec import hiding, tiles
@@ -19,14 +20,23 @@ from raeg_jax.codec.errors import PayloadError
 from raeg_jax.codec.inputs import check_image
 from raeg_jax.codec.key import Key
 from raeg_jax.codec.overflow import split
-from raeg_jax.codec.payload import SourceMode
+from raeg_jax.codec.payload import SourceMode, draw_nonce
 from raeg_jax.codec.protect import UnrecoverableError
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation.compiled import as_pytree
+from raeg_jax.image.metrics import mse_of_psnr
+from raeg_jax.networks.frozen import as_pytree
 
 # Decibels: so near is good enough, and what is further off than that is a failure.
 _NEAR, _ENOUGH = 0.1, 0.5
 _SEARCHES = 7
+# A change that is to be scaled by more than this, or less than its inverse, is looked for again.
+_FAR = 1.15
+# Larger images are attacked in squares of about this side, so that memory and compilations are
+# bounded.
+_TILE = 256
+# A payload that takes more of the distance than this counts as one that doesn't fit: what is left
+# attacks nobody.
+_MOST_HIDDEN = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +52,7 @@ class Attempt:
       label: the class that was attacked.
       side: of the superpixels or blocks.
       strength: of the attack, see `ATTACKS`.
+      scale: of what the attack changed so much was taken, to meet a PSNR.
       adversarial: uint8 [H, W, 3], what the attack found.
       unmarked: uint8 [H, W, 3], what the payload was to be hidden in; of RAE the same.
       auxiliary_size: bytes of auxiliary data in the payload.
@@ -54,6 +65,7 @@ class Attempt:
     label: int
     side: int
     strength: float
+    scale: float
     adversarial: np.ndarray
     unmarked: np.ndarray
     auxiliary_size: int
@@ -63,8 +75,9 @@ class BaselineProtector:
     """Protects images with one method, attack and key.
 
     An image that has no room for its payload with the first of the method's sides, or that misses
-    the PSNR asked for, is tried with the next one. Programs are compiled for each side and shape
-    of images.
+    the PSNR asked for, or of which hiding alone takes more than half of the distance that the PSNR
+    allows, is tried with the next one. Programs are compiled for each side and shape
+    of images: one for all that are larger than 256 pixels both ways.
 
     Args:
       method: `RAE()` or `RIT()`.
@@ -73,10 +86,12 @@ class BaselineProtector:
       attack: one of `ATTACKS`.
       steps: of the attack.
       strength: of the attack, see `ATTACKS`; with `psnr` where the search begins, by default the
-        distance of that PSNR.
-      psnr: of the protected files against their originals, in decibels: the strength is searched
-        image by image. None takes the strength as it is.
+        distance of that PSNR (of `cw` no confidence, 0).
+      psnr: of the protected files against their originals, in decibels: image by image so much is
+        taken of what the attack changed, and where that is far from all of it, a stronger or weaker
+        attack is made. None takes the strength as it is.
       batch_size: images at a time.
+      nonces: as for `codec.protect.Protector`.
 
     Raises:
       UserError: an impossible value.
@@ -93,6 +108,7 @@ class BaselineProtector:
         strength: float | None = None,
         psnr: float | None = None,
         batch_size: int = 16,
+        nonces: Callable[[], bytes] = draw_nonce,
     ):
         if not logits_fns:
             raise UserError("logits_fns is empty: name at least one classifier to attack")
@@ -106,12 +122,13 @@ class BaselineProtector:
         if strength is None:
             if psnr is None:
                 raise UserError("neither strength nor psnr is given: name one of them")
-            strength = 255 / 10 ** (psnr / 20)
-        if not 0 < strength <= 255:
+            strength = 0.0 if attack == "cw" else math.sqrt(mse_of_psnr(psnr))
+        if not (0 < strength <= 255 or (strength == 0 and attack == "cw")):
             raise UserError(f"strength={strength} is impossible: it must be above 0, at most 255")
         self._method, self._key, self._psnr, self._strength = method, key, psnr, strength
         self._logits_fns = tuple(map(as_pytree, logits_fns))
         self._attack, self._steps, self._batch_size = attack, steps, batch_size
+        self._nonces = nonces
 
     def protect(
         self,
@@ -129,16 +146,18 @@ class BaselineProtector:
           orientations: EXIF orientations of the original files, for recovery; 1 by default.
 
         Raises:
-          UserError: something that isn't an image.
+          UserError: something that isn't an image, or a label of no class.
           UnrecoverableError: an image would not come back exactly.
         """
         modes = [SourceMode.RGB] * len(images) if modes is None else modes
         orientations = [1] * len(images) if orientations is None else orientations
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            check_image(image, index)
+            self._check_label(image, label, index)
         sources = [Source(*each) for each in zip(images, labels, modes, orientations, strict=True)]
         lots = collections.defaultdict(list)
         for index, source in enumerate(sources):
-            check_image(source.image, index)
-            lots[source.image.shape].append(index)
+            lots[self.shape(*source.image.shape[:2])].append(index)
         made: dict[int, Attempt] = {}
         for lot in lots.values():
             for side in self._method.sides:
@@ -148,58 +167,103 @@ class BaselineProtector:
         self._recover_again(sources, made)
         return [made[index] for index in range(len(images))]
 
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """What images that can share batches have in common, as of `codec.protect.Protector`."""
+        return tiles.shape(height, width, _TILE)
+
     def _try(self, sources: list[Source], side: int) -> list[Attempt]:
-        """Images of one shape with one side, each with the strength that it needs."""
-        if self._psnr is None:
-            return self._attempts(sources, side, [self._strength] * len(sources))
-        searches = [Search(self._psnr, self._strength) for _ in sources]
-        best: dict[int, Attempt] = {}
-        left = list(range(len(sources)))
-        for _ in range(_SEARCHES):
-            strengths = [searches[index].strength for index in left]
-            tried = self._attempts([sources[index] for index in left], side, strengths)
-            for index, one in zip(left, tried, strict=True):
-                best[index] = min(best.get(index, one), one, key=self._miss)
-                marked = math.inf if one.failure else _error(one.pixels, sources[index].image)
-                searches[index].told(_error(one.unmarked, sources[index].image), marked)
-            left = [i for i in left if self._miss(best[i]) > _NEAR and not searches[i].over]
-        return [self._judged(best[index]) for index in range(len(sources))]
+        """Images whose tiles have one shape, with one side."""
+        made, strength = [], self._strength
+        for start in range(0, len(sources), self._batch_size):
+            some = sources[start : start + self._batch_size]
+            tried = self._attempts(some, side, [strength] * len(some))
+            # Only of other attacks the strength is a length.
+            far = [
+                i
+                for i, one in enumerate(tried)
+                if not one.failure and self._attack != "cw" and not 1 / _FAR < one.scale < _FAR
+            ]
+            better = self._attempts(
+                [some[i] for i in far], side, [tried[i].strength * tried[i].scale for i in far]
+            )
+            for i, one in zip(far, better, strict=True):
+                tried[i] = tried[i] if one.failure else one
+            if reached := [one.strength * one.scale for one in tried if not one.failure]:
+                # The next ones will need about as much.
+                strength = strength if self._attack == "cw" else float(np.median(reached))
+            made += tried
+        return made
 
     def _attempts(self, sources: list[Source], side: int, strengths: list[float]) -> list[Attempt]:
-        """Images of one shape with given strengths."""
-        made = []
-        for start in range(0, len(sources), self._batch_size):
-            batch = slice(start, start + self._batch_size)
-            found = attack(
+        """One attack on each image, whose change is scaled as the PSNR wants it."""
+        found = self._attacked(sources, side, strengths)
+        attempts = []
+        for source, attacked, strength in zip(sources, found, strengths, strict=True):
+            if self._psnr is None:
+                attempts.append(self._attempt(source, attacked, side, strength, 1.0))
+            else:
+                attempts.append(self._scaled(source, attacked, side, strength))
+        return attempts
+
+    def _attacked(self, sources, side, strengths) -> list[np.ndarray]:
+        """What the attack finds, float32 [H, W, 3] each, tile by tile."""
+        # Whole superpixels, so that those of all tiles are those of the image.
+        tile = _TILE - _TILE % side
+        images = [superpixels.fit_tiles(source.image, side, tile) for source in sources]
+        layouts = [tiles.layout(*image.shape[:2], tile) for image in images]
+        found = [image.astype(np.float32) for image in images]
+        places = [(i, number) for i, layout in enumerate(layouts) for number in range(len(layout))]
+        for start in range(0, len(places), self._batch_size):
+            some = places[start : start + self._batch_size]
+            # Not all the way: a single image would take as long as a batch.
+            size = min(self._batch_size, 1 << (len(some) - 1).bit_length())
+            batch, _ = tiles.take(images, layouts, some, size)
+            changed = attack(
                 self._logits_fns,
-                self._filled([source.image for source in sources[batch]]),
-                self._filled(np.array([source.label for source in sources[batch]], np.int32)),
-                self._filled(np.array(strengths[batch], np.float32)),
+                batch,
+                tiles.fill(np.array([sources[i].label for i, _ in some], np.int32), size),
+                tiles.fill(np.array([strengths[i] for i, _ in some], np.float32), size),
                 name=self._attack,
                 method=self._method,
                 side=side,
                 steps=self._steps,
             )
-            for source, attacked, strength in zip(
-                sources[batch], np.asarray(found), strengths[batch], strict=False
-            ):
-                disguised = self._method.disguise(source.image, attacked, side)
-                made.append(self._attempt(source, disguised, side, strength))
-        return made
+            for (i, number), own in zip(some, changed, strict=False):
+                part = layouts[i][number]
+                into = found[i][part.rows, part.columns]
+                into[part.top :, part.left :] = own[part.top :, part.left :]
+        sizes = [source.image.shape[:2] for source in sources]
+        return [one[:height, :width] for one, (height, width) in zip(found, sizes, strict=True)]
 
-    def _filled(self, batch: Sequence) -> np.ndarray:
-        return tiles.fill(np.stack(batch), self._batch_size)
+    def _scaled(self, source: Source, attacked: np.ndarray, side: int, strength: float) -> Attempt:
+        """Takes so much of a change that the file has the PSNR asked for, or nearly."""
+        search, best = Search(self._psnr, 1.0), None
+        for _ in range(_SEARCHES):
+            one = self._attempt(source, attacked, side, strength, search.strength)
+            best = one if best is None else min(best, one, key=self._miss)
+            if self._miss(one) <= _NEAR:
+                break
+            marked = math.inf if one.failure else _error(one.pixels, source.image)
+            search.told(_error(one.unmarked, source.image), marked)
+            if search.over:
+                break
+        return self._judged(best, source)
 
-    def _attempt(self, source: Source, disguised: Disguised, side: int, strength: float) -> Attempt:
-        adversarial, values, auxiliary = disguised
+    def _attempt(
+        self, source: Source, attacked: np.ndarray, side: int, strength: float, scale: float
+    ) -> Attempt:
+        changed = np.clip(source.image + scale * (attacked - source.image), 0, 255)
+        adversarial, values, auxiliary = self._method.disguise(source.image, changed, side)
         failure, pixels, blob, psnr = "", None, None, math.inf
         try:
-            pixels, blob = carrier.mark(self._method, source, values, auxiliary, self._key)
+            pixels, blob = carrier.mark(
+                self._method, source, values, auxiliary, self._key, self._nonces()
+            )
             psnr = _decibels(_error(pixels, source.image))
         except hiding.NoRoomError as error:
             failure = str(error)
         return Attempt(
-            failure, pixels, blob, psnr, source.label, side, strength, adversarial,
+            failure, pixels, blob, psnr, source.label, side, strength, scale, adversarial,
             split(values)[0], len(auxiliary),
         )  # fmt: skip
 
@@ -207,11 +271,26 @@ class BaselineProtector:
         """Decibels by which an attempt misses what was asked for."""
         return math.inf if one.failure else abs(one.psnr - self._psnr)
 
-    def _judged(self, one: Attempt) -> Attempt:
-        if one.failure or self._miss(one) <= _ENOUGH:
+    def _judged(self, one: Attempt, source: Source) -> Attempt:
+        if one.failure:
             return one
-        failure = f"no strength of the attack gives {self._psnr:g} dB, the nearest {one.psnr:.1f}"
+        failure, asked = "", mse_of_psnr(self._psnr)
+        if self._miss(one) > _ENOUGH:
+            near = f"the nearest {one.psnr:.1f}"
+            failure = f"no strength of the attack gives {self._psnr:g} dB, {near}"
+        elif _error(one.pixels, one.unmarked) > _MOST_HIDDEN * asked:
+            failure = f"hiding {len(one.blob)} bytes takes most of what {self._psnr:g} dB allow"
+        if not failure:
+            return one
         return dataclasses.replace(one, failure=failure, pixels=None, blob=None, psnr=math.inf)
+
+    def _check_label(self, image: np.ndarray, label: int, index: int) -> None:
+        shape = jax.ShapeDtypeStruct((1, *image.shape), np.float32)
+        classes = jax.eval_shape(self._logits_fns[0], shape).shape[-1]
+        if label is None or not 0 <= label < classes:
+            raise UserError(
+                f"label {label} of image {index} is no class: they are 0 to {classes - 1}"
+            )
 
     def _recover_again(self, sources: list[Source], made: dict[int, Attempt]) -> None:
         """Recovers what would be given out."""

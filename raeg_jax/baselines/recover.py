@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from raeg_jax.baselines.method import method_id
+from raeg_jax.baselines.ids import method_id
 from raeg_jax.baselines.rae import RAE
 from raeg_jax.baselines.rit import RIT
 from raeg_jax.codec import overflow
@@ -11,19 +11,20 @@ from raeg_jax.codec.errors import DamagedPayloadError, OtherGeneratorError, Tamp
 from raeg_jax.codec.extraction import extract
 from raeg_jax.codec.inputs import check_image
 from raeg_jax.codec.key import Key
-from raeg_jax.codec.payload import check_pixels
+from raeg_jax.codec.payload import Payload, check_pixels
 from raeg_jax.codec.recover import Recovered
 
 METHODS = {method.name: method for method in (RAE, RIT)}
 _BY_ID = {method_id(name): method for name, method in METHODS.items()}
 
 
-def recover(image: np.ndarray, key: Key) -> Recovered:
+def recover(image: np.ndarray, key: Key, blob: bytes | None = None) -> Recovered:
     """Undoes what `BaselineProtector` did.
 
     Args:
       image: uint8 [H, W, 3].
       key: the owner's.
+      blob: the payload, where it was kept beside the pixels.
 
     Returns:
       The original, exactly; its label isn't known.
@@ -33,7 +34,34 @@ def recover(image: np.ndarray, key: Key) -> Recovered:
       PayloadError: subclasses say why there is no original.
     """
     check_image(image, 0)
-    pixels, blob, _ = extract(image, None)
+    pixels, blob, in_pixels = extract(image, blob)
+    payload = _open(pixels, blob, key)
+    original = _reveal(payload, overflow.join(pixels, payload.overflow))
+    check_pixels(payload, original)
+    return Recovered(original, payload.mode, payload.orientation, None, in_pixels)
+
+
+def estimate(image: np.ndarray, key: Key, blob: bytes) -> np.ndarray:
+    """What a changed image gives whose payload was kept: something near the original.
+
+    Args:
+      image: uint8 [H, W, 3], of the size that it had; changed since, as by JPEG.
+      key: the owner's.
+      blob: its payload.
+
+    Returns:
+      uint8 [H, W, 3], compared with no digest.
+
+    Raises:
+      UserError: something that isn't an image.
+      PayloadError: as `recover`, and where the pixels are too different for the auxiliary data.
+    """
+    check_image(image, 0)
+    # Which samples were clipped can't be told of changed ones.
+    return _reveal(_open(image, blob, key), image.astype(np.int32))
+
+
+def _open(pixels: np.ndarray, blob: bytes, key: Key) -> Payload:
     payload = open_sealed(blob, key)
     if payload.generator_id not in _BY_ID:
         raise OtherGeneratorError(
@@ -45,7 +73,10 @@ def recover(image: np.ndarray, key: Key) -> Recovered:
             f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels and had "
             f"{payload.width} x {payload.height} when it was protected: take an untouched copy"
         )
-    values = overflow.join(pixels, payload.overflow)
+    return payload
+
+
+def _reveal(payload: Payload, values: np.ndarray) -> np.ndarray:
     try:
         original = _BY_ID[payload.generator_id].reveal(values, payload.auxiliary)
     except (ValueError, IndexError) as error:
@@ -54,6 +85,4 @@ def recover(image: np.ndarray, key: Key) -> Recovered:
             "image"
         ) from error
     # Only an image that isn't the protected one gives values outside.
-    original = np.clip(original, 0, 255).astype(np.uint8)
-    check_pixels(payload, original)
-    return Recovered(original, payload.mode, payload.orientation, None, True)
+    return np.clip(original, 0, 255).astype(np.uint8)

@@ -7,11 +7,14 @@ class, have their mean shifted in steps, and are rotated. Where that leaves 0..2
 limited, and what still does is in the payload as with generators.
 
 Our choices: classes by the variance over all channels, and one rotation for all of them; a block
-whose own place is one of its class stays there (`stay`), which the decoder can tell.
+whose own place is one of its class stays there (`stay`), which the decoder can tell; thresholds of
+rotations and of what is limited at 0 and 255.
 
 An adversarial image is near its original, so there each block resembles none as much as itself:
 with one class, where all stay and are only shifted and rotated, less is lost and hidden than with
-several. Blocks of 4 pixels average most of a perturbation away, blocks of 2 keep more.
+several. Of the perturbation little more than each block's mean is left: less with blocks of 4
+pixels than with 2, and more where the attack knows of it (`aware`). These are the defaults; the
+paper's are `RIT((4,), classes=K, stay=False, aware=False)`.
 """
 
 import dataclasses
@@ -20,21 +23,23 @@ import jax
 import numpy as np
 
 from raeg_jax.attacks.gradient import LogitsFn
-from raeg_jax.baselines import blocks, coding
-from raeg_jax.baselines.method import Disguised, check_sides
+from raeg_jax.baselines import blocks, coding, superpixels
+from raeg_jax.baselines.method import Disguised, check_sides, is_byte
 from raeg_jax.codec import varint
 from raeg_jax.errors import UserError
+
+_TURNS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class RIT:
     """The method; see `Method`.
 
-    Auxiliary data: five bytes (side, classes, quantum, smooth, stay), then as `coding` writes them
-    the number of blocks in each class; by how much the class of each block is above that of the
-    block now in its place, modulo the number of classes; and of each place, in scan order, the
-    shift of each channel in quanta, the corrections that keep it within 0..255 where there can be
-    any, and the rotation where the block isn't smooth.
+    Auxiliary data: five bytes (side, classes, quantum, smooth, stay), the number of blocks in each
+    class (LEB128), then as `coding` writes them by how much the class of each block is above that
+    of the block now in its place, modulo the number of classes; and of each place, in scan order,
+    the shift of each channel in quanta, the corrections that keep it within 0..255 where there can
+    be any, and the rotation where the block isn't smooth.
 
     Attributes:
       sides: of the blocks, in pixels, 1 to 255. With 1 only the shift is left.
@@ -44,29 +49,34 @@ class RIT:
       smooth: blocks of a smaller standard deviation (of all channels together) aren't rotated; in
         pixel units, 0 to 255.
       stay: blocks may stay where they are; False pairs them as the paper does.
+      aware: the attack knows that of each block it is mostly the mean that can change; False
+        attacks as the paper does.
 
     Raises:
       UserError: an impossible value.
     """
 
-    sides: tuple[int, ...] = (4,)
-    classes: int = 6
+    sides: tuple[int, ...] = (2, 4)
+    classes: int = 1
     quantum: int = 8
     limit: int = 8
     smooth: int = 6
     stay: bool = True
+    aware: bool = True
     name = "rit"
 
     def __post_init__(self):
         check_sides(self.sides)
         for name, least in {"classes": 1, "quantum": 1, "limit": 0, "smooth": 0}.items():
-            if getattr(self, name) not in range(least, 256):
-                raise UserError(
-                    f"{name}={getattr(self, name)} is impossible: it must be {least} to 255"
-                )
+            value = getattr(self, name)
+            if not is_byte(value, least):
+                raise UserError(f"{name}={value!r} is impossible: it must be {least} to 255")
+        for name in ("stay", "aware"):
+            if getattr(self, name) not in (True, False):
+                raise UserError(f"{name}={getattr(self, name)!r} is impossible: True or False")
 
     def seen_by(self, logits_fn: LogitsFn, images: jax.Array, side: int) -> LogitsFn:
-        return logits_fn
+        return superpixels.OnSuperpixels(logits_fn, images, side) if self.aware else logits_fn
 
     def disguise(self, original: np.ndarray, attacked: np.ndarray, side: int) -> Disguised:
         adversarial = np.clip(np.rint(attacked), 0, 255).astype(np.uint8)
@@ -86,13 +96,13 @@ class RIT:
         found = _rotated(found, rotations)
         settings = bytes([side, self.classes, self.quantum, self.smooth, self.stay])
         parts = (
-            counts,
             (kinds - there) % self.classes,
             quanta,
             corrections[_at_the_ends(found)],
             rotations[_rough(found, self.smooth)],
         )
-        auxiliary = settings + b"".join(map(coding.encode, parts))
+        numbers = b"".join(varint.write(int(count)) for count in counts)
+        auxiliary = settings + numbers + b"".join(map(coding.encode, parts))
         return Disguised(adversarial, blocks.paste(found, original.astype(np.int32)), auxiliary)
 
     def _corrections(self, found):
@@ -105,25 +115,32 @@ class RIT:
     def reveal(values: np.ndarray, auxiliary: bytes) -> np.ndarray:
         data = varint.Reader(auxiliary)
         side, classes, quantum, smooth, stay = data.take(5)
-        if not (side and classes and quantum):
-            raise ValueError("a setting of 0")
+        if not (side and classes and quantum) or stay > 1:
+            raise ValueError("a setting is out of range")
         found = blocks.cut(values, side)
         rough, ends = _rough(found, smooth), _at_the_ends(found)
-        counts = coding.decode(data, classes)
-        if counts.min() < 0 or counts.sum() != len(found):
-            raise ValueError(f"classes of {counts.sum()} blocks, and there are {len(found)}")
-        there = blocks.classify_alike(blocks.variances(found), counts)
-        kinds = (coding.decode(data, len(found)) + there) % classes
+        counts = [data.next() for _ in range(classes)]
+        if sum(counts) != len(found):
+            raise ValueError(f"classes of {sum(counts)} blocks, and there are {len(found)}")
+        there = blocks.classify_alike(blocks.variances(found), np.array(counts))
+        kinds = (_below(coding.decode(data, len(found)), classes) + there) % classes
         if np.any(np.bincount(kinds, minlength=classes) != counts):
             raise ValueError("classes have other numbers of blocks than of places")
         shifts = quantum * coding.decode(data, 3 * len(found)).reshape(-1, 3)
         shifts[ends] += coding.decode(data, int(ends.sum()))
         rotations = np.zeros(len(found), np.int64)
-        rotations[rough] = coding.decode(data, int(rough.sum()))
+        rotations[rough] = _below(coding.decode(data, int(rough.sum())), _TURNS)
         if rest := data.rest():
             raise ValueError(f"{len(rest)} bytes too many")
-        own = _rotated(found, -rotations % 4) - shifts[:, None, None]
+        own = _rotated(found, -rotations) - shifts[:, None, None]
         return blocks.paste(own[blocks.places(kinds, there, bool(stay))], values.astype(np.int64))
+
+
+def _below(values, end):
+    """The same values, all of 0 to `end` - 1."""
+    if len(values) and not (values.min() >= 0 and values.max() < end):
+        raise ValueError(f"a value of {values.min()} to {values.max()} is not in 0 to {end - 1}")
+    return values
 
 
 def _rough(found, smooth):
@@ -140,12 +157,16 @@ def _at_the_ends(found):
 def _best_rotations(found, goal):
     """Quarter turns after which each block is nearest to its goal, the fewest of equals: [n]."""
     errors = [
-        np.sum((np.rot90(found, turns, (1, 2)) - goal) ** 2, axis=(1, 2, 3)) for turns in range(4)
+        np.sum((np.rot90(found, turns, (1, 2)) - goal) ** 2, axis=(1, 2, 3))
+        for turns in range(_TURNS)
     ]
     return np.argmin(errors, axis=0)
 
 
 def _rotated(found, rotations):
     """Turns each block by so many quarters."""
-    turned = np.stack([np.rot90(found, turns, (1, 2)) for turns in range(4)])
-    return turned[rotations % 4, np.arange(len(found))]
+    turned = found.copy()
+    for turns in range(1, _TURNS):
+        chosen = rotations % _TURNS == turns
+        turned[chosen] = np.rot90(found[chosen], turns, (1, 2))
+    return turned

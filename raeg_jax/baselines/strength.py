@@ -2,12 +2,15 @@
 
 import math
 
+from raeg_jax.image.metrics import mse_of_psnr
+
 # Factor between one strength and the next at most: what is far off tells little.
 _FACTOR = 4.0
 # Between the bounds of the search: less makes no visible difference.
 _NARROW = 1.005
-# So often in a row may hiding alone take more than is asked for.
-_COSTLY = 2
+# So often in a row, from the beginning, may hiding alone take more than is asked for, or find no
+# room.
+_COSTLY, _NO_ROOM = 2, 3
 
 
 class Search:
@@ -27,10 +30,10 @@ class Search:
     """
 
     def __init__(self, psnr: float, strength: float):
-        self._asked, self.strength, self.over = 255**2 / 10 ** (psnr / 10), strength, False
+        self._asked, self.strength, self.over = mse_of_psnr(psnr), strength, False
         # Strengths next to the right one, and the errors of their files.
         self._low, self._high = (0.0, 0.0), (math.inf, math.inf)
-        self._costly = 0
+        self._costly = self._no_room = 0
 
     def told(self, unmarked: float, marked: float) -> None:
         """Takes what came of the strength tried last.
@@ -44,10 +47,15 @@ class Search:
         else:
             self._low = max(self._low, (self.strength, marked))
         room = self._asked - (marked - unmarked)
-        self._costly = self._costly + 1 if room <= 0 else 0
+        if marked == math.inf:
+            self._no_room += 1
+        elif room <= 0:
+            self._costly += 1
         (low, below), (high, above) = self._low, self._high
         if not (low and high < math.inf):
-            factor = 0.5 if room <= 0 else math.sqrt(room / unmarked) if unmarked else _FACTOR
+            factor = 1 / _FACTOR if marked == math.inf else 0.5
+            if room > 0:
+                factor = math.sqrt(room / unmarked) if unmarked else _FACTOR
             self.strength *= min(max(factor, 1 / _FACTOR), _FACTOR)
         else:
             share = 0.5
@@ -55,4 +63,5 @@ class Search:
                 share = math.log(self._asked / below) / math.log(above / below)
             # Off the ends, or one of them would hardly ever move.
             self.strength = low * (high / low) ** min(max(share, 0.1), 0.9)
-        self.over = self._costly >= _COSTLY or high < _NARROW * low
+        hopeless = self._costly >= _COSTLY or self._no_room >= _NO_ROOM
+        self.over = (hopeless and not low) or high < _NARROW * low

@@ -41,6 +41,20 @@ def means(values: np.ndarray, side: int) -> np.ndarray:
     return values
 
 
+def fit_tiles(image: np.ndarray, side: int, tile: int) -> np.ndarray:
+    """Makes a large image one of whole superpixels, by repeating its last rows and columns.
+
+    Args:
+      image: [H, W, C].
+      side: s, in pixels.
+      tile: side of tiles, in pixels, a multiple of s. What fits into one stays as it is.
+    """
+    if max(image.shape[:2]) <= tile:
+        return image
+    more = [(0, -length % side) for length in image.shape[:2]]
+    return np.pad(image, [*more, (0, 0)], mode="edge")
+
+
 def extremes(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     """The least and the greatest sample of each superpixel, [ceil(H / s), ceil(W / s), C] each."""
     rows, columns = (np.arange(0, length, side) for length in image.shape[:2])

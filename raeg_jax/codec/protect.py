@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -94,6 +94,9 @@ class Protector:
         ones are cut into squares of that side. By default `tiles.default_side`.
       tries: protect each image so many times, each time with another token, and keep what the
         generator's targets misread most.
+      nonces: draws the nonce of an image, `NONCE_SIZE` bytes. Whoever gives another than the
+        default, so that an experiment can be repeated, gives away images that share a nonce with
+        others of the key.
 
     Raises:
       UserError: a generator that can't be undone exactly, or an impossible number.
@@ -107,6 +110,7 @@ class Protector:
         batch_size: int = 16,
         tile: int | None = None,
         tries: int = 1,
+        nonces: Callable[[], bytes] = draw_nonce,
     ):
         check_exact(bundle)
         choosing.check_tries(bundle, tries)
@@ -119,7 +123,7 @@ class Protector:
                 "classifiers take"
             )
         self._bundle, self._key, self._batch_size, self._tile = bundle, key, batch_size, tile
-        self._tries = tries
+        self._tries, self._nonces = tries, nonces
         self._recoverer = Recoverer(bundle, key, batch_size=batch_size)
 
     @property
@@ -223,7 +227,7 @@ class Protector:
 
     def _run(self, images: list[np.ndarray], labels: np.ndarray) -> list[_Made]:
         chain = self._bundle.chain
-        tokens = [Token(self._key.token_key, draw_nonce(), chain.token_planes) for _ in images]
+        tokens = [Token(self._key.token_key, self._nonces(), chain.token_planes) for _ in images]
         sides = [tiles.side_for(*image.shape[:2], self._tile) for image in images]
         found = passes.forward(chain, images, labels, tokens, sides, self._batch_size)
         return [_Made(token.nonce, *one) for token, *one in zip(tokens, *found, strict=True)]

@@ -100,6 +100,32 @@ class Recoverer:
             results |= self._recover_lot({index: opened.pop(index) for index in lot})
         return [results[index] for index in range(len(images))]
 
+    def estimate(self, images: Sequence[np.ndarray], blobs: Sequence[bytes]) -> list[np.ndarray]:
+        """What the generator makes of changed images whose payloads were kept: near the originals.
+
+        Args:
+          images: uint8 [H, W, 3] each, of the size that they had; changed since, as by JPEG.
+          blobs: the payload of each.
+
+        Returns:
+          uint8 [H, W, 3] each, compared with no digest.
+
+        Raises:
+          UserError: something that isn't an image.
+          PayloadError: a payload that isn't one, or of another key or generator, or image size.
+        """
+        opened = {}
+        for index, (image, blob) in enumerate(zip(images, blobs, strict=True)):
+            check_image(image, index)
+            opened[index] = self._open(image, blob)
+        found: dict[int, np.ndarray] = {}
+        for lot in self._lots(opened):
+            # Which samples were clipped can't be told of changed ones.
+            values = [opened[index].pixels.astype(np.int32) for index in lot]
+            payloads = [opened[index].payload for index in lot]
+            found |= zip(lot, self._undone(values, payloads), strict=True)
+        return [found[index] for index in range(len(opened))]
+
     def _open(self, image: np.ndarray, blob: bytes | None) -> _Opened:
         pixels, blob, in_pixels = extract(image, blob)
         payload = open_sealed(blob, self._key)
@@ -129,22 +155,25 @@ class Recoverer:
                 results[index] = _without_frames(error)
         if not values:
             return results
-        payloads = [lot[index].payload for index in values]
-        chain = self._bundle.chain
-        originals = passes.inverse(
-            chain,
-            list(values.values()),
-            [payload.codes for payload in payloads],
-            [Token(self._key.token_key, p.nonce, chain.token_planes) for p in payloads],
-            [payload.tile for payload in payloads],
-            payloads[0].batch or self._batch_size,
-        )
+        originals = self._undone(list(values.values()), [lot[index].payload for index in values])
         for index, pixels in zip(values, originals, strict=True):
             try:
                 results[index] = self._checked(lot[index], pixels)
             except PayloadError as error:
                 results[index] = _without_frames(error)
         return results
+
+    def _undone(self, values: list[np.ndarray], payloads: list[Payload]) -> list[np.ndarray]:
+        """Runs the generator backward on values that share batches."""
+        chain = self._bundle.chain
+        return passes.inverse(
+            chain,
+            values,
+            [payload.codes for payload in payloads],
+            [Token(self._key.token_key, p.nonce, chain.token_planes) for p in payloads],
+            [payload.tile for payload in payloads],
+            payloads[0].batch or self._batch_size,
+        )
 
     def _checked(self, one: _Opened, pixels: np.ndarray) -> Recovered:
         payload = one.payload

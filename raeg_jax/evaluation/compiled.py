@@ -15,14 +15,6 @@ from raeg_jax.attacks.gradient import LogitsFn
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import to_uint8
 from raeg_jax.invertible.chain import Chain
-from raeg_jax.networks.frozen import FrozenClassifier
-
-
-def as_pytree(logits_fn: LogitsFn) -> LogitsFn:
-    """Makes any callable fit to be an argument of a jitted function."""
-    if isinstance(logits_fn, FrozenClassifier | jax.tree_util.Partial):
-        return logits_fn
-    return jax.tree_util.Partial(logits_fn)
 
 
 def on_one_device(tree: Any) -> Any:

@@ -83,7 +83,7 @@ def read_defended(
     """Classifies images after each defence.
 
     Args:
-      logits_fns: pytrees (see `compiled.as_pytree`), classifiers in evaluation mode by name.
+      logits_fns: pytrees (see `networks.frozen.as_pytree`), classifiers in evaluation mode by name.
       images: uint8 [B, H, W, 3].
       defences: by name.
 

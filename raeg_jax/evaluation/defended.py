@@ -10,6 +10,7 @@ from raeg_jax.evaluation.batches import measure_all
 from raeg_jax.evaluation.defences import DEFENCES, Defence, read_defended
 from raeg_jax.evaluation.images import DecodedOnDemand
 from raeg_jax.evaluation.roundtrip import png_roundtrip
+from raeg_jax.networks.frozen import as_pytree
 
 # (numbers of the images int32 [B], images uint8 [B, H, W, 3], labels int32 [B]) -> uint8, as images
 Protect = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
@@ -51,7 +52,7 @@ def evaluate_defended(
     """
     if len(goals) != len(labels):
         raise ValueError(f"need as many goals as labels, got {len(goals)} and {len(labels)}")
-    fns = {k: compiled.on_one_device(compiled.as_pytree(fn)) for k, fn in classifiers.items()}
+    fns = {k: compiled.on_one_device(as_pytree(fn)) for k, fn in classifiers.items()}
 
     def measure(index, originals, truth):
         files, _ = png_roundtrip(protect(index, originals, truth))

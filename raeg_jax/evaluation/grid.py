@@ -1,6 +1,6 @@
 """A picture of what happened: original, protected, difference, recovered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -43,10 +43,25 @@ def grid(
             f"a grid needs three batches of one shape and as many captions, got "
             f"{originals.shape}, {protected.shape}, {recovered.shape} and {len(captions)}"
         )
-    factor = max(1, -(-cell // max(originals.shape[1:3])))
-    stack = np.stack(
-        [originals, protected, difference(protected, originals), recovered], axis=1
-    )  # [N, 4, S, S, 3]
+    shown = (originals, protected, difference(protected, originals), recovered)
+    return panel(dict(zip(COLUMNS, shown, strict=True)), captions, cell)
+
+
+def panel(
+    columns: Mapping[str, np.ndarray], captions: Sequence[Sequence[str]], cell: int = 128
+) -> np.ndarray:
+    """Draws images side by side.
+
+    Args:
+      columns: uint8 [N, S, S, 3] by title.
+      captions: some short lines for each of the N rows.
+      cell: as for `grid`.
+
+    Returns:
+      uint8 [H, W, 3].
+    """
+    stack = np.stack(list(columns.values()), axis=1)
+    factor = max(1, -(-cell // max(stack.shape[2:4])))
     stack = stack.repeat(factor, axis=2).repeat(factor, axis=3)
     count, width_of_grid, height, width, _ = stack.shape
     size = (
@@ -55,7 +70,7 @@ def grid(
     )
     canvas = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default()
-    for column, title in enumerate(COLUMNS):
+    for column, title in enumerate(columns):
         draw.text((_MARGIN + column * (width + _GAP), _GAP), title, "black", font)
     for row in range(count):
         top = _LINE + _GAP + row * (height + _GAP)

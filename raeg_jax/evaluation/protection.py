@@ -12,6 +12,7 @@ from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.evaluation.summary import summarise
 from raeg_jax.image.metrics import PSNR_CAP
 from raeg_jax.invertible.chain import Chain
+from raeg_jax.networks.frozen import as_pytree
 
 
 def evaluate_split(
@@ -168,4 +169,4 @@ def _fields(code: Any) -> dict[str, Any]:
 
 
 def _argument(logits_fn: compiled.LogitsFn) -> compiled.LogitsFn:
-    return compiled.on_one_device(compiled.as_pytree(logits_fn))
+    return compiled.on_one_device(as_pytree(logits_fn))

@@ -114,7 +114,7 @@ def train(subject: Subject, loot: Loot, architecture: str, seed: int) -> dict[st
     config.seed = config.seed + 1 + seed
     config.train.eval_every = max(1, settings.steps // settings.looks)
     originals, labels = subject.originals("train")
-    images, (clean, truth) = loot.images(), subject.originals("test")
+    images, (clean, truth) = loot.images(), subject.unseen()
     splits = dataclasses.replace(
         subject.splits,
         train=as_records(images, labels),

@@ -18,7 +18,7 @@ Results = Mapping[str, Any]
 def reading(results: Sequence[Results], targets: Sequence[str]) -> str:
     """Mean accuracy of the targets against PSNR; dashed that of the held-out classifiers."""
     splits = [split for split in SPLITS if any(one["split"] == split for one in results)]
-    figure = _figure(len(splits))
+    figure = figure_of(len(splits))
     for axis, split in zip(figure.axes, splits, strict=True):
         for colour, variant in enumerate(("protected", "noise", "pgd")):
             own = [one for one in results if one["split"] == split and variant in one["quality"]]
@@ -34,7 +34,7 @@ def reading(results: Sequence[Results], targets: Sequence[str]) -> str:
         axis.set_xlim(low - 1, high + 1)
     figure.axes[0].set_ylabel("accuracy (dashed: held out)")
     figure.axes[0].legend()
-    return _svg(figure)
+    return svg(figure)
 
 
 def _mean(one, variant, targets, held_out):
@@ -48,7 +48,7 @@ def _mean(one, variant, targets, held_out):
 
 def histogram(results: Sequence[Results]) -> str:
     """How the PSNRs of single images are spread, at each PSNR asked for."""
-    figure = _figure(1)
+    figure = figure_of(1)
     unseen = [one for one in results if one["split"] == "test"]
     values = [value for one in unseen for value in one["each_psnr"]]
     # A quarter of a decibel at least: what was asked for is met to a few hundredths.
@@ -60,12 +60,12 @@ def histogram(results: Sequence[Results]) -> str:
     figure.axes[0].set(xlabel="PSNR of a protected image, dB", ylabel="unseen images")
     figure.axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.axes[0].legend()
-    return _svg(figure)
+    return svg(figure)
 
 
 def defences(results: Sequence[Results], targets: Sequence[str]) -> str:
     """Bars: what the targets read after each defence, of originals and of protected images."""
-    figure, names = _figure(1, width=9), [one["defence"] for one in results]
+    figure, names = figure_of(1, width=9), [one["defence"] for one in results]
     place = np.arange(len(names))
     for offset, kind in ((-0.2, "defended original"), (0.2, "defended")):
         values = [_mean(one, kind, targets, held_out=False) for one in results]
@@ -73,13 +73,13 @@ def defences(results: Sequence[Results], targets: Sequence[str]) -> str:
     figure.axes[0].set_xticks(place, names, rotation=45, ha="right")
     figure.axes[0].set(ylabel="accuracy of targets", ylim=(0, 1))
     figure.axes[0].legend()
-    return _svg(figure)
+    return svg(figure)
 
 
 def pirates(results: Sequence[Results]) -> str:
     """Learning curves of models, means over seeds, a picture for each architecture."""
     architectures = list(dict.fromkeys(one["architecture"] for one in results))
-    figure = _figure(len(architectures), width=9)
+    figure = figure_of(len(architectures), width=9)
     for axis, architecture in zip(figure.axes, architectures, strict=True):
         curves: dict[str, list] = {}
         for one in results:
@@ -96,7 +96,7 @@ def pirates(results: Sequence[Results]) -> str:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.axes[0].set_ylabel("accuracy on clean unseen images")
     figure.axes[-1].legend(fontsize="x-small", ncols=2)
-    return _svg(figure)
+    return svg(figure)
 
 
 PLOTS: dict[str, tuple[Callable[..., str], ...]] = {
@@ -106,15 +106,17 @@ PLOTS: dict[str, tuple[Callable[..., str], ...]] = {
 }
 
 
-def _figure(columns: int, width: float = 4.5):
+def figure_of(columns: int, width: float = 4.5, shared: bool = True):
+    """A figure of plots side by side, `width` inches wide or more, with one y axis if shared."""
     figure = matplotlib.figure.Figure((max(width, 4.5 * columns), 3.6), layout="constrained")
-    figure.subplots(1, columns, sharey=True)
+    figure.subplots(1, columns, sharey=shared)
     for axis in figure.axes:
         axis.grid(alpha=0.3)
     return figure
 
 
-def _svg(figure) -> str:
+def svg(figure) -> str:
+    """A figure as text that a page can hold."""
     buffer = io.StringIO()
     # The same bytes for the same numbers.
     with matplotlib.rc_context({"svg.hashsalt": "raeg"}):

@@ -6,7 +6,7 @@ import json
 import pathlib
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,35 +33,57 @@ svg, img { max-width: 100%; }
 
 def write(
     folder: pathlib.Path,
-    subject: Subject,
+    title: str,
+    sample: np.ndarray,
     found: Mapping[str, Mapping[str, Mapping[str, Any]]],
     origin: Mapping[str, Any],
+    tables: Mapping[str, Table],
+    pictures: Mapping[str, Sequence[str]],
 ) -> pathlib.Path:
     """Writes the report of what was measured so far.
 
     Args:
-      folder: of the suite.
-      subject: what was examined.
+      folder: of the results.
+      title: of the page.
+      sample: images to look at, uint8 [H, W, 3].
       found: for each experiment what the store keeps of its units, by name.
       origin: what the numbers come from.
+      tables: of experiments, or of several together.
+      pictures: SVG to stand above a table, by the table's name.
 
     Returns:
       The page.
     """
-    found = {name: own for name, own in found.items() if own}
     command = shlex.join(["python", *sys.argv])
-    tables, pictures = {}, {}
-    for name, units in found.items():
-        results = [entry["result"] for entry in units.values()]
-        tables[name] = TABLES[name](results)
-        pictures[name] = [plot(results, subject.targets) for plot in PLOTS.get(name, ())]
     numbers = {"command": command, "origin": origin, "experiments": found}
     write_whole(folder / NUMBERS, json_bytes(numbers))
-    title = f"{origin['config']}: what the protection is worth"
     write_whole(folder / TABLES_FILE, markdown(title, command, tables.values()).encode())
-    sample = base64.b64encode(encode_png(pictures_of(subject))).decode()
-    write_whole(folder / PAGE, page(title, command, origin, tables, pictures, sample).encode())
+    shown = base64.b64encode(encode_png(sample)).decode()
+    write_whole(folder / PAGE, page(title, command, origin, tables, pictures, shown).encode())
     return folder / PAGE
+
+
+def of_suite(
+    folder: pathlib.Path,
+    subject: Subject,
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    origin: Mapping[str, Any],
+) -> pathlib.Path:
+    """Writes the report of a suite, see `write`."""
+    found = {name: own for name, own in found.items() if own}
+    results = {name: [entry["result"] for entry in own.values()] for name, own in found.items()}
+    return write(
+        folder,
+        f"{origin['config']}: what the protection is worth",
+        pictures_of(subject),
+        found,
+        origin,
+        tables={name: TABLES[name](own) for name, own in results.items()},
+        pictures={
+            name: [plot(own, subject.targets) for plot in PLOTS.get(name, ())]
+            for name, own in results.items()
+        },
+    )
 
 
 def pictures_of(subject: Subject) -> np.ndarray:
@@ -91,19 +113,19 @@ def page(
     command: str,
     origin: Mapping[str, Any],
     tables: Mapping[str, Table],
-    pictures: Mapping[str, list[str]],
+    pictures: Mapping[str, Sequence[str]],
     sample: str,
 ) -> str:
     """The page, with pictures inside."""
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<pre>{html.escape(command)}</pre>",
-        "<p>Unseen images: original, protected, difference times ten, recovered.</p>",
+        "<p>Unseen images; differences times ten.</p>",
         f'<img src="data:image/png;base64,{sample}" alt="images">',
     ]
     for name, table in tables.items():
         parts += [f'<h2 id="{name}">{html.escape(table.title)}</h2>']
-        parts += [f"<p>{html.escape(table.note)}</p>", *pictures[name]]
+        parts += [f"<p>{html.escape(table.note)}</p>", *pictures.get(name, ())]
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.head)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"

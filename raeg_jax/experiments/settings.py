@@ -1,5 +1,10 @@
 """Stops a suite with an impossible setting before anything is loaded."""
 
+import functools
+import operator
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from raeg_jax.errors import UserError
@@ -33,13 +38,26 @@ def check(config: ConfigDict) -> None:
     Raises:
       UserError: the first impossible setting, with its value and what is allowed.
     """
-    for name, rule in RULES.items():
-        group, _, leaf = name.rpartition(".")
-        value = (config.suite[group] if group else config.suite)[leaf]
-        if not rule.accepts(value):
-            raise UserError(f"config.suite.{name}={value!r} is impossible: it must be {rule}")
+    check_group(config, "suite", RULES)
     if twice := set(config.suite.pirates.architectures) & set(config.classifiers.targets):
         raise UserError(
             f"config.suite.pirates.architectures has {sorted(twice)[0]!r}, which is a target: a "
             "pirate must be another network than those that were attacked"
         )
+
+
+def check_group(config: ConfigDict, name: str, rules: Mapping[str, Any]) -> None:
+    """Checks the settings of a group.
+
+    Args:
+      config: whole.
+      name: of the group.
+      rules: for its settings.
+
+    Raises:
+      UserError: the first impossible one, with its value and what is allowed.
+    """
+    for path, rule in rules.items():
+        value = functools.reduce(operator.getitem, path.split("."), config[name])
+        if not rule.accepts(value):
+            raise UserError(f"config.{name}.{path}={value!r} is impossible: it must be {rule}")

@@ -88,6 +88,10 @@ class Subject:
         )
         return np.asarray(images[np.arange(len(labels))]), labels
 
+    def unseen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Clean images and labels that nothing was trained on, as `originals`."""
+        return self.originals("test")
+
     def protect(self, index: np.ndarray, images: np.ndarray, labels: np.ndarray):
         """Protects a batch with the tokens of `evaluation.tokens`: images of files, and codes."""
         token = tokens.draw(self.chain, index, *images.shape[1:3])

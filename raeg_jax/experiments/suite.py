@@ -93,7 +93,7 @@ def evaluate(
         name: {unit.name: entry for unit in own if (entry := store.find(unit))}
         for name, own in units.items()
     }
-    return report.write(folder, subject, found, come_from)
+    return report.of_suite(folder, subject, found, come_from)
 
 
 def origin(subject: Subject, step: int | None) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def _scores(results: Results, kind: str, what: str) -> list[str]:
     return [number(own[what].get(kind)) for own in results["classifiers"].values()]
 
 
-def _heads(names: Sequence[str], *texts: str) -> tuple[str, ...]:
+def heads(names: Sequence[str], *texts: str) -> tuple[str, ...]:
     """Heads of columns: all classifiers in each text."""
     return tuple(text.format(name) for text in texts for name in names)
 
@@ -59,7 +59,7 @@ def reading(results: Sequence[Results]) -> Table:
                         *_scores(one, variant, "attack_success"),
                     )
                 )  # fmt: skip
-    head = ("images", "count", "method", "PSNR, dB", *_heads(names, *_BEFORE_AND_AFTER))
+    head = ("images", "count", "method", "PSNR, dB", *heads(names, *_BEFORE_AND_AFTER))
     note = (
         "Accuracy on originals and on changed files, and the share misled of the images that were "
         "read rightly before. Noise and PGD have the protected files' distance."
@@ -78,7 +78,7 @@ def defences(results: Sequence[Results]) -> Table:
         )
         for one in results
     ]  # fmt: skip
-    head = ("defence", "PSNR, dB", *_heads(names, *_BEFORE_AND_AFTER))
+    head = ("defence", "PSNR, dB", *heads(names, *_BEFORE_AND_AFTER))
     note = (
         "Unseen images. Accuracy on equally defended originals and on defended protected images, "
         "and the share misled of the originals that were read rightly. PSNR: from the original."
@@ -114,7 +114,7 @@ def transfer(results: Sequence[Results]) -> Table:
         for one in results
     ]  # fmt: skip
     names = _names(results)
-    head = ("attacked", "PSNR, dB", *_heads(names, "{}", "{} misled"))
+    head = ("attacked", "PSNR, dB", *heads(names, "{}", "{} misled"))
     return Table("Black box", "Unseen images; rows are generators.", head, rows)
 
 
@@ -156,9 +156,10 @@ def pirates(results: Sequence[Results]) -> Table:
     return Table("Pirated models", note, head, rows)
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float], digits: int = 3) -> str:
     """A cell: mean, and least to most."""
-    return f"{statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+    mean, least, most = statistics.fmean(values), min(values), max(values)
+    return f"{mean:.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
 
 
 def _share(own, honest) -> str:

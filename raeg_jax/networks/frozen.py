@@ -1,5 +1,6 @@
 """Classifiers as they are attacked and evaluated: frozen, with their weights as data."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -7,6 +8,13 @@ import jax
 from flax import linen as nn
 
 from raeg_jax.networks.layers import MIN_SIDE, at_least
+
+
+def as_pytree(logits_fn: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+    """Makes any callable fit to be an argument of a jitted function."""
+    if isinstance(logits_fn, FrozenClassifier | jax.tree_util.Partial):
+        return logits_fn
+    return jax.tree_util.Partial(logits_fn)
 
 
 @flax.struct.dataclass

@@ -6,6 +6,9 @@ from raeg_jax.codec import bundle_file
 from raeg_jax.codec.key import Key
 from raeg_jax.errors import UserError
 
+# The method that is no compared one.
+GENERATOR = "raeg"
+
 
 def check_generator(path: pathlib.Path) -> None:
     """Looks whether a file may be a generator, without loading it.
@@ -33,11 +36,19 @@ def protector(bundle, key: Key, batch_size: int, tries: int):
     return Protector(bundle, key, batch_size=batch_size, tries=tries)
 
 
-def recoverer(bundle, key: Key, batch_size: int):
-    """Makes what recovers arrays, see `codec.recover.Recoverer`."""
-    from raeg_jax.codec.recover import Recoverer
+def compared(bundle, key: Key, batch_size: int, method: str, psnr: float | None):
+    """Makes what protects arrays with RAE or RIT, see `tool.compared`."""
+    from raeg_jax.tool.compared import ComparedProtector
 
-    return Recoverer(bundle, key, batch_size=batch_size)
+    return ComparedProtector(method, bundle, key, psnr, batch_size)
+
+
+def recoverer(bundle, key: Key, batch_size: int):
+    """Makes what recovers arrays, see `codec.recover.Recoverer` and `tool.compared`."""
+    from raeg_jax.codec.recover import Recoverer
+    from raeg_jax.tool.compared import AnyRecoverer
+
+    return AnyRecoverer(Recoverer(bundle, key, batch_size=batch_size), key)
 
 
 def readers(bundle, batch_size: int):

@@ -27,13 +27,26 @@ _MakeSteps = Callable[[Any, Key, Work], Callable]
 
 def protect(options: argparse.Namespace) -> int:
     """Runs `raeg protect`; returns the exit status."""
+    compared = options.method != codec.GENERATOR
+    if compared and options.tries > 1:
+        raise UserError(f"--tries={options.tries} is for generators, not --method={options.method}")
+    if options.psnr is not None and not compared:
+        raise UserError(
+            f"--psnr={options.psnr:g} is for --method=rae or rit: a generator has its own PSNR"
+        )
 
     def make_steps(bundle, key, work):
         label_of = work.label_of(options.labels, bundle)
-        protector = codec.protector(bundle, key, options.batch_size, options.tries)
+        size = options.batch_size
+        if compared:
+            protector = codec.compared(bundle, key, size, options.method, options.psnr)
+        else:
+            protector = codec.protector(bundle, key, size, options.tries)
         return lambda outputs: Protecting(protector, outputs, label_of, options.strip)
 
     own = {"strip": options.strip, "labels": options.labels or "auto", "tries": options.tries}
+    if compared:
+        own |= {"method": options.method, "psnr": options.psnr}
     return _convert(options, "protected", own, make_steps)
 
 

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from raeg_jax.baselines import ids
 from raeg_jax.codec import envelope
 from raeg_jax.codec.errors import PayloadError
 from raeg_jax.codec.key import Key
@@ -34,7 +35,7 @@ def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
             "payload": f"{len(found.blob)} bytes "
             + ("hidden in the pixels" if found.in_pixels else "in a PNG chunk"),
             "payload format": str(outside.version),
-            "generator": outside.generator_id.hex(),
+            "generator": _generator(outside.generator_id),
             "key": outside.key_id,
             "nonce": outside.nonce.hex(),
         }
@@ -57,6 +58,11 @@ def _picture_lines(picture: Picture) -> dict[str, str]:
     }
 
 
+def _generator(generator_id: bytes) -> str:
+    name = ids.name_of(generator_id)
+    return f"none, made by {name.upper()}" if name else generator_id.hex()
+
+
 def _payload_lines(payload: Payload) -> dict[str, str]:
     mode = payload.mode.name.lower().replace("_", " with ")
     tiles = f"{payload.tiles} of {payload.tile} pixels a side" if payload.tile else "one"
@@ -72,4 +78,4 @@ def _payload_lines(payload: Payload) -> dict[str, str]:
         "tiles": tiles,
         "codes": (codes or "none") + (f"; and {left} more" if left > 0 else ""),
         "values outside 0..255": str(len(payload.overflow.ranks)),
-    }
+    } | ({"auxiliary data": f"{len(payload.auxiliary)} bytes"} if payload.auxiliary else {})

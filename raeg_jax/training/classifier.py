@@ -23,6 +23,7 @@ from raeg_jax import data, networks
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.images import open_split
 from raeg_jax.files import write_whole
+from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.training import parallel
 from raeg_jax.training.classifier_checkpoint import ClassifierCheckpoint
 from raeg_jax.training.classifier_step import make_step
@@ -136,11 +137,19 @@ def load_classifier(
     origin = json.loads((folder / INFO).read_text())["origin"]
     if config_lib.with_later(origin) != _origin(name, splits, config):
         return None
-    module = networks.classifier(name, splits.num_classes)
-    size = config.data.image_size
-    shapes = jax.eval_shape(
-        lambda: module.init(jax.random.key(0), jnp.zeros((1, size, size, 3)), train=False)
-    )
+    return read_variables(name, splits.num_classes, workdir)
+
+
+def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
+    """Variables of a classifier of a workdir, whatever it was trained on.
+
+    Raises:
+      UserError: the workdir has no such classifier.
+    """
+    trained_on(name, workdir)
+    folder, module = _folder(workdir, name), networks.classifier(name, num_classes)
+    images = jnp.zeros((1, MIN_SIDE, MIN_SIDE, 3))
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
     # To the host: the weights go wherever they are used.
     target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
@@ -154,6 +163,7 @@ def fit_classifier(
     config: ConfigDict,
     workdir: pathlib.Path,
     watch: Watch | None = None,
+    start: Any | None = None,
 ) -> Any | None:
     """Trains a classifier, saves it, and measures it on clean images.
 
@@ -166,6 +176,7 @@ def fit_classifier(
       workdir: folder of the run.
       watch: called every `config.train.eval_every` steps and after the last; what it returns goes
         to the classifier's log.
+      start: variables to begin with, such as those of another image size; drawn by default.
 
     Returns:
       Its variables, `params` and `batch_stats`, on this process's first device; None if a signal
@@ -177,7 +188,7 @@ def fit_classifier(
     module = networks.classifier(name, splits.num_classes)
     folder, origin = _folder(workdir, name), _origin(name, splits, config)
     with ClassifierCheckpoint(folder, origin) as checkpoint:
-        step, state, signal = _train(name, module, splits, config, folder, checkpoint, watch)
+        step, state, signal = _train(name, module, splits, config, folder, checkpoint, watch, start)
         if signal:
             parallel.say(
                 f"stopped by {signal} after step {step} of {config.classifiers.steps} of "
@@ -207,6 +218,7 @@ def _train(
     folder: pathlib.Path,
     checkpoint: ClassifierCheckpoint,
     watch: Watch | None,
+    variables: Any | None,
 ) -> tuple[int, dict[str, Any], str | None]:
     """The loop; returns the steps taken, the state, and the signal that ended it if one did."""
     settings, train = config.classifiers, config.train
@@ -240,8 +252,8 @@ def _train(
 
     def create() -> dict[str, Any]:
         images = jnp.zeros((1, size, size, 3), jnp.float32)
-        variables = module.init(jax.random.key(seed), images, train=False)
-        return {**variables, "opt_state": optimizer.init(variables["params"])}
+        own = variables or module.init(jax.random.key(seed), images, train=False)
+        return {**own, "opt_state": optimizer.init(own["params"])}
 
     start, signal = 0, None
     if restored := checkpoint.restore(jax.eval_shape(create)):

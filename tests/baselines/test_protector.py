@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from raeg_jax.attacks.gradient import margin
-from raeg_jax.baselines.method import method_id
+from raeg_jax.baselines.ids import method_id
 from raeg_jax.baselines.protector import BaselineProtector
 from raeg_jax.baselines.rae import RAE
 from raeg_jax.baselines.recover import recover
@@ -29,7 +29,7 @@ from tests.baselines.toys import Linear, picture
 from tests.codec.payloads import KEY
 
 HEIGHT, WIDTH = 40, 33
-METHODS = {"rae": RAE((4, 8)), "rit": RIT()}
+METHODS = {"rae": RAE((4, 8)), "rit": RIT((4,), classes=6, aware=False)}
 LABELS = [0, 1, 3]
 
 

@@ -41,7 +41,7 @@ def test_any_image_comes_back(image, side, method, size, seed):
 def test_another_image_can_be_the_goal(stay):
     """As in the transformation's own paper: any image becomes like any other."""
     image, goal = picture("natural", 64, 64, 1), picture("natural", 64, 64, 7)
-    made = RIT(stay=stay).disguise(image, goal.astype(np.float32), 4)
+    made = RIT(classes=6, stay=stay).disguise(image, goal.astype(np.float32), 4)
     np.testing.assert_array_equal(RIT.reveal(made.values, made.auxiliary), image)
     before, after = (np.mean((x.astype(float) - goal) ** 2) for x in (image, made.values))
     assert after < 0.2 * before
@@ -119,14 +119,16 @@ def test_blocks_that_stay_come_nearer_than_in_scan_order():
     image = picture("natural", 64, 64)
     errors = [
         np.mean((made.values - made.adversarial.astype(int)) ** 2)
-        for made in (RIT(stay=stay).disguise(image, disturbed(image), 4) for stay in (True, False))
+        for made in (
+            RIT(classes=6, stay=stay).disguise(image, disturbed(image), 4) for stay in (True, False)
+        )
     ]
     assert errors[0] < 0.7 * errors[1]
 
 
 def test_incomplete_blocks_stay_as_they_are():
     image = picture("natural", 18, 23)
-    values = RIT().disguise(image, disturbed(image, 40), 4).values
+    values = RIT(classes=6).disguise(image, disturbed(image, 40), 4).values
     np.testing.assert_array_equal(values[16:], image[16:])
     np.testing.assert_array_equal(values[:, 20:], image[:, 20:])
     assert np.any(values[:16, :20] != image[:16, :20])
@@ -135,7 +137,7 @@ def test_incomplete_blocks_stay_as_they_are():
 @pytest.mark.parametrize("kind", KINDS)
 def test_changed_auxiliary_data_are_told_or_read(kind):
     image = picture(kind, 13, 10)
-    made = RIT().disguise(image, disturbed(image), 4)
+    made = RIT(classes=6).disguise(image, disturbed(image), 4)
     with pytest.raises(ValueError, match="1 bytes too many"):
         RIT.reveal(made.values, made.auxiliary + b"\0")
     for position in range(len(made.auxiliary)):

@@ -56,11 +56,17 @@ def test_a_jump_over_the_psnr_ends_the_search():
     assert np.all(np.abs(found - 34) > 1)
 
 
-@pytest.mark.parametrize("cost", [1000.0, math.inf])
-def test_hiding_that_takes_too_much_ends_it_soon(cost):
+@pytest.mark.parametrize(("cost", "tries"), [(1000.0, 2), (math.inf, 3)])
+def test_hiding_that_takes_too_much_ends_it_soon(cost, tries):
     tried, _ = find(34, square, lambda strength: cost, 5)
-    assert len(tried) == 2
-    assert tried[1] < tried[0]
+    assert len(tried) == tries
+    assert np.all(np.diff(tried) < 0)
+
+
+def test_a_start_that_is_much_too_strong_is_no_end():
+    """As with an attack of 200 pixel units, which no image has room for."""
+    _, found = find(30, square, lambda s: 5.0 if s < 20 else math.inf, 200)
+    assert np.any(np.abs(found - 30) < 0.1)
 
 
 def test_room_is_looked_for_below_where_there_was_none():

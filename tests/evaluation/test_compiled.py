@@ -6,7 +6,7 @@ import skimage.metrics
 from evaluation_toys import Brightness, flat_images, shift
 
 from raeg_jax.evaluation import compiled
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.networks.frozen import FrozenClassifier, as_pytree
 
 LABELS = np.zeros(2, np.int32)
 
@@ -66,9 +66,9 @@ def test_a_frozen_classifier_reads_its_statistics_only():
 
 
 def test_plain_functions_serve_as_classifiers_too():
-    fn = compiled.as_pytree(lambda x: jnp.stack([x.mean((1, 2, 3)), jnp.full(len(x), 90.0)], -1))
+    fn = as_pytree(lambda x: jnp.stack([x.mean((1, 2, 3)), jnp.full(len(x), 90.0)], -1))
     np.testing.assert_array_equal(compiled.read({"f": fn}, flat_images([60, 120]))["f"], [1, 0])
-    assert compiled.as_pytree(fn) is fn
+    assert as_pytree(fn) is fn
 
 
 def test_other_weights_need_no_other_compilation():

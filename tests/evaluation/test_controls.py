@@ -4,8 +4,8 @@ import pytest
 from evaluation_toys import flat_images
 
 from raeg_jax.attacks.gradient import margin
-from raeg_jax.evaluation.compiled import as_pytree
 from raeg_jax.evaluation.controls import noise_control, pgd_control
+from raeg_jax.networks.frozen import as_pytree
 
 
 def distances(images, originals):

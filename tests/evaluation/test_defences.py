@@ -10,9 +10,9 @@ import skimage.data
 from evaluation_toys import flat_images
 from PIL import Image
 
-from raeg_jax.evaluation.compiled import as_pytree
 from raeg_jax.evaluation.defences import DEFENCES, read_defended
 from raeg_jax.image import metrics
+from raeg_jax.networks.frozen import as_pytree
 
 PHOTOGRAPH = np.ascontiguousarray(skimage.data.coffee()[100:147, 200:260])
 

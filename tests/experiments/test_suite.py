@@ -80,7 +80,7 @@ def done(tmp_path, monkeypatch):
         units = list(units(toy))
         suite.run(units, store)
         found[name] = {unit.name: store.find(unit) for unit in units}
-    return report.write(tmp_path, toy, found, {"config": "toy <1>"}), found
+    return report.of_suite(tmp_path, toy, found, {"config": "toy <1>"}), found
 
 
 def test_the_report_needs_no_other_file_and_has_all_numbers(done):
@@ -104,12 +104,12 @@ def test_two_reports_of_the_same_results_are_equal(done):
     path, found = done
     before = path.read_bytes()
     toy = subject(path.parent / "images", guesses=1)
-    report.write(path.parent, toy, found, {"config": "toy <1>"})
+    report.of_suite(path.parent, toy, found, {"config": "toy <1>"})
     assert path.read_bytes() == before
 
 
 def test_what_was_not_done_is_left_out(done, tmp_path):
     path, found = done
     toy = subject(path.parent / "images")
-    report.write(path.parent, toy, found | {"pirates": {}}, {"config": "toy"})
+    report.of_suite(path.parent, toy, found | {"pirates": {}}, {"config": "toy"})
     assert "Pirated models" not in path.read_text()

@@ -1,0 +1,45 @@
+"""Takes classifiers of a run to another image size: they are trained on, from where they are.
+
+    python benchmarks/enlarge.py --config=configs/caltech101.py:gradient --workdir=W \
+        --config.data.source=DIR --to=V --config.data.image_size=224 \
+        --config.augment.crop_padding=21 --config.classifiers.steps=150 \
+        --config.classifiers.batch_size=32 --config.classifiers.learning_rate=1e-3 \
+        --config.classifiers.warmup_steps=20
+
+W has classifiers of the same classes, however they were trained; V gets them for the new size. On
+two cores training at 224 pixels from scratch takes hours, and this minutes.
+"""
+
+import pathlib
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from raeg_jax import launch
+
+_TO = flags.DEFINE_string("to", "", "Workdir of the new classifiers.")
+
+
+def main(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Trains on."""
+    from raeg_jax import data, validation
+    from raeg_jax.errors import UserError
+    from raeg_jax.evaluation.workdir import check_classifiers
+    from raeg_jax.training import classifier as classifier_lib
+
+    if not _TO.value:
+        raise UserError("--to is missing: name the workdir of the new classifiers")
+    validation.validate(config)
+    check_classifiers(workdir)
+    splits = data.load(config.data)
+    for name in (*config.classifiers.targets, *config.classifiers.held_out):
+        start = classifier_lib.read_variables(name, splits.num_classes, workdir)
+        found = classifier_lib.fit_classifier(
+            name, splits, config, pathlib.Path(_TO.value), start=start
+        )
+        if found is None:
+            raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    launch.run(main, __file__)

@@ -1,0 +1,82 @@
+"""RAEG as a contender: the generator of the run, its payload in the file as the tool has it."""
+
+import numpy as np
+
+from raeg_jax.codec.bundle import Bundle
+from raeg_jax.codec.errors import PayloadError
+from raeg_jax.codec.extraction import extract
+from raeg_jax.codec.protect import Protector
+from raeg_jax.codec.recover import Recovered, Recoverer
+from raeg_jax.comparison.contender import Made, key_of, nonces_of
+from raeg_jax.experiments.reading import aim_at
+from raeg_jax.experiments.subject import Subject
+from raeg_jax.rules import GENERATOR_RULES
+
+
+class Generator:
+    """The generator, aimed a little above the PSNR asked for, so that hiding makes it that one.
+
+    How much above is found with the first images. A learned stage has a PSNR of its own.
+
+    Args:
+      subject: has the generator.
+      psnr: of the files on average, in decibels.
+      seed: of key and nonces, and so of tokens.
+      batch_size: images at a time.
+      aim: of the generator, where it was found before.
+
+    Attributes:
+      aim: what the generator aims at, in decibels; recovery needs the same.
+
+    Raises:
+      UserError: a generator that can't be undone exactly.
+    """
+
+    def __init__(
+        self, subject: Subject, psnr: float, seed: int, batch_size: int, aim: float | None = None
+    ):
+        self._subject, self._psnr, self._batch_size = subject, psnr, batch_size
+        self._key, self._nonces = key_of(seed), nonces_of(seed)
+        self._aimed = aim is not None or subject.config.generator.stages[-1] == "learned"
+        self._aim(psnr if aim is None else aim)
+
+    def _aim(self, psnr: float) -> None:
+        config = self._subject.config.copy_and_resolve_references()
+        # Hiding may want more room than any stage can leave it.
+        rule = GENERATOR_RULES["generator.gradient.target_psnr"]
+        self.aim = psnr if rule.accepts(psnr) else self._psnr
+        aim_at(config, self.aim)
+        targets = {name: self._subject.classifiers[name] for name in self._subject.targets}
+        names = self._subject.splits.class_names
+        bundle = Bundle(config, tuple(names), self._subject.params, targets)
+        options = {"batch_size": self._batch_size}
+        self._protector = Protector(bundle, self._key, nonces=self._nonces, **options)
+        self._recoverer = Recoverer(bundle, self._key, **options)
+
+    def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Made]:
+        """Protects as `raeg protect` does; a payload without room stays beside the pixels."""
+        made = self._protector.protect(list(images), labels.tolist())
+        if not self._aimed:
+            self._aimed = True
+            reached = float(np.mean([one.psnr for one in made]))
+            self._aim(2 * self._psnr - reached)
+            made = self._protector.protect(list(images), labels.tolist())
+        return [_made(one) for one in made]
+
+    def recover(
+        self, images: np.ndarray, blobs: list[bytes | None]
+    ) -> list[np.ndarray | PayloadError]:
+        """As `raeg recover`."""
+        return [
+            found.pixels if isinstance(found, Recovered) else found
+            for found in self._recoverer.recover(list(images), blobs)
+        ]
+
+    def estimate(self, images: np.ndarray, blobs: list[bytes]) -> list[np.ndarray | None]:
+        """Runs the generator backward."""
+        return self._recoverer.estimate(list(images), blobs)
+
+
+def _made(one) -> Made:
+    unmarked = extract(one.pixels, None).pixels if one.in_pixels else one.pixels
+    return Made("", unmarked, unmarked, one.pixels, one.blob, one.in_pixels)
