@@ -151,9 +151,10 @@ class BaselineProtector:
         """
         modes = [SourceMode.RGB] * len(images) if modes is None else modes
         orientations = [1] * len(images) if orientations is None else orientations
-        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        for index, image in enumerate(images):
             check_image(image, index)
-            self._check_label(image, label, index)
+        if images:
+            self._check_labels(images, labels)
         sources = [Source(*each) for each in zip(images, labels, modes, orientations, strict=True)]
         lots = collections.defaultdict(list)
         for index, source in enumerate(sources):
@@ -284,13 +285,15 @@ class BaselineProtector:
             return one
         return dataclasses.replace(one, failure=failure, pixels=None, blob=None, psnr=math.inf)
 
-    def _check_label(self, image: np.ndarray, label: int, index: int) -> None:
-        shape = jax.ShapeDtypeStruct((1, *image.shape), np.float32)
-        classes = jax.eval_shape(self._logits_fns[0], shape).shape[-1]
-        if label is None or not 0 <= label < classes:
-            raise UserError(
-                f"label {label} of image {index} is no class: they are 0 to {classes - 1}"
-            )
+    def _check_labels(self, images: Sequence[np.ndarray], labels: Sequence[int]) -> None:
+        shape = *self.shape(*images[0].shape[:2]), 3
+        one = jax.ShapeDtypeStruct((1, *shape), np.float32)
+        classes = jax.eval_shape(self._logits_fns[0], one).shape[-1]
+        for index, label in enumerate(labels):
+            if label is None or not 0 <= label < classes:
+                raise UserError(
+                    f"label {label} of image {index} is no class: they are 0 to {classes - 1}"
+                )
 
     def _recover_again(self, sources: list[Source], made: dict[int, Attempt]) -> None:
         """Recovers what would be given out."""

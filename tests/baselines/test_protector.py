@@ -3,14 +3,16 @@
 import dataclasses
 import functools
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from raeg_jax.attacks.gradient import margin
+from raeg_jax.baselines import superpixels
 from raeg_jax.baselines.ids import method_id
 from raeg_jax.baselines.protector import BaselineProtector
 from raeg_jax.baselines.rae import RAE
-from raeg_jax.baselines.recover import recover
+from raeg_jax.baselines.recover import estimate, recover
 from raeg_jax.baselines.rit import RIT
 from raeg_jax.codec import hiding
 from raeg_jax.codec.envelope import open_sealed, peek, seal
@@ -144,6 +146,50 @@ def test_larger_superpixels_are_tried_where_smaller_ones_find_no_room():
     assert [(one.failure, one.side) for one in made] == [("", 8)] * 3
 
 
+def test_a_payload_that_takes_most_of_the_distance_counts_as_one_that_does_not_fit():
+    """Hiding the fine one costs nearly 35 dB: what it leaves attacks nobody."""
+    settings = {"psnr": 34.0, "strength": None}
+    fine = protect(RAE((2,)), **settings)
+    assert any("takes most of what 34 dB allow" in one.failure for one in fine)
+    both = protect(RAE((2, 8)), **settings)
+    for one, alone in zip(both, fine, strict=True):
+        assert (one.failure, one.side) == ("", 8 if alone.failure else 2)
+
+
+def test_large_images_are_attacked_in_tiles_of_whole_superpixels(monkeypatch):
+    """The last tiles are moved inwards, and superpixels stay those of the image."""
+    seen = []
+    own = RAE.disguise
+    monkeypatch.setattr(
+        RAE, "disguise", lambda *given: seen.append(given[2] - given[1]) or own(*given)
+    )
+    weights = np.random.RandomState(0).randn(256, 256, 3, 2).astype(np.float32)
+
+    def logits(images):
+        height, width = images.shape[1:3]
+        return jnp.tensordot(images, jnp.resize(weights, (height, width, 3, 2)), 3) / 1000
+
+    image = np.clip(picture("natural", 300, 301), 60, 190)
+    protector = BaselineProtector(RAE((24,)), [logits], KEY, strength=6.0, steps=2, batch_size=4)
+    (one,) = protector.protect([image], [0])
+    assert one.failure == ""
+    change = seen[0].astype(np.float64)
+    assert np.all(np.any(np.abs(change) > 1, axis=-1).mean((0, 1)) > 0.9)
+    grid = superpixels.spread(superpixels.means(change, 24), 300, 301, 24)
+    np.testing.assert_allclose(change, grid, atol=1e-3)
+
+
+def test_what_was_changed_since_gives_something_near_the_original():
+    """Where its payload was kept: the perturbation is taken off, the marks of hiding are not."""
+    images = pictures()
+    for image, one in zip(images, protected("rae"), strict=True):
+        found = estimate(one.pixels, KEY, one.blob)
+        assert psnr(found, image) > psnr(one.pixels, image) + 3
+        assert psnr(found, image) < 60
+        with pytest.raises(TamperedPixelsError, match="had 33 x 40 when it was protected"):
+            estimate(one.pixels[1:], KEY, one.blob)
+
+
 def test_images_of_several_sizes_keep_their_order():
     def mean(images):
         return images.mean((1, 2))
@@ -231,6 +277,13 @@ def test_impossible_settings_are_told(change, message):
 def test_no_classifier_is_told():
     with pytest.raises(UserError, match="name at least one classifier"):
         BaselineProtector(RAE(), [], KEY, strength=1.0)
+
+
+@pytest.mark.parametrize("label", [-1, 4, None])
+def test_a_label_of_no_class_is_told(label):
+    protector = BaselineProtector(RAE(), [net()], KEY, strength=1.0)
+    with pytest.raises(UserError, match=f"label {label} of image 1 is no class: they are 0 to 3"):
+        protector.protect(pictures(), [0, label, 1])
 
 
 def test_what_is_no_image_is_told():

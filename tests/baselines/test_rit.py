@@ -115,6 +115,13 @@ def test_smooth_blocks_are_not_rotated():
     assert any(0 not in found for found in turns)
 
 
+def test_a_class_may_have_any_number_of_blocks():
+    """Numbers of blocks are no values of 16 bits: a photograph has a million."""
+    image = picture("natural", 400, 400)
+    made = RIT().disguise(image, disturbed(image), 2)
+    np.testing.assert_array_equal(RIT.reveal(made.values, made.auxiliary), image)
+
+
 def test_blocks_that_stay_come_nearer_than_in_scan_order():
     image = picture("natural", 64, 64)
     errors = [

@@ -92,6 +92,21 @@ def check_refused(recoverer, image, blob, error, message):
     assert found.__traceback__ is None
 
 
+def test_changed_images_give_something_near_where_payloads_were_kept(protected, recoverer):
+    """Nothing but the size is compared."""
+    blobs = [one.blob for one in protected]
+    found = recoverer.estimate([one.pixels ^ 1 for one in protected], blobs)
+    for original, one, near in zip(ORIGINALS, protected, found, strict=True):
+        assert not np.array_equal(near, original)
+        assert mean_change(near, original) < mean_change(one.pixels, original)
+    with pytest.raises(TamperedPixelsError, match="when it was protected"):
+        recoverer.estimate([protected[0].pixels[1:]], blobs[:1])
+
+
+def mean_change(one, other):
+    return np.abs(one.astype(int) - other).mean()
+
+
 @pytest.mark.parametrize("index", [0, 4])
 def test_a_wrong_key_is_told(protected, index):
     (image,), (blob,) = given_out(protected, [index])
