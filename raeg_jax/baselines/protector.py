@@ -23,7 +23,7 @@ from raeg_jax.codec.overflow import split
 from raeg_jax.codec.payload import SourceMode, draw_nonce
 from raeg_jax.codec.protect import UnrecoverableError
 from raeg_jax.errors import UserError
-from raeg_jax.image.metrics import mse_of_psnr
+from raeg_jax.image.metrics import file_mse, mse_of_psnr, psnr_of_mse
 from raeg_jax.networks.frozen import as_pytree
 
 # Decibels: so near is good enough, and what is further off than that is a failure.
@@ -244,8 +244,8 @@ class BaselineProtector:
             best = one if best is None else min(best, one, key=self._miss)
             if self._miss(one) <= _NEAR:
                 break
-            marked = math.inf if one.failure else _error(one.pixels, source.image)
-            search.told(_error(one.unmarked, source.image), marked)
+            marked = math.inf if one.failure else file_mse(one.pixels, source.image)
+            search.told(file_mse(one.unmarked, source.image), marked)
             if search.over:
                 break
         return self._judged(best, source)
@@ -260,7 +260,7 @@ class BaselineProtector:
             pixels, blob = carrier.mark(
                 self._method, source, values, auxiliary, self._key, self._nonces()
             )
-            psnr = _decibels(_error(pixels, source.image))
+            psnr = psnr_of_mse(file_mse(pixels, source.image))
         except hiding.NoRoomError as error:
             failure = str(error)
         return Attempt(
@@ -279,7 +279,7 @@ class BaselineProtector:
         if self._miss(one) > _ENOUGH:
             near = f"the nearest {one.psnr:.1f}"
             failure = f"no strength of the attack gives {self._psnr:g} dB, {near}"
-        elif _error(one.pixels, one.unmarked) > _MOST_HIDDEN * asked:
+        elif file_mse(one.pixels, one.unmarked) > _MOST_HIDDEN * asked:
             failure = f"hiding {len(one.blob)} bytes takes most of what {self._psnr:g} dB allow"
         if not failure:
             return one
@@ -310,12 +310,3 @@ class BaselineProtector:
             return np.array_equal(recover(pixels, self._key).pixels, original)
         except PayloadError:
             return False
-
-
-def _error(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean squared error, in squared pixel units."""
-    return float(np.mean((one.astype(np.int32) - other) ** 2))
-
-
-def _decibels(error: float) -> float:
-    return 10 * math.log10(255**2 / error) if error else math.inf

@@ -1,8 +1,8 @@
 """What is hidden: length, message, a checksum, and what the header's bits were before.
 
-The length is in LEB128: seven bits a byte, lowest first, and a high bit where more follow. The
-checksum is the CRC-32 of the original image and the message. All is mixed with fixed noise: as many
-ones as zeros, whatever the message, and so the same distortion.
+The length is in LEB128, see `varint`. The checksum is the CRC-32 of the original image and the
+message. All is mixed with fixed noise: as many ones as zeros, whatever the message, and so the same
+distortion.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from raeg_jax.codec import header
+from raeg_jax.codec import header, varint
 
 _CHECK_BYTES = 4
 _LENGTH_BYTES = 5
@@ -25,13 +25,8 @@ def pack(image: np.ndarray, message: bytes) -> np.ndarray:
       image: uint8 [H, W, C].
       message: any bytes.
     """
-    length, left = [len(message) & 127], len(message) >> 7
-    while left:
-        length[-1] |= 128
-        length.append(left & 127)
-        left >>= 7
     low = header.read_low_bits(image)
-    content = bytes(length) + message + _check(image, message) + low
+    content = varint.write(len(message)) + message + _check(image, message) + low
     return np.unpackbits(np.frombuffer(content, np.uint8) ^ noise(len(content)))
 
 

@@ -1,7 +1,6 @@
 """From original pixels to protected ones that carry what brings the original back."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from raeg_jax.codec.reading import read_labels
 from raeg_jax.codec.recover import Recovered, Recoverer
 from raeg_jax.codec.token import Token
 from raeg_jax.errors import UserError
+from raeg_jax.image.metrics import file_mse, psnr_of_mse
 from raeg_jax.networks.layers import MIN_SIDE
 
 # What hiding may do to an image, in decibels: a stronger mark would take more than one from the 34
@@ -208,7 +208,7 @@ class Protector:
             blob = seal(payload, self._key)
             marked = _hide(pixels, blob)
             pixels = pixels if marked is None else marked
-            psnr = _psnr(pixels, source.image)
+            psnr = psnr_of_mse(file_mse(pixels, source.image))
             result.append(Protected(pixels, blob, marked is not None, psnr, label))
         return result
 
@@ -267,11 +267,4 @@ def _hide(image: np.ndarray, blob: bytes) -> np.ndarray | None:
         marked = hiding.embed(image, blob)
     except hiding.NoRoomError:
         return None
-    return marked if _psnr(marked, image) >= LEAST_MARKED_PSNR else None
-
-
-def _psnr(one: np.ndarray, other: np.ndarray) -> float:
-    """Decibels between two uint8 images, infinite where they are equal; no copies in floats."""
-    difference = np.maximum(one, other) - np.minimum(one, other)
-    total = int(np.einsum("ijk,ijk->", difference, difference, dtype=np.int64))
-    return 10 * math.log10(255**2 * difference.size / total) if total else math.inf
+    return marked if psnr_of_mse(file_mse(marked, image)) >= LEAST_MARKED_PSNR else None

@@ -4,8 +4,11 @@ Reported numbers are taken on uint8 images read back from their files, one value
 averaged. Both metrics also serve as loss terms, on float32.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from raeg_jax.image.separable import apply_separable, correlation_matrix, gaussian_kernel
 
@@ -65,6 +68,23 @@ def unit(x: jax.Array) -> jax.Array:
 def mse_of_psnr(psnr: float) -> float:
     """The mean squared error, in squared pixel units, of an image of that PSNR in decibels."""
     return _RANGE**2 / 10 ** (psnr / 10)
+
+
+def psnr_of_mse(error: float) -> float:
+    """The reverse of `mse_of_psnr`: decibels, infinite of 0."""
+    return 10 * math.log10(_RANGE**2 / error) if error else math.inf
+
+
+def file_mse(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean squared error of two images, exact and without copies in floats.
+
+    Args:
+      one: uint8 [H, W, C].
+      other: the same shape.
+    """
+    difference = np.maximum(one, other) - np.minimum(one, other)
+    total = int(np.einsum("ijk,ijk->", difference, difference, dtype=np.int64))
+    return total / difference.size
 
 
 def ssim(a: jax.Array, b: jax.Array) -> jax.Array:

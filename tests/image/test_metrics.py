@@ -30,6 +30,15 @@ def test_psnr_agrees_with_skimage(noise):
     np.testing.assert_allclose(psnr(a, b), expected, atol=1e-3)
 
 
+def test_file_mse_agrees_with_skimage():
+    a, b = pairs((48, 64), 20)
+    expected = skimage.metrics.mean_squared_error(a[0], b[0])
+    np.testing.assert_allclose(metrics.file_mse(a[0], b[0]), expected, rtol=1e-12)
+    found = metrics.psnr_of_mse(metrics.file_mse(a[0], b[0]))
+    np.testing.assert_allclose(found, skimage.metrics.peak_signal_noise_ratio(a[0], b[0]))
+    assert metrics.psnr_of_mse(metrics.file_mse(a[0], a[0])) == np.inf
+
+
 @pytest.mark.parametrize("decibels", [10.0, 34.0, 51.5])
 def test_mse_of_psnr_undoes_psnr(decibels):
     a = np.full((1, 12, 12, 3), 80, np.float32)
