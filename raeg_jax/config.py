@@ -122,7 +122,19 @@ def with_tuples(value: Any) -> Any:
 
 def with_later(saved: dict[str, Any]) -> dict[str, Any]:
     """Adds to groups of settings that `to_json` gave, perhaps long ago, those that came later."""
-    return saved | {group: later | saved[group] for group, later in LATER.items() if group in saved}
+    return saved | {
+        group: _with(saved[group], later) for group, later in LATER.items() if group in saved
+    }
+
+
+def _with(saved: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Adds what is missing, in groups of groups too."""
+    both = {
+        name: _with(saved[name], value)
+        for name, value in later.items()
+        if isinstance(value, dict) and name in saved
+    }
+    return later | saved | both
 
 
 def of_stages(generator: dict[str, Any]) -> dict[str, Any]:

@@ -87,11 +87,15 @@ def test_settings_that_one_side_lacks_are_differences(config):
     }
 
 
-def test_a_run_of_an_older_version_goes_on_as_before(config, tmp_path):
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_run_of_an_older_version_goes_on_as_before(config, tmp_path, whole):
     config_lib.save(config, tmp_path / "config.json")
     saved = json.loads((tmp_path / "config.json").read_text())
     del saved["config"]["classifiers"]["adversarial"], saved["config"]["augment"]["mixup"]
-    del saved["config"]["generator"]["shortcut"]
+    if whole:
+        del saved["config"]["generator"]["shortcut"]
+    else:
+        del saved["config"]["generator"]["shortcut"]["cells"]
     assert config_lib.differences(saved["config"], config) == ({}, {})
     (tmp_path / "config.json").write_text(json.dumps(saved))
     loaded = config_lib.load(tmp_path / "config.json")
