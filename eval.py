@@ -35,14 +35,14 @@ _SUITE = flags.DEFINE_string(
     "suite", "", "'full', or experiments with commas between; docs/protocol.md lists them."
 )
 _METHOD = flags.DEFINE_string(
-    "method", "", "Methods to compare, with commas between: raeg, rae, rit, pgd, noise."
+    "method", None, "Methods to compare, with commas between: raeg, rae, rit, pgd, noise."
 )
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Evaluates; trains nothing."""
     # Not before the flags are parsed: mistakes there are told at once.
-    if _METHOD.value:
+    if _METHOD.value is not None:
         from raeg_jax.comparison.run import evaluate as compare
 
         page = compare(config, workdir, _METHOD.value, _SUITE.value, _CHECKPOINT.value)

@@ -27,17 +27,20 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation.workdir import check_classifiers
     from raeg_jax.training import classifier as classifier_lib
 
-    if not _TO.value:
-        raise UserError("--to is missing: name the workdir of the new classifiers")
+    to = pathlib.Path(_TO.value)
+    if not _TO.value or to.resolve() == workdir.resolve():
+        raise UserError(f"--to={_TO.value}: name another workdir, for the new classifiers")
     validation.validate(config)
     check_classifiers(workdir)
     splits = data.load(config.data)
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
-        start = classifier_lib.read_variables(name, splits.num_classes, workdir)
-        found = classifier_lib.fit_classifier(
-            name, splits, config, pathlib.Path(_TO.value), start=start
-        )
-        if found is None:
+        if classifier_lib.load_classifier(name, splits, config, to) is not None:
+            continue
+        there = classifier_lib.trained_on(name, workdir).num_classes
+        if there != splits.num_classes:
+            raise UserError(f"{name} of {workdir} has {there} classes, not {splits.num_classes}")
+        start = classifier_lib.read_variables(name, there, workdir)
+        if classifier_lib.fit_classifier(name, splits, config, to, start=start) is None:
             raise KeyboardInterrupt
 
 

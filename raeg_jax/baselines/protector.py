@@ -153,7 +153,7 @@ class BaselineProtector:
         orientations = [1] * len(images) if orientations is None else orientations
         for index, image in enumerate(images):
             check_image(image, index)
-        if images:
+        if len(images):
             self._check_labels(images, labels)
         sources = [Source(*each) for each in zip(images, labels, modes, orientations, strict=True)]
         lots = collections.defaultdict(list)
@@ -213,28 +213,36 @@ class BaselineProtector:
         images = [superpixels.fit_tiles(source.image, side, tile) for source in sources]
         layouts = [tiles.layout(*image.shape[:2], tile) for image in images]
         found = [image.astype(np.float32) for image in images]
-        places = [(i, number) for i, layout in enumerate(layouts) for number in range(len(layout))]
-        for start in range(0, len(places), self._batch_size):
-            some = places[start : start + self._batch_size]
-            # Not all the way: a single image would take as long as a batch.
-            size = min(self._batch_size, 1 << (len(some) - 1).bit_length())
-            batch, _ = tiles.take(images, layouts, some, size)
-            changed = attack(
-                self._logits_fns,
-                batch,
-                tiles.fill(np.array([sources[i].label for i, _ in some], np.int32), size),
-                tiles.fill(np.array([strengths[i] for i, _ in some], np.float32), size),
-                name=self._attack,
-                method=self._method,
-                side=side,
-                steps=self._steps,
-            )
-            for (i, number), own in zip(some, changed, strict=False):
-                part = layouts[i][number]
-                into = found[i][part.rows, part.columns]
-                into[part.top :, part.left :] = own[part.top :, part.left :]
+        # Of one shape, mostly: an image may be just as large as a tile.
+        places = collections.defaultdict(list)
+        for i, image in enumerate(images):
+            alike = places[tiles.shape(*image.shape[:2], tile)]
+            alike += [(i, number) for number in range(len(layouts[i]))]
+        for alike in places.values():
+            for start in range(0, len(alike), self._batch_size):
+                some = alike[start : start + self._batch_size]
+                changed = self._attack_tiles(sources, images, layouts, some, side, strengths)
+                for (i, number), own in zip(some, changed, strict=False):
+                    part = layouts[i][number]
+                    into = found[i][part.rows, part.columns]
+                    into[part.top :, part.left :] = own[part.top :, part.left :]
         sizes = [source.image.shape[:2] for source in sources]
         return [one[:height, :width] for one, (height, width) in zip(found, sizes, strict=True)]
+
+    def _attack_tiles(self, sources, images, layouts, places, side, strengths) -> np.ndarray:
+        # Not filled all the way: a single image would take as long as a batch.
+        size = min(self._batch_size, 1 << (len(places) - 1).bit_length())
+        batch, _ = tiles.take(images, layouts, places, size)
+        return attack(
+            self._logits_fns,
+            batch,
+            tiles.fill(np.array([sources[i].label for i, _ in places], np.int32), size),
+            tiles.fill(np.array([strengths[i] for i, _ in places], np.float32), size),
+            name=self._attack,
+            method=self._method,
+            side=side,
+            steps=self._steps,
+        )
 
     def _scaled(self, source: Source, attacked: np.ndarray, side: int, strength: float) -> Attempt:
         """Takes so much of a change that the file has the PSNR asked for, or nearly."""

@@ -57,8 +57,9 @@ def estimate(image: np.ndarray, key: Key, blob: bytes) -> np.ndarray:
       PayloadError: as `recover`, and where the pixels are too different for the auxiliary data.
     """
     check_image(image, 0)
+    pixels, blob, _ = extract(image, blob)
     # Which samples were clipped can't be told of changed ones.
-    return _reveal(_open(image, blob, key), image.astype(np.int32))
+    return _reveal(_open(pixels, blob, key), pixels.astype(np.int32))
 
 
 def _open(pixels: np.ndarray, blob: bytes, key: Key) -> Payload:

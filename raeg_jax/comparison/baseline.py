@@ -28,6 +28,9 @@ class Baseline:
             method, logits_fns, self._key, psnr=psnr, nonces=nonces_of(seed), **options
         )
 
+    def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Has nothing to do."""
+
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Made]:
         """Images that can't hold their payload, or miss the PSNR, are failures."""
         return [

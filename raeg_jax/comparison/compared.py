@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import time
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,48 +11,17 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from raeg_jax import config as config_lib
-from raeg_jax.comparison.contender import Contender, Made
+from raeg_jax.comparison import files as files_lib
+from raeg_jax.comparison.contender import Contender
 from raeg_jax.comparison.contenders import contender
-from raeg_jax.evaluation.roundtrip import png_roundtrip
+from raeg_jax.comparison.files import Files
+from raeg_jax.data.memory import spread
+from raeg_jax.evaluation.timing import Stopwatch
+from raeg_jax.experiments import pirates
 from raeg_jax.experiments.subject import Subject
-from raeg_jax.files import whole_file
 
 # Batches that are protected together: images that need more than one attack share them.
 _TOGETHER = 4
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Files:
-    """What a contender made of a split; images [n] are those of which there is a file.
-
-    Attributes:
-      kept: int [n], numbers of these among the originals.
-      images: uint8 [n, H, W, 3], as the files have them.
-      unmarked: uint8 [n, H, W, 3], before hiding.
-      adversarial: uint8 [n, H, W, 3], what the attack found.
-      in_pixels: bool [n], the payload is in the file.
-      payloads: uint8, the payloads one after the other, of `sizes` bytes each.
-      sizes: int [n].
-      failures: why there is no file of the others.
-      seconds: that an image took; without the first images where there are more.
-      aim: of the contender.
-    """
-
-    kept: np.ndarray
-    images: np.ndarray
-    unmarked: np.ndarray
-    adversarial: np.ndarray
-    in_pixels: np.ndarray
-    payloads: np.ndarray
-    sizes: np.ndarray
-    failures: np.ndarray
-    seconds: np.ndarray
-    aim: np.ndarray
-
-    def blob(self, index: int) -> bytes:
-        """The payload of an image."""
-        start = int(self.sizes[:index].sum())
-        return self.payloads[start : start + int(self.sizes[index])].tobytes()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,11 +34,13 @@ class Compared(Subject):
       method: of `contenders.METHODS`.
       psnr: of the files, in decibels.
       chance: number of the repetition: of keys, tokens and noise.
+      source: has all originals.
     """
 
-    method: str = ""
-    psnr: float = 0.0
-    chance: int = 0
+    method: str
+    psnr: float
+    chance: int
+    source: Subject
 
     def contender(self, aim: float | None = None) -> Contender:
         """What makes the files, or undoes those that it made when it had this `aim`."""
@@ -80,7 +49,7 @@ class Compared(Subject):
 
     def given(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """All originals and their labels."""
-        return super().originals(split)
+        return self.source.originals(split)
 
     def originals(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Originals and labels of the images that are protected."""
@@ -92,70 +61,54 @@ class Compared(Subject):
         """All of them: clean images need no files."""
         return self.given("test")
 
-    @functools.cache  # noqa: B019
+    @functools.cached_property
+    def _found(self) -> dict[str, Files]:
+        return {}
+
     def protected(self, split: str) -> Files:
         """The files of a split, made once and kept in the folder."""
-        path = self.folder / f"{self.method}_{split}_{self._identity(split)}.npz"
-        if not path.is_file():
-            found = self._make(split)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as file:
-                np.savez(file, **found)
-        with np.load(path) as kept:
-            return Files(**kept)
+        if split not in self._found:
+            path = self.folder / f"{self.method}_{split}_{self._identity(split)}.npz"
+            if not path.is_file():
+                self._make(split).save(path)
+            self._found[split] = files_lib.load(path)
+        return self._found[split]
 
-    def _make(self, split: str) -> dict[str, Any]:
+    def _make(self, split: str) -> Files:
         images, labels = self.given(split)
-        step = _TOGETHER * self.config.eval.batch_size
-        made, seconds, maker = [], [], self.contender()
+        size = self.config.eval.batch_size
+        made, maker, watch = [], self.contender(), Stopwatch()
+        some = spread(labels, min(size, len(labels)))
+        maker.prepare(images[some], labels[some])
         with tqdm(total=len(labels), desc=f"{self.method}, {self.psnr:g} dB", unit="img") as bar:
-            for start in range(0, len(labels), step):
-                some = slice(start, start + step)
-                index = np.arange(len(labels), dtype=np.int32)[some]
-                started = time.perf_counter()
-                made += maker.protect(images[some], labels[some], index)
-                seconds.append((time.perf_counter() - started) / len(index))
+            for start in range(0, len(labels), _TOGETHER * size):
+                index = np.arange(len(labels), dtype=np.int32)[start : start + _TOGETHER * size]
+                with watch:
+                    made += maker.protect(images[index], labels[index], index)
                 bar.update(len(index))
-        found = _arrays(made, images.shape[1:])
-        return found | {"seconds": np.mean(seconds[1:] or seconds), "aim": np.array(maker.aim)}
+        return files_lib.collect(
+            made, images.shape[1:], watch.seconds / len(labels), maker.aim, whole=split == "test"
+        )
 
-    @functools.cache  # noqa: B019
     def _identity(self, split: str) -> str:
         """Changes with all that the files depend on."""
-        own = [self.method, self.psnr, self.config.seed + self.chance]
-        own.append(sorted(settings_of(self.config, self.method).items()))
+        config = self.config
+        own = [self.method, self.psnr, config.seed + self.chance, config.eval.batch_size]
+        own.append(sorted(settings_of(config, self.method).items()))
+        weights = {name: self.classifiers[name][1] for name in self.targets}
         if self.method == "raeg":
-            own.append(config_lib.of_stages(self.config.generator.to_dict()))
+            own.append(config_lib.of_stages(config.generator.to_dict()))
+            weights = self.params, weights
         digest = hashlib.sha256(repr(own).encode())
-        targets = {name: self.classifiers[name][1] for name in self.targets}
-        for array in (*self.given(split), *jax.tree.leaves((self.params, targets))):
+        weights = () if self.method == "noise" else jax.tree.leaves(weights)
+        for array in (*self.given(split), *weights):
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()[:16]
 
 
-def _arrays(made: Sequence[Made], shape: Sequence[int]) -> dict[str, Any]:
-    kept = [index for index, one in enumerate(made) if not one.failure]
-    good = [made[index] for index in kept]
-
-    def stack(images):
-        return np.stack(images) if images else np.zeros((0, *shape), np.uint8)
-
-    files = stack([one.file for one in good])
-    return {
-        "kept": np.array(kept, np.int64),
-        "images": png_roundtrip(files)[0] if good else files,
-        "unmarked": stack([one.unmarked for one in good]),
-        "adversarial": stack([one.adversarial for one in good]),
-        "in_pixels": np.array([one.in_pixels for one in good], bool),
-        "payloads": np.frombuffer(b"".join(one.blob for one in good), np.uint8),
-        "sizes": np.array([len(one.blob) for one in good], np.int64),
-        "failures": np.array([one.failure for one in made if one.failure], str),
-    }
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Make:
-    """Makes what is compared of a subject; the same again if it was made before.
+    """Makes what is compared of a subject; the last one isn't made again.
 
     Attributes:
       subject: generator, data and classifiers.
@@ -163,29 +116,40 @@ class Make:
 
     subject: Subject
 
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def __call__(self, method: str, psnr: float, chance: int = 0) -> Compared:
+        """Takes the method's name, the PSNR of its files, and the repetition."""
+        return self._of(self._unseen(images_at(self.subject.config, psnr)), method, psnr, chance)
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def given_away(self, method: str, psnr: float) -> Compared:
+        """The same, with the images that pirates get hold of."""
+        return self._of(self.owner, method, psnr, 0)
+
+    @functools.cached_property
+    def owner(self) -> Subject:
+        """Has the originals of these."""
+        return pirates.owner(self.subject)
+
     @functools.cache  # noqa: B019
-    def __call__(
-        self, method: str, psnr: float, chance: int = 0, of: Subject | None = None
-    ) -> Compared:
-        """Takes the method's name, the PSNR of its files, the repetition, and perhaps images."""
-        subject = of or self.subject
-        most = dict(subject.most)
-        if not of:
-            most["test"] = images_at(subject.config, psnr)
-        own = {field.name: getattr(subject, field.name) for field in dataclasses.fields(Subject)}
-        return Compared(**own | {"most": most}, method=method, psnr=psnr, chance=chance)
+    def _unseen(self, count: int) -> Subject:
+        most = self.subject.most | {"test": count}
+        return dataclasses.replace(self.subject, most=most)
+
+    def _of(self, source: Subject, method: str, psnr: float, chance: int) -> Compared:
+        own = {field.name: getattr(source, field.name) for field in dataclasses.fields(Subject)}
+        return Compared(**own, method=method, psnr=psnr, chance=chance, source=source)
 
     def depends(self, method: str, psnr: float) -> dict[str, Any]:
-        """The settings that a method's results depend on."""
-        config = self.subject.config
-        return settings_of(config, method) | {"psnr": psnr, "images": images_at(config, psnr)}
+        """The settings that a method's files depend on, but for their images."""
+        return settings_of(self.subject.config, method) | {"psnr": psnr}
 
 
 def settings_of(config: ConfigDict, method: str) -> dict[str, Any]:
     """Of `config.comparison` what a method goes by."""
-    own = ("attack", "steps", method) if method in ("rae", "rit") else ("steps",)
+    own = {"rae": ("attack", "steps", "rae"), "rit": ("attack", "steps", "rit"), "pgd": ("steps",)}
     settings = config.comparison.to_dict()
-    return {name: settings[name] for name in own if method not in ("raeg", "noise")}
+    return {name: settings[name] for name in own.get(method, ())}
 
 
 def images_at(config: ConfigDict, psnr: float) -> int:

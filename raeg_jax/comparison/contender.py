@@ -41,6 +41,9 @@ class Contender(Protocol):
 
     aim: float
 
+    def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Gets ready with some of the images, as `protect` takes them."""
+
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Made]:
         """Changes images.
 

@@ -17,9 +17,9 @@ def units(make: Make, methods: tuple[str, ...], settings) -> Iterator[Unit]:
         for name in DEFENCES:
             yield Unit(
                 f"defences/{method}-{name}",
-                settings.images * 0.05,
+                1.0,
                 lambda method=method, name=name: measure(make(method, psnr), name),
-                make.depends(method, psnr),
+                make.depends(method, psnr) | {"images": settings.images},
             )
 
 

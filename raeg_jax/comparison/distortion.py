@@ -26,9 +26,9 @@ def units(make: Make, methods: tuple[str, ...], settings) -> Iterator[Unit]:
         for name in settings.distortions:
             yield Unit(
                 f"distortion/{method}-{name}",
-                settings.images * 0.3,
+                1.0,
                 lambda method=method, name=name: measure(make(method, psnr), name),
-                make.depends(method, psnr),
+                make.depends(method, psnr) | {"images": settings.images},
             )
 
 
@@ -44,7 +44,8 @@ def measure(compared: Compared, name: str) -> dict[str, Any]:
     files = compared.protected(SPLIT)
     result = {"method": compared.method, "distortion": name, "protected": len(files.kept)}
     if not len(files.kept):
-        return result | dict.fromkeys(("alone", "beside", "psnr", "psnr_distorted"))
+        nothing = dict.fromkeys(("alone", "beside", "psnr", "psnr_distorted"))
+        return result | nothing | {"classifiers": {}}
     originals, labels = compared.originals(SPLIT)
     size, undoer = compared.batch_size(SPLIT), compared.contender(float(files.aim))
 

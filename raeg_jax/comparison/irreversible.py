@@ -31,6 +31,9 @@ class Noise:
     def __init__(self, psnr: float, seed: int):
         self.aim, self._seed = psnr, seed
 
+    def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Has nothing to do."""
+
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Made]:
         """Adds noise, counted after rounding and clipping."""
         lengths = jnp.full(len(images), length_of(self.aim, images.shape[1:]))
@@ -50,6 +53,9 @@ class PGD:
     def __init__(self, logits_fns: Sequence, psnr: float, steps: int, batch_size: int):
         self._logits_fns, self.aim, self._steps = tuple(logits_fns), psnr, steps
         self._batch_size = batch_size
+
+    def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Has nothing to do."""
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Made]:
         """Attacks."""

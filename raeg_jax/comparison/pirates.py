@@ -14,17 +14,17 @@ HONEST = "honest"
 def units(make: Make, methods: tuple[str, ...], settings) -> Iterator[Unit]:
     """Models on all files of each method at `config.comparison.psnr`, seed by seed."""
     own, psnr = make.subject.config.suite.pirates, settings.psnr
+    depends = {name: own[name] for name in ("steps", "looks", "images")}
     for seed in range(own.seeds):
         for method in (HONEST, *methods):
             for architecture in own.architectures:
-                depends = {} if method == HONEST else make.depends(method, psnr)
                 yield Unit(
                     f"pirates/{method}-{architecture}-{seed}",
                     own.steps,
                     lambda method=method, architecture=architecture, seed=seed: train(
                         make, method, psnr, architecture, seed
                     ),
-                    depends | {name: own[name] for name in ("steps", "looks", "images")},
+                    depends | ({} if method == HONEST else make.depends(method, psnr)),
                 )
 
 
@@ -32,14 +32,13 @@ def train(make: Make, method: str, psnr: float, architecture: str, seed: int) ->
     """As `experiments.pirates.train`; images of which there is no file are left out.
 
     Returns:
-      What that returns, `method`, and `count`, the number of training images.
+      What that returns, `method`, and `count`, the number of training images; where these are less
+      than a batch no accuracies.
     """
-    subject = pirates.owner(make.subject)
-    if method != HONEST:
-        subject = make(method, psnr, of=subject)
+    subject = make.owner if method == HONEST else make.given_away(method, psnr)
     images = subject.originals("train")[0]
     result = {"method": method, "count": len(images)}
-    if not len(images):
+    if len(images) < make.subject.config.classifiers.batch_size:
         return result | {"architecture": architecture, "seed": seed, "peak": None, "last": None}
     files = images if method == HONEST else subject.protected("train").images
     return result | pirates.train(subject, Loot(method, lambda: files), architecture, seed)

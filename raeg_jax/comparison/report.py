@@ -27,11 +27,11 @@ def write(
     config = make.subject.config
     results = {name: [entry["result"] for entry in own.values()] for name, own in found.items()}
     targets = make.subject.targets
-    shown = {"comparison": tables.comparison(results, targets, config.comparison.psnr)}
-    shown |= {name: tables.TABLES[name](own) for name, own in results.items()}
-    pictures = {}
+    shown, pictures = {}, {}
     if "quality" in results:
-        pictures["quality"] = [plots.curves(results["quality"], targets)]
+        shown["comparison"] = tables.comparison(results, targets, config.comparison)
+        pictures["comparison"] = [plots.curves(results["quality"], targets)]
+    shown |= {name: tables.TABLES[name](own) for name, own in results.items()}
     title = f"{origin['config']}: RAEG and others"
     sample = pictures_of(make, results.get("quality", []))
     return report.write(folder, title, sample, found, origin, shown, pictures)

@@ -64,6 +64,9 @@ def evaluate(
     subject = Subject(config, splits, params, classifiers, folder / "images", most)
     origin = suite.origin(subject, step)
     store, make = Store(folder, origin), Make(subject)
+    if "raeg" in chosen:
+        # A generator that can't be undone exactly is refused now, not after hours of other methods.
+        make("raeg", config.comparison.psnr).contender()
     suite.run(
         [unit for name in wanted for unit in EXPERIMENTS[name](make, chosen, config.comparison)],
         store,
@@ -77,7 +80,8 @@ def evaluate(
         }
         if there:
             found[name] = there
-    return report.write(folder, make, found, origin)
+    about = origin | {"comparison": config.comparison.to_dict()}
+    return report.write(folder, make, found, about)
 
 
 def choose_experiments(names: str) -> list[str]:

@@ -11,28 +11,31 @@ from raeg_jax.experiments.tables import Table, heads, number, spread
 Results = Sequence[Mapping[str, Any]]
 
 
-def comparison(results: Mapping[str, Results], targets: Sequence[str], psnr: float) -> Table:
-    """A row for each method at one PSNR, from all experiments that were done."""
-    rows = []
+def comparison(results: Mapping[str, Results], targets: Sequence[str], settings) -> Table:
+    """A row for each method at `config.comparison.psnr`, from all experiments that were done."""
+    psnr, rows = settings.psnr, []
     for method, title in METHODS.items():
         own = {name: [x for x in them if x["method"] == method] for name, them in results.items()}
         quality = [one for one in own.get("quality", []) if one["asked"] == psnr]
         if quality:
             rows.append((title, *_cells(quality, own, results, targets)))
     head = (
-        "method", "protected", "PSNR, dB", "SSIM", "misled before hiding", "misled",
+        "method", "protected", "PSNR, dB", "SSIM", "misled by attack", "by file", "of all",
         "held out misled", "exact", "payload, bytes", "s to protect", "s to recover",
-        "misled after JPEG 50", "misled after blur 1", "from JPEG 50 alone", "PSNR with payload",
-        "pirate of honest",
+        "JPEG 50: misled", "blur 1: misled", "JPEG 50: back alone", "JPEG 50: PSNR with payload",
+        "blur 1: back alone", "blur 1: PSNR with payload", "pirate of honest",
     )  # fmt: skip
     note = (
-        f"Unseen images at {psnr:g} dB, payload in the file. Misled: share of the images read "
-        "rightly before, mean over the targets (or the held-out classifiers); before hiding: what "
-        "the attack found. Exact: files that give back their original bit for bit. From JPEG 50 "
-        "alone: share of recompressed files that give back anything; PSNR with payload: of those "
-        "whose payload was kept, undone, from the original (before undoing). Pirate: peak accuracy "
-        "of models trained on the files, as a share of honest models'. Several repetitions: mean "
-        "(least to most)."
+        f"Unseen images at {psnr:g} dB (a learned stage at the end has a PSNR of its own), payload "
+        "in the file. Misled: share of the images read rightly before, mean over the targets (or "
+        "the held-out classifiers), by what the attack found and by the file; of all: images that "
+        "a method can't protect count as not misled. Exact: files that give back their original "
+        "bit for bit, in all repetitions. Seconds: of an image. Back alone: share of distorted "
+        "files that give back anything; PSNR with payload: where it was kept and the method can "
+        "be undone, from the original, and in brackets before undoing. Pirate: peak accuracy of "
+        "models trained on the files there are, as a share of honest models'. Several "
+        f"repetitions: mean (least to most). RAE and RIT start from {settings.attack} with "
+        f"{settings.steps} steps."
     )
     return Table("Comparison", note, head, rows)
 
@@ -40,11 +43,12 @@ def comparison(results: Mapping[str, Results], targets: Sequence[str], psnr: flo
 def _cells(quality: Results, own: Mapping[str, Results], results, targets) -> list[str]:
     first = quality[0]
     return [
-        f"{first['protected']} of {first['images']}",
+        _protected(first),
         _mean([one["psnr"].get("file") for one in quality], 2),
         _mean([one["ssim"].get("file") for one in quality], 4),
         _mean([misled(one, "adversarial", targets, False) for one in quality]),
         _mean([misled(one, "file", targets, False) for one in quality]),
+        _mean([_of_all(one, targets) for one in quality]),
         _mean([misled(one, "file", targets, True) for one in quality]),
         _exact(quality),
         number(first["payload"], 0),
@@ -58,9 +62,22 @@ def _cells(quality: Results, own: Mapping[str, Results], results, targets) -> li
             ])
             for defence in ("jpeg_50", "blur_1")
         ),
-        *_after_jpeg(own.get("distortion", [])),
+        *_after(own.get("distortion", []), "jpeg_50"),
+        *_after(own.get("distortion", []), "blur_1"),
         _of_honest(own.get("pirates", []), results.get("pirates", [])),
     ]  # fmt: skip
+
+
+def _protected(one: Mapping[str, Any]) -> str:
+    beside = one["protected"] - one["in_pixels"] if one["exact"] is not None else 0
+    more = f" ({beside} beside the pixels)" if beside else ""
+    return f"{one['protected']} of {one['images']}{more}"
+
+
+def _of_all(one: Mapping[str, Any], targets: Sequence[str]) -> float | None:
+    found = [own["of_all"] for name, own in one["classifiers"].items() if name in targets]
+    found = [share for share in found if share is not None]
+    return statistics.fmean(found) if found else None
 
 
 def _exact(quality: Results) -> str:
@@ -69,9 +86,9 @@ def _exact(quality: Results) -> str:
     return f"{sum(x['exact'] for x in quality)} of {sum(x['protected'] for x in quality)}"
 
 
-def _after_jpeg(distortion: Results) -> tuple[str, str]:
-    for one in distortion:
-        if one["distortion"] == "jpeg_50":
+def _after(results: Results, name: str) -> tuple[str, str]:
+    for one in results:
+        if one["distortion"] == name:
             return number(one["alone"], 2), _psnrs(one)
     return "", ""
 
@@ -171,13 +188,13 @@ def defences(results: Results) -> Table:
 
 def distortion(results: Results) -> Table:
     """A row each method and distortion."""
-    names = next((tuple(one["classifiers"]) for one in results if one.get("classifiers")), ())
+    names = next((tuple(one["classifiers"]) for one in results if one["classifiers"]), ())
     rows = [
         (
             METHODS[one["method"]], one["distortion"], number(one["alone"], 3),
             number(one["beside"], 3), number(one["psnr"], 2), number(one["psnr_distorted"], 2),
             number(one.get("ssim"), 4), number(one.get("ssim_distorted"), 4),
-            *(_score(one, name, "accuracy", "back") if names else "" for name in names),
+            *(_score(one, name, "accuracy", "back") for name in names),
         )
         for one in results
     ]  # fmt: skip

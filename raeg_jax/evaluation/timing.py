@@ -13,6 +13,32 @@ from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.invertible.chain import Chain
 
 
+class Stopwatch:
+    """Seconds that something takes, but for what JAX compiles meanwhile.
+
+    Use it as a context manager, as often as there are parts.
+
+    Attributes:
+      seconds: so far.
+    """
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __enter__(self):
+        jax.monitoring.register_event_duration_secs_listener(self._compiled)
+        self.seconds -= time.perf_counter()
+        return self
+
+    def __exit__(self, *_):
+        self.seconds += time.perf_counter()
+        jax.monitoring.unregister_event_duration_listener(self._compiled)
+
+    def _compiled(self, event: str, seconds: float, **_) -> None:
+        if event.startswith("/jax/core/compile/"):
+            self.seconds -= seconds
+
+
 def throughput(
     generator: Chain,
     images: np.ndarray,

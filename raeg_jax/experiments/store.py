@@ -14,9 +14,9 @@ class Unit(NamedTuple):
 
     Attributes:
       name: such as 'pirates/raw/densenet_small/0': the experiment, and what is special about it.
-      cost: seconds that it takes, roughly; only the ratio to those of other units counts.
+      cost: seconds that it takes, roughly, above 0; only the ratio to those of other units counts.
       measure: does it; the result is what JSON can hold.
-      depends: the settings of `config.suite` that the result depends on.
+      depends: the settings that the result depends on, beside the store's origin.
     """
 
     name: str

@@ -30,6 +30,8 @@ def protect(options: argparse.Namespace) -> int:
     compared = options.method != codec.GENERATOR
     if compared and options.tries > 1:
         raise UserError(f"--tries={options.tries} is for generators, not --method={options.method}")
+    if options.psnr is not None and not 5 <= options.psnr <= 80:
+        raise UserError(f"--psnr={options.psnr:g} is impossible: it must be 5 to 80 decibels")
     if options.psnr is not None and not compared:
         raise UserError(
             f"--psnr={options.psnr:g} is for --method=rae or rit: a generator has its own PSNR"

@@ -41,7 +41,8 @@ class ComparedProtector:
         if not bundle.classifiers or not set(targets) <= bundle.classifiers.keys():
             raise UserError(
                 f"--method={name} attacks the generator's target classifiers, and this generator's "
-                "file has none: give with --generator one that `raeg export --stages gradient` made"
+                "file has none: give with --generator one that `raeg export` made with --stages "
+                "gradient, or with --classifier for each target"
             )
         asked = list(target_psnrs(bundle.config).values())[-1] if psnr is None else psnr
         self._name, self._bundle, self._batch_size = name, bundle, batch_size

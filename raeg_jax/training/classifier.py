@@ -218,7 +218,7 @@ def _train(
     folder: pathlib.Path,
     checkpoint: ClassifierCheckpoint,
     watch: Watch | None,
-    variables: Any | None,
+    first: Any | None,
 ) -> tuple[int, dict[str, Any], str | None]:
     """The loop; returns the steps taken, the state, and the signal that ended it if one did."""
     settings, train = config.classifiers, config.train
@@ -252,7 +252,7 @@ def _train(
 
     def create() -> dict[str, Any]:
         images = jnp.zeros((1, size, size, 3), jnp.float32)
-        own = variables or module.init(jax.random.key(seed), images, train=False)
+        own = first or module.init(jax.random.key(seed), images, train=False)
         return {**own, "opt_state": optimizer.init(own["params"])}
 
     start, signal = 0, None

@@ -40,7 +40,7 @@ def subject(folder) -> Subject:
     config = base.get_config()
     config.data.image_size = SIZE
     config.classifiers.targets, config.classifiers.held_out = ("near",), ("off",)
-    config.eval.batch_size = 4
+    config.eval.batch_size, config.classifiers.batch_size = 4, 2
     config.generator.stages = ("shortcut",)
     config.comparison.update(psnr=30.0, psnrs=(26.0,), images=0, curve_images=2, steps=3, seeds=2)
     splits = data.Splits(

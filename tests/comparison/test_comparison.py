@@ -7,8 +7,10 @@ import pytest
 from comparison_toys import subject
 
 from raeg_jax.comparison import distortion, pirates, quality, report, run, tables
-from raeg_jax.comparison.compared import Make
+from raeg_jax.comparison.compared import Compared, Make
+from raeg_jax.comparison.contender import Made
 from raeg_jax.comparison.contenders import METHODS, REVERSIBLE
+from raeg_jax.comparison.files import collect
 from raeg_jax.comparison.settings import check, choose
 from raeg_jax.errors import UserError
 from raeg_jax.experiments.store import Store
@@ -46,7 +48,11 @@ def test_files_have_the_psnr_and_what_is_told_of_them_is_so(make, measured, meth
     right = read[0] == labels
     scores = told["classifiers"]["near"]
     assert scores["accuracy"]["original"] == np.mean(right)
-    assert scores["success"]["file"] == np.mean(read[1][right] != labels[right])
+    wrong = read[1][right] != labels[right]
+    assert scores["success"]["file"] == np.mean(wrong)
+    given = compared.given("test")
+    all_right = np.asarray(near(given[0].astype(np.float32))).argmax(-1) == given[1]
+    assert scores["of_all"] == wrong.sum() / all_right.sum()
 
 
 def test_who_can_recover_does_so_exactly(measured):
@@ -83,8 +89,13 @@ def test_a_method_without_files_is_told_of(make):
     assert told["protected"] == told["exact"] == 0
     assert sum(told["failures"].values()) == told["images"]
     lost = distortion.measure(make("rit", 60.0), "jpeg_50")
-    table = tables.comparison({"quality": [told], "distortion": [lost]}, ("near",), 60.0)
+    settings = make.subject.config.comparison.copy_and_resolve_references()
+    settings.psnr = 60.0
+    results = {"quality": [told], "distortion": [lost]}
+    table = tables.comparison(results, ("near",), settings)
     assert table.rows[0][:2] == ("RIT", "0 of 2")
+    for name, own in results.items():
+        assert tables.TABLES[name](own).rows
 
 
 @pytest.mark.parametrize(("method", "beside"), [("raeg", 1), ("rae", 1), ("rit", 0)])
@@ -143,28 +154,24 @@ def test_the_report_has_all_methods(written):
 
 def test_images_without_a_file_are_left_out_of_training(make, monkeypatch):
     seen = {}
-    monkeypatch.setattr(
-        "raeg_jax.experiments.pirates.train",
-        lambda subject, loot, architecture, seed: (
-            seen.update(files=loot.images(), unseen=subject.unseen()[0]) or {}
-        ),
-    )
-    compared = make("rae", PSNR)
-    monkeypatch.setattr(
-        type(compared), "_make", lambda self, split: _without_first(compared, split)
-    )
+
+    def train(subject, loot, architecture, seed):
+        seen.update(files=loot.images(), unseen=subject.unseen()[0])
+        return {}
+
+    monkeypatch.setattr("raeg_jax.experiments.pirates.train", train)
+    monkeypatch.setattr(Compared, "_make", lambda self, split: _last_two(self.given(split)[0]))
     told = pirates.train(make, "rae", 29.0, "densenet_small", 0)
     assert told["count"] == len(seen["files"]) == 2
     assert len(seen["unseen"]) == 5
+    monkeypatch.setitem(make.subject.config.classifiers, "batch_size", 3)
+    told = pirates.train(make, "rae", 29.0, "densenet_small", 1)
+    assert (told["count"], told["peak"]) == (2, None)
 
 
-def _without_first(compared, split):
-    files = vars(compared.protected("test"))
-    assert split == "train"
-    return {
-        name: values[1:3] if name in ("kept", "images", "unmarked", "adversarial") else values
-        for name, values in files.items()
-    }
+def _last_two(images):
+    made = [Made("no room" * (i == 0), one, one, one) for i, one in enumerate(images)]
+    return collect(made, images.shape[1:], 0.0, 0.0, whole=False)
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,8 @@ def test_an_image_that_has_no_room_fails_alone(raeg, photos, tmp_path):
     [
         (["--method", "rae", "--tries", "3"], "--tries=3 is for generators, not --method=rae"),
         (["--psnr", "30"], "--psnr=30 is for --method=rae or rit"),
-        (["--method", "rit", "--psnr", "200"], "psnr=200.0 is impossible"),
-        (["--method", "rit", "--psnr", "nan"], "psnr=nan is impossible"),
+        (["--method", "rit", "--psnr", "200"], "--psnr=200 is impossible: it must be 5 to 80"),
+        (["--method", "rit", "--psnr", "nan"], "--psnr=nan is impossible"),
     ],
 )
 def test_what_cannot_be_meant_is_said(raeg, photos, tmp_path, arguments, message):
