@@ -17,7 +17,7 @@ def units(make: Make, methods: tuple[str, ...], settings) -> Iterator[Unit]:
         for name in DEFENCES:
             yield Unit(
                 f"defences/{method}-{name}",
-                1.0,
+                20.0,
                 lambda method=method, name=name: measure(make(method, psnr), name),
                 make.depends(method, psnr) | {"images": settings.images},
             )

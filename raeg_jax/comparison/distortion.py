@@ -26,7 +26,7 @@ def units(make: Make, methods: tuple[str, ...], settings) -> Iterator[Unit]:
         for name in settings.distortions:
             yield Unit(
                 f"distortion/{method}-{name}",
-                1.0,
+                60.0,
                 lambda method=method, name=name: measure(make(method, psnr), name),
                 make.depends(method, psnr) | {"images": settings.images},
             )

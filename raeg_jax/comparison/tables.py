@@ -9,63 +9,65 @@ from raeg_jax.comparison.scores import misled
 from raeg_jax.experiments.tables import Table, heads, number, spread
 
 Results = Sequence[Mapping[str, Any]]
+# Defences that the first table has; another has all of them.
+_SHOWN = ("jpeg_90", "jpeg_50", "blur_1", "noise_nl_means")
 
 
 def comparison(results: Mapping[str, Results], targets: Sequence[str], settings) -> Table:
-    """A row for each method at `config.comparison.psnr`, from all experiments that were done."""
-    psnr, rows = settings.psnr, []
+    """A column for each method at `config.comparison.psnr`, from all experiments that were done."""
+    columns = {}
     for method, title in METHODS.items():
         own = {name: [x for x in them if x["method"] == method] for name, them in results.items()}
-        quality = [one for one in own.get("quality", []) if one["asked"] == psnr]
+        quality = [one for one in own.get("quality", []) if one["asked"] == settings.psnr]
         if quality:
-            rows.append((title, *_cells(quality, own, results, targets)))
-    head = (
-        "method", "protected", "PSNR, dB", "SSIM", "misled by attack", "by file", "of all",
-        "held out misled", "exact", "payload, bytes", "s to protect", "s to recover",
-        "JPEG 50: misled", "blur 1: misled", "JPEG 50: back alone", "JPEG 50: PSNR with payload",
-        "blur 1: back alone", "blur 1: PSNR with payload", "pirate of honest",
-    )  # fmt: skip
+            columns[title] = _cells(quality, own, results, targets)
+    names = dict.fromkeys(name for own in columns.values() for name in own)
+    rows = [(name, *(own.get(name, "") for own in columns.values())) for name in names]
+    # What was not measured has no row.
+    rows = [row for row in rows if any(row[1:])]
     note = (
-        f"Unseen images at {psnr:g} dB (a learned stage at the end has a PSNR of its own), payload "
-        "in the file. Misled: share of the images read rightly before, mean over the targets (or "
-        "the held-out classifiers), by what the attack found and by the file; of all: images that "
-        "a method can't protect count as not misled. Exact: files that give back their original "
-        "bit for bit, in all repetitions. Seconds: of an image. Back alone: share of distorted "
-        "files that give back anything; PSNR with payload: where it was kept and the method can "
-        "be undone, from the original, and in brackets before undoing. Pirate: peak accuracy of "
-        "models trained on the files there are, as a share of honest models'. Several "
-        f"repetitions: mean (least to most). RAE and RIT start from {settings.attack} with "
-        f"{settings.steps} steps."
+        f"Unseen images at {settings.psnr:g} dB (a learned stage at the end has its own PSNR), "
+        "payload in the file. Misled: of the images read rightly before, the share misread after, "
+        "mean over the targets or the held-out classifiers; of all: images that a method can't "
+        "protect count as not misled. Exact: files that give back their original bit for bit, in "
+        "all repetitions. Back from the file: of distorted files the share that gives back "
+        "anything; with the payload, which was kept: PSNR to the original, and in brackets before "
+        "undoing. Pirates: peak accuracy of models trained on the files there are, as a share of "
+        "honest models'. Several repetitions: mean (least to most). RAE and RIT start from "
+        f"{settings.attack} with {settings.steps} steps."
     )
-    return Table("Comparison", note, head, rows)
+    return Table("Comparison", note, ("", *columns), rows)
 
 
-def _cells(quality: Results, own: Mapping[str, Results], results, targets) -> list[str]:
+def _cells(quality: Results, own: Mapping[str, Results], results, targets) -> dict[str, str]:
+    """What the table tells of a method, by name of the row."""
     first = quality[0]
-    return [
-        _protected(first),
-        _mean([one["psnr"].get("file") for one in quality], 2),
-        _mean([one["ssim"].get("file") for one in quality], 4),
-        _mean([misled(one, "adversarial", targets, False) for one in quality]),
-        _mean([misled(one, "file", targets, False) for one in quality]),
-        _mean([_of_all(one, targets) for one in quality]),
-        _mean([misled(one, "file", targets, True) for one in quality]),
-        _exact(quality),
-        number(first["payload"], 0),
-        number(statistics.fmean(one["seconds"]["protect"] for one in quality), 2),
-        number(first["seconds"]["recover"], 2),
-        *(
-            _mean([
-                misled(one, "defended", targets, False)
-                for one in own.get("defences", [])
-                if one["defence"] == defence
-            ])
-            for defence in ("jpeg_50", "blur_1")
-        ),
-        *_after(own.get("distortion", []), "jpeg_50"),
-        *_after(own.get("distortion", []), "blur_1"),
-        _of_honest(own.get("pirates", []), results.get("pirates", [])),
-    ]  # fmt: skip
+    cells = {
+        "protected": _protected(first),
+        "PSNR, dB": _mean([one["psnr"].get("file") for one in quality], 2),
+        "SSIM": _mean([one["ssim"].get("file") for one in quality], 4),
+        "targets misled by what the attack found": _misled(quality, "adversarial", targets),
+        "by what the payload is hidden in": _misled(quality, "unmarked", targets),
+        "by the file": _misled(quality, "file", targets),
+        "by the file, of all images": _mean([_of_all(one, targets) for one in quality]),
+        "held-out classifiers misled": _misled(quality, "file", targets, held_out=True),
+        "exact": _exact(quality),
+        "payload, bytes": number(first["payload"], 0),
+        "seconds to protect": _mean([one["seconds"]["protect"] for one in quality], 2),
+        "seconds to recover": number(first["seconds"]["recover"], 2),
+    }
+    for one in own.get("defences", []):
+        if one["defence"] in _SHOWN:
+            cells[f"targets misled after {one['defence']}"] = _misled([one], "defended", targets)
+    for one in own.get("distortion", []):
+        cells[f"back from the file after {one['distortion']}"] = number(one["alone"], 2)
+        cells[f"with the payload after {one['distortion']}, dB"] = _psnrs(one)
+    cells["pirates"] = _of_honest(own.get("pirates", []), results.get("pirates", []))
+    return cells
+
+
+def _misled(results: Results, kind: str, targets: Sequence[str], held_out: bool = False) -> str:
+    return _mean([misled(one, kind, targets, held_out) for one in results])
 
 
 def _protected(one: Mapping[str, Any]) -> str:
@@ -84,13 +86,6 @@ def _exact(quality: Results) -> str:
     if quality[0]["exact"] is None:
         return ""
     return f"{sum(x['exact'] for x in quality)} of {sum(x['protected'] for x in quality)}"
-
-
-def _after(results: Results, name: str) -> tuple[str, str]:
-    for one in results:
-        if one["distortion"] == name:
-            return number(one["alone"], 2), _psnrs(one)
-    return "", ""
 
 
 def _psnrs(one: Mapping[str, Any]) -> str:
