@@ -10,7 +10,7 @@ from raeg_jax.codec.extraction import extract
 from raeg_jax.codec.protect import Protector
 from raeg_jax.codec.recover import Recovered, Recoverer
 from raeg_jax.comparison.contender import Made, key_of, nonces_of
-from raeg_jax.experiments.reading import aim_at
+from raeg_jax.experiments.reading import aim_at, possible
 from raeg_jax.experiments.subject import Subject
 from raeg_jax.image.metrics import mse_of_psnr, psnr_of_mse
 from raeg_jax.rules import GENERATOR_RULES
@@ -59,17 +59,27 @@ class Generator:
 
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:
         """Finds the aim: distances add up, that of the generator and that of hiding."""
-        asked = mse_of_psnr(self._psnr)
-        for _ in range(0 if self._own else _TRIES):
+        if self._own:
+            return
+        asked, best = mse_of_psnr(self._psnr), (math.inf, self.aim)
+        for _ in range(_TRIES):
             made = self._protector.protect(list(images), labels.tolist())
             reached = [one.psnr for one in made if math.isfinite(one.psnr)]
-            if not reached or abs(np.mean(reached) - self._psnr) < _NEAR:
-                return
-            taken = mse_of_psnr(float(np.mean(reached))) - mse_of_psnr(self.aim)
+            if not reached:
+                break
+            miss = float(np.mean(reached)) - self._psnr
+            best = min(best, (abs(miss), self.aim))
+            taken = mse_of_psnr(self._psnr + miss) - mse_of_psnr(self.aim)
             aim = psnr_of_mse(max(asked - taken, asked / 4))
-            if not GENERATOR_RULES["generator.gradient.target_psnr"].accepts(aim):
-                return
+            if abs(miss) < _NEAR or not self._reaches(aim):
+                break
             self._aim(aim)
+        if self.aim != best[1]:
+            self._aim(best[1])
+
+    def _reaches(self, psnr: float) -> bool:
+        allowed = GENERATOR_RULES["generator.gradient.target_psnr"].accepts(psnr)
+        return allowed and possible(self._subject.config, psnr)
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Made]:
         """Protects as `raeg protect` does; a payload without room stays beside the pixels."""

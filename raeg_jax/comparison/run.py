@@ -15,8 +15,10 @@ from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.evaluation.workdir import open_run
 from raeg_jax.experiments import settings as suite_settings
 from raeg_jax.experiments import suite
+from raeg_jax.experiments.reading import aim_at
 from raeg_jax.experiments.store import Store, Unit
 from raeg_jax.experiments.subject import Subject
+from raeg_jax.validation import check_targets
 
 FOLDER = "comparison"
 
@@ -65,7 +67,10 @@ def evaluate(
     origin = suite.origin(subject, step)
     store, make = Store(folder, origin), Make(subject)
     if "raeg" in chosen:
-        # A generator that can't be undone exactly is refused now, not after hours of other methods.
+        # What can't be undone exactly, or can't aim there, is refused now, not after hours.
+        aimed = config.copy_and_resolve_references()
+        aim_at(aimed, config.comparison.psnr)
+        check_targets(aimed)
         make("raeg", config.comparison.psnr).contender()
     suite.run(
         [unit for name in wanted for unit in EXPERIMENTS[name](make, chosen, config.comparison)],

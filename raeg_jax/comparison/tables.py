@@ -77,6 +77,8 @@ def _protected(one: Mapping[str, Any]) -> str:
 
 
 def _of_all(one: Mapping[str, Any], targets: Sequence[str]) -> float | None:
+    if not one["protected"]:
+        return 0.0
     found = [own["of_all"] for name, own in one["classifiers"].items() if name in targets]
     found = [share for share in found if share is not None]
     return statistics.fmean(found) if found else None
@@ -151,7 +153,7 @@ def quality(results: Results) -> Table:
     note = (
         "Unseen images. PSNR in decibels, of what the attack found, of what the payload is hidden "
         "in, and of the file; accuracy on originals, and of the images read rightly the share that "
-        "is misread in the same three states. Seconds: of an image, both without the first ones."
+        "is misread in the same three states. Seconds: of an image, without compilation."
     )
     return Table("Quality", note, head, rows)
 

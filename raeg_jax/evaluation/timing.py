@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,18 +15,21 @@ from raeg_jax.invertible.chain import Chain
 
 
 class Stopwatch:
-    """Seconds that something takes, but for what JAX compiles meanwhile.
+    """Seconds that something takes, but for what JAX compiles for it.
 
-    Use it as a context manager, as often as there are parts.
+    Use it as a context manager, as often as there are parts, one after the other.
 
     Attributes:
       seconds: so far.
     """
 
     def __init__(self):
-        self.seconds = 0.0
+        self.seconds, self._thread = 0.0, None
 
     def __enter__(self):
+        if self._thread is not None:
+            raise RuntimeError("the stopwatch is running already")
+        self._thread = threading.get_ident()
         jax.monitoring.register_event_duration_secs_listener(self._compiled)
         self.seconds -= time.perf_counter()
         return self
@@ -33,9 +37,11 @@ class Stopwatch:
     def __exit__(self, *_):
         self.seconds += time.perf_counter()
         jax.monitoring.unregister_event_duration_listener(self._compiled)
+        self._thread = None
 
     def _compiled(self, event: str, seconds: float, **_) -> None:
-        if event.startswith("/jax/core/compile/"):
+        # What other threads compile takes none of this one's time.
+        if event.startswith("/jax/core/compile/") and threading.get_ident() == self._thread:
             self.seconds -= seconds
 
 

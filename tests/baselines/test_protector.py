@@ -179,6 +179,19 @@ def test_large_images_are_attacked_in_tiles_of_whole_superpixels(monkeypatch):
     np.testing.assert_allclose(change, grid, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("side", "sizes"), [(8, [(256, 60), (300, 60)]), (24, [(256, 256), (300, 300)])]
+)
+def test_images_just_as_large_as_a_tile_share_a_batch_with_larger_ones(side, sizes):
+    def mean(images):
+        return images.mean((1, 2))
+
+    images = [picture("natural", *size) for size in sizes]
+    protector = BaselineProtector(RAE((side,)), [mean], KEY, strength=4.0, steps=1, batch_size=2)
+    for image, one in zip(images, protector.protect(images, [0, 1]), strict=True):
+        np.testing.assert_array_equal(recover(one.pixels, KEY).pixels, image)
+
+
 def test_what_was_changed_since_gives_something_near_the_original():
     """Where its payload was kept: the perturbation is taken off, the change and the marks stay."""
     for image, one in zip(pictures(), protected("rae"), strict=True):
@@ -216,7 +229,7 @@ def test_a_changed_pixel_is_told_or_undone(method):
             np.testing.assert_array_equal(recover(changed, KEY).pixels, pictures()[0])
         except (TamperedPixelsError, NotAPayloadError):
             told += 1
-    assert told
+    assert told >= 3
 
 
 def marked_anew(method, **change):

@@ -1,5 +1,6 @@
 """All methods on the same images: their files, what is told of them, and where a run goes on."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -94,8 +95,33 @@ def test_a_method_without_files_is_told_of(make):
     results = {"quality": [told], "distortion": [lost]}
     table = tables.comparison(results, ("near",), settings)
     assert (table.head, table.rows[0]) == (("", "RIT"), ("protected", "0 of 2"))
+    assert ("by the file, of all images", "0.000") in table.rows
     for name, own in results.items():
         assert tables.TABLES[name](own).rows
+
+
+def test_images_that_fail_count_as_not_misled(make, monkeypatch):
+    """Two of five, of which no file is left; noise of 8 dB misleads about others."""
+
+    def make_some(self, split):
+        images, labels = self.given(split)
+        index = np.arange(len(labels), dtype=np.int32)
+        made = self.contender().protect(images, labels, index)
+        lost = [one._replace(failure="no room") for one in made[:2]]
+        return collect(lost + made[2:], images.shape[1:], 0.0, 8.0, whole=True)
+
+    monkeypatch.setattr(Compared, "_make", make_some)
+    monkeypatch.setattr(Compared, "_identity", lambda self, split: "with_failures")
+    loud = dataclasses.replace(make("noise", 8.0), source=make("noise", PSNR).source)
+    told = quality.measure(loud)
+    assert (told["images"], told["protected"], told["failures"]) == (5, 3, {"no room": 2})
+    images, labels = loud.given("test")
+    for name in ("near", "off"):
+        right = np.asarray(loud.frozen[name](images.astype(np.float32))).argmax(-1) == labels
+        own = told["classifiers"][name]
+        misled = own["success"]["file"] * right[2:].sum()
+        np.testing.assert_allclose(own["of_all"], misled / right.sum())
+        assert right[:2].any()
 
 
 @pytest.mark.parametrize(("method", "beside"), [("raeg", 1), ("rae", 1), ("rit", 0)])

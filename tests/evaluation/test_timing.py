@@ -1,4 +1,9 @@
+import time
+
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from evaluation_toys import flat_images, shift
 
 from raeg_jax.evaluation import timing
@@ -34,3 +39,26 @@ def test_slow_calls_are_not_repeated(monkeypatch):
     clock = iter([0.0, 60.0])
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
     assert timing.median_time(lambda: None, repeats=5, seconds=3.0) == 60.0
+
+
+def test_a_stopwatch_counts_all_but_compilation():
+    watch = timing.Stopwatch()
+    for _ in range(2):
+        with watch:
+            time.sleep(0.05)
+    assert watch.seconds >= 0.1
+    compiled = timing.Stopwatch()
+    started = time.perf_counter()
+    with compiled:
+        # New to JAX, and nested.
+        jax.jit(lambda x: jax.jit(lambda y: jnp.linalg.svd(y)[0])(x).sum())(jnp.ones((7, 7)))
+    whole = time.perf_counter() - started
+    assert 0 <= compiled.seconds < whole
+
+
+def test_a_stopwatch_runs_once_at_a_time():
+    watch = timing.Stopwatch()
+    with watch, pytest.raises(RuntimeError, match="is running already"), watch:
+        pass
+    with watch:
+        pass
