@@ -20,10 +20,11 @@ def curves(results: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> str:
         for held_out, style in ((False, "o-"), (True, "--")):
             values = [misled(one, "file", targets, held_out) for one in own]
             if own and None not in values:
-                label = None if held_out else title
-                success.plot(psnrs, values, style, color=f"C{colour}", label=label)
-        similar.plot(psnrs, [one["ssim"]["file"] for one in own], "o-", color=f"C{colour}")
+                success.plot(psnrs, values, style, color=f"C{colour}")
+        if own:
+            ssims = [one["ssim"]["file"] for one in own]
+            similar.plot(psnrs, ssims, "o-", color=f"C{colour}", label=title)
     success.set(xlabel="PSNR of files, dB", ylabel="share misled (dashed: held out)", ylim=(0, 1))
     similar.set(xlabel="PSNR of files, dB", ylabel="SSIM of files")
-    success.legend()
+    similar.legend(loc="lower right")
     return svg(figure)
