@@ -94,7 +94,7 @@ class Compared(Subject):
         """Changes with all that the files depend on."""
         config = self.config
         own = [self.method, self.psnr, config.seed + self.chance, config.eval.batch_size]
-        own.append(sorted(settings_of(config, self.method).items()))
+        own += [sorted(settings_of(config, self.method).items()), config_lib.versions()]
         weights = {name: self.classifiers[name][1] for name in self.targets}
         if self.method == "raeg":
             own.append(config_lib.of_stages(config.generator.to_dict()))
