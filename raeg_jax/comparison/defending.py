@@ -5,22 +5,15 @@ from typing import Any
 
 from raeg_jax.comparison.compared import Compared, Make
 from raeg_jax.comparison.quality import SPLIT
+from raeg_jax.comparison.units import of_files
 from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments import defending
 from raeg_jax.experiments.store import Unit
 
 
 def units(make: Make, methods: tuple[str, ...], settings) -> Iterator[Unit]:
-    """Each defence against each method, at `config.comparison.psnr`."""
-    psnr = settings.psnr
-    for method in methods:
-        for name in DEFENCES:
-            yield Unit(
-                f"defences/{method}-{name}",
-                20.0,
-                lambda method=method, name=name: measure(make(method, psnr), name),
-                make.depends(method, psnr) | {"images": settings.images},
-            )
+    """Each defence against each method."""
+    return of_files("defences", make, methods, DEFENCES, 20.0, measure)
 
 
 def measure(compared: Compared, name: str) -> dict[str, Any]:

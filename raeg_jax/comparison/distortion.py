@@ -12,6 +12,7 @@ import numpy as np
 from raeg_jax.comparison.compared import Compared, Make
 from raeg_jax.comparison.contenders import REVERSIBLE
 from raeg_jax.comparison.quality import SPLIT
+from raeg_jax.comparison.units import of_files
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.batches import measure_all
 from raeg_jax.evaluation.defences import DEFENCES
@@ -20,16 +21,9 @@ from raeg_jax.experiments.store import Unit
 
 
 def units(make: Make, methods: tuple[str, ...], settings) -> Iterator[Unit]:
-    """Each distortion of each method that can be undone, at `config.comparison.psnr`."""
-    psnr = settings.psnr
-    for method in (method for method in methods if method in REVERSIBLE):
-        for name in settings.distortions:
-            yield Unit(
-                f"distortion/{method}-{name}",
-                60.0,
-                lambda method=method, name=name: measure(make(method, psnr), name),
-                make.depends(method, psnr) | {"images": settings.images},
-            )
+    """Each distortion of each method that can be undone."""
+    own = [method for method in methods if method in REVERSIBLE]
+    return of_files("distortion", make, own, settings.distortions, 60.0, measure)
 
 
 def measure(compared: Compared, name: str) -> dict[str, Any]:
