@@ -10,7 +10,6 @@ from raeg_jax.comparison import defending, distortion, pirates, quality, report
 from raeg_jax.comparison.compared import Make
 from raeg_jax.comparison.contenders import METHODS
 from raeg_jax.comparison.settings import check, choose
-from raeg_jax.errors import UserError
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.evaluation.workdir import open_run
 from raeg_jax.experiments import settings as suite_settings
@@ -95,10 +94,8 @@ def choose_experiments(names: str) -> list[str]:
     Raises:
       UserError: an unknown one.
     """
-    chosen = list(EXPERIMENTS) if names == suite.FULL else names.split(",")
-    if unknown := [name for name in chosen if name not in EXPERIMENTS]:
-        raise UserError(
-            f"--suite={names}: with --method there is no experiment {unknown[0]!r}; choose "
-            f"'{suite.FULL}' or some of {', '.join(EXPERIMENTS)}"
-        )
-    return list(dict.fromkeys(chosen))
+    return suite.pick(
+        names,
+        EXPERIMENTS,
+        "--suite={}: with --method there is no experiment {!r}; choose '{}' or some of {}",
+    )

@@ -44,12 +44,24 @@ def choose(names: str) -> list[str]:
     Raises:
       UserError: an unknown one.
     """
-    chosen = list(EXPERIMENTS) if names == FULL else names.split(",")
-    if unknown := [name for name in chosen if name not in EXPERIMENTS]:
-        raise UserError(
-            f"--suite={names}: there is no experiment {unknown[0]!r}; choose '{FULL}' or some of "
-            f"{', '.join(EXPERIMENTS)}"
-        )
+    message = "--suite={}: there is no experiment {!r}; choose '{}' or some of {}"
+    return pick(names, EXPERIMENTS, message)
+
+
+def pick(names: str, known: Iterable[str], message: str) -> list[str]:
+    """Takes names with commas between, each once; 'full' stands for all.
+
+    Args:
+      names: of a flag.
+      known: all names.
+      message: of the error, with places for the flag, the unknown name, 'full' and what is known.
+
+    Raises:
+      UserError: an unknown one.
+    """
+    chosen = list(known) if names == FULL else names.split(",")
+    if unknown := [name for name in chosen if name not in known]:
+        raise UserError(message.format(names, unknown[0], FULL, ", ".join(known)))
     return list(dict.fromkeys(chosen))
 
 
