@@ -45,4 +45,4 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main, __file__)
+    launch.run(main)

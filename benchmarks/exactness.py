@@ -119,4 +119,4 @@ def parse() -> list[int]:
 
 
 if __name__ == "__main__":
-    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")
+    launch.run(main)

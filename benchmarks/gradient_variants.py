@@ -156,4 +156,4 @@ def table(results) -> str:
 
 
 if __name__ == "__main__":
-    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")
+    launch.run(main)

@@ -143,4 +143,4 @@ def table(models) -> str:
 
 
 if __name__ == "__main__":
-    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")
+    launch.run(main)

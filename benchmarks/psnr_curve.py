@@ -248,4 +248,4 @@ def _by_psnr(row):
 
 
 if __name__ == "__main__":
-    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")
+    launch.run(main)

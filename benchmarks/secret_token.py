@@ -132,4 +132,4 @@ def table(results: dict, classifiers: tuple[str, ...]) -> str:
 
 
 if __name__ == "__main__":
-    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")
+    launch.run(main)

@@ -112,4 +112,4 @@ def training(config: ConfigDict, key, targets, frozen, batch):
 
 
 if __name__ == "__main__":
-    launch.run(main, pathlib.Path(__file__).parents[1] / "train.py")
+    launch.run(main)

@@ -3,11 +3,28 @@
 `raeg_jax.protect` and `raeg_jax.recover` work on arrays, see `raeg_jax.arrays`.
 """
 
+import importlib
+
+__version__ = "0.1.0"
+
+# Public names, and where they are: module and name there.
+_PUBLIC = {
+    "protect": ("arrays", "protect"),
+    "recover": ("arrays", "recover"),
+    "default_generator": ("codec.bundle", "default_bundle"),
+    "load_generator": ("codec.bundle", "load_bundle"),
+    "generate_key": ("codec.key", "generate"),
+    "read_key": ("codec.key", "read_key"),
+}
+
 
 def __getattr__(name: str):
     # Training and the tool's help should not wait for what they don't use.
-    if name in ("protect", "recover"):
-        from raeg_jax import arrays
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
 
-        return getattr(arrays, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return ["__version__", *_PUBLIC]

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from PIL import Image
 
+from raeg_jax import __version__, launch
 from raeg_jax.baselines import ids
 from raeg_jax.codec import key as key_lib
 from raeg_jax.errors import UserError
@@ -58,6 +59,19 @@ def _stop(message: str, status: int) -> int:
     return status
 
 
+def _train(options: argparse.Namespace) -> NoReturn:
+    from raeg_jax.tool import train
+
+    launch.run(train.main, ["raeg train", *options.flags])
+
+
+def _evaluate(options: argparse.Namespace) -> NoReturn:
+    # Its flags are not those of other commands.
+    from raeg_jax.tool import evaluate
+
+    launch.run(evaluate.main, ["raeg eval", *options.flags])
+
+
 def _keygen(options: argparse.Namespace) -> int:
     key = key_lib.generate()
     key_lib.write_key(options.keyfile, key)
@@ -101,16 +115,28 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         "raeg",
-        description="Turns images into protected ones, and back again bit for bit.",
+        description="Turns images into protected ones, and back again bit for bit; trains the "
+        "generators that do so, and measures them.",
         epilog=f"`raeg COMMAND --help` tells about a command. {_END}",
     )
+    parser.add_argument("--version", action="version", version=f"raeg {__version__}")
     commands_of = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def add(name: str, run, summary: str, more: str = "") -> argparse.ArgumentParser:
+    def add(name: str, run, summary: str, more: str = "", **settings) -> argparse.ArgumentParser:
         text = f"{summary[0].upper()}{summary[1:]}. {more}"
-        command = commands_of.add_parser(name, help=summary, description=text, epilog=_END)
+        command = commands_of.add_parser(
+            name, help=summary, description=text, epilog=_END, **settings
+        )
         command.set_defaults(run=run, command=name)
         return command
+
+    # These have absl's flags, such as --config.seed=1, which argparse leaves as they are where
+    # options of its own begin with another sign.
+    for name, run, summary in (
+        ("train", _train, "fit a generator to a data set"),
+        ("eval", _evaluate, "measure a trained generator, or compare methods"),
+    ):
+        add(name, run, summary, prefix_chars="\0", add_help=False).add_argument("flags", nargs="*")
 
     keygen = add("keygen", _keygen, "make a key", "A key that is there is never replaced.")
     keygen.add_argument("keyfile", metavar="KEYFILE", help="the new file")

@@ -1,7 +1,8 @@
-"""The command line that `train.py` and `eval.py` share, and that of scripts without a config.
+"""The command line that training and evaluation share, and that of scripts without a config.
 
-`--config` is a Python file with `get_config()`, `--config.a.b=value` changes one of its settings,
-`--workdir` is the folder of the run. A user's mistake ends in one line and exit status 2.
+`--config` is a Python file with `get_config()` or the name of one of `CONFIGS`,
+`--config.a.b=value` changes one of its settings, `--workdir` is the folder of the run. A user's
+mistake ends in one line and exit status 2.
 """
 
 import difflib
@@ -9,8 +10,10 @@ import importlib.util
 import inspect
 import pathlib
 import re
+import shlex
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -19,25 +22,30 @@ from raeg_jax.errors import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
 
+# An installed package has configs/ inside (setup.py), a clone has the folder beside the package.
+_INSIDE = pathlib.Path(__file__).with_name("configs")
+CONFIGS = _INSIDE if _INSIDE.is_dir() else _INSIDE.parents[1] / "configs"
+_DEFAULT = "quickstart"
+
 _CONFIG = re.compile(r"--?config(?:=(.*))?$")
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
+_OVERRIDING = "--config.name=value changes a setting."
 
 
-def run(main: Callable[[ConfigDict, pathlib.Path], None], script: str) -> None:
+def run(
+    main: Callable[[ConfigDict, pathlib.Path], None], argv: Sequence[str] | None = None
+) -> None:
     """Parses the command line and calls `main(config, workdir)`; does not return.
 
     Args:
-      main: the program; further flags it defines itself with `absl.flags` before.
-      script: the script's `__file__`. The default config is `configs/quickstart.py` beside it.
+      main: the program; its module may define further flags with `absl.flags`, and the module's
+        docstring is what `--help` prints before the flags.
+      argv: the command's name and its arguments; those of the process by default.
     """
-    root = pathlib.Path(script).resolve().parent
-    default = root / "configs" / "quickstart.py"
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))  # configs import each other as configs.<name>
 
     def parse(argv: list[str]) -> list[str]:
         try:
-            return _parse(argv, default)
+            return _parse(argv, main.__module__)
         except (flags.Error, UserError) as error:
             _stop(f"error: {error}", MISTAKE)
 
@@ -47,7 +55,7 @@ def run(main: Callable[[ConfigDict, pathlib.Path], None], script: str) -> None:
         config = flags.FLAGS.config
         main(config, pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}"))
 
-    app.run(lambda rest: _call(start, rest), flags_parser=parse)
+    app.run(lambda rest: _call(start, rest), argv and list(argv), flags_parser=parse)
 
 
 def run_without_config(main: Callable[[], None]) -> None:
@@ -63,6 +71,14 @@ def run_without_config(main: Callable[[], None]) -> None:
             _stop(f"error: {error}", MISTAKE)
 
     app.run(lambda rest: _call(main, rest), flags_parser=parse)
+
+
+def command() -> str:
+    """The shell command that started this process."""
+    program, *arguments = sys.argv
+    # `python -m raeg_jax` is the same program as `raeg`.
+    is_tool = pathlib.Path(program).stem in ("raeg", "__main__")
+    return shlex.join([*(["raeg"] if is_tool else ["python", program]), *arguments])
 
 
 def _call(main: Callable[[], None], rest: list[str]) -> None:
@@ -81,34 +97,66 @@ def _stop(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def _parse(argv: list[str], default: pathlib.Path) -> list[str]:
-    """As `flags.FLAGS(argv)`, with errors that name what is wrong."""
-    _check_config(argv, default)
+def _parse(argv: list[str], module: str) -> list[str]:
+    """As `flags.FLAGS(argv)`, with errors that name what is wrong and a help for one module."""
+    argv = _with_paths(argv)
     values = flags.FLAGS
     flags.DEFINE_string("workdir", "", "Folder of the run; runs/<config.name> if not given.")
+    if {"-h", "--help"} & set(argv):
+        flags.DEFINE_string("config", _DEFAULT, f"{_choices()}; or a Python file. {_OVERRIDING}")
+        print(_help(module))
+        sys.exit()
+    _check_config(argv)
     # The definition parses the overrides already where the default config is used.
-    config_flags.DEFINE_config_file(
-        "config", str(default), "Python file of the settings; --config.name=value changes one."
-    )
-    for name in ("workdir", "config"):  # so that --help of the script shows them
-        values.register_key_flag_for_module(argv[0], values[name])
+    config_flags.DEFINE_config_file("config", _path(_DEFAULT), _OVERRIDING, sys_argv=argv)
     return values(argv)
 
 
-def _check_config(argv: list[str], default: pathlib.Path) -> None:
+def _help(module: str) -> str:
+    values = flags.FLAGS
+    # absl knows the main module by the name of its file.
+    name = sys.argv[0] if module == "__main__" else module
+    for flag in ("workdir", "config"):
+        values.register_key_flag_for_module(name, values[flag])
+    _, _, lines = values.module_help(name).split("\n", 2)  # without the module's name
+    return f"{sys.modules[module].__doc__ or ''}\nFlags:\n{lines}"
+
+
+def _with_paths(argv: list[str]) -> list[str]:
+    """Replaces names of `CONFIGS` by paths: --config=celeba:cpu by --config=.../celeba.py:cpu."""
+    found = list(argv)
+    for i, arg in enumerate(argv[1:], 1):
+        if given := _CONFIG.match(arg):
+            if given[1] is not None:
+                found[i] = f"--config={_path(given[1])}"
+            elif i + 1 < len(argv):
+                found[i + 1] = _path(argv[i + 1])
+    return found
+
+
+def _path(value: str) -> str:
+    name, colon, variant = value.partition(":")
+    return f"{CONFIGS / name}.py{colon}{variant}" if name.isidentifier() else value
+
+
+def _choices() -> str:
+    names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.py")))
+    return f"one of {names}, which are in {CONFIGS}"
+
+
+def _check_config(argv: list[str]) -> None:
     """Raises UserError for a config that isn't there or an override it has no place for.
 
     ml_collections raises AttributeError, KeyError, TypeError or OSError for these, which can't be
     told from mistakes inside the config file, whose traceback its author needs.
     """
-    path, variant = str(default), []
+    path, variant = _path(_DEFAULT), []
     for i, arg in enumerate(argv[1:], 1):
         if given := _CONFIG.match(arg):
             value = given[1] if given[1] is not None else "".join(argv[i + 1 : i + 2])
             path, *variant = value.split(":", 1)
     if not pathlib.Path(path).is_file():
-        there = ", ".join(sorted(file.name for file in default.parent.glob("*.py")))
-        raise UserError(f"--config: there is no file {path!r}; {default.parent} has {there}")
+        raise UserError(f"--config: there is no file {path!r}; name it, or {_choices()}")
     config = _load(path, variant)
     for arg in argv[1:]:
         if given := _OVERRIDE.match(arg):
@@ -119,6 +167,11 @@ def _load(path: str, variant: list[str]) -> ConfigDict:
     spec = importlib.util.spec_from_file_location("raeg_config", path)
     if spec is None:
         raise UserError(f"--config: {path!r} is not a Python file")
+    # Configs import others as configs.<name>: their neighbours, and those of the package. A package
+    # of that name elsewhere on sys.path, as other projects have, must not come before.
+    configs = types.ModuleType("configs")
+    configs.__path__ = [str(pathlib.Path(path).resolve().parent), str(CONFIGS)]
+    sys.modules["configs"] = configs
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     get_config = getattr(module, "get_config", None)

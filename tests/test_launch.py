@@ -1,9 +1,13 @@
+import os
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from raeg_jax.launch import command
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -22,7 +26,7 @@ PROGRAM = """
             raise ZeroDivisionError
         print("ran", workdir, config.loss.target_psnr, config.generator.blocks, config.seed)
 
-    launch.run(main, __file__)
+    launch.run(main)
 """
 
 CONFIG = """
@@ -38,7 +42,7 @@ CONFIG = """
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A script with configs beside it."""
+    """A script and configs of a user's own."""
     folder = tmp_path_factory.mktemp("launch")
     (folder / "configs").mkdir()
 
@@ -47,23 +51,44 @@ def folder(tmp_path_factory):
 
     variants = "if variant not in ('', 'cpu'): raise ValueError(f'unknown variant {variant!r}')"
     write("program.py", PROGRAM.format(root=str(ROOT)))
-    write("configs/quickstart.py", CONFIG.format(arguments="", more="config.seed = 1"))
+    write("configs/plain.py", CONFIG.format(arguments="", more="config.seed = 1"))
+    write("configs/neighbour.py", "from configs import plain\nget_config = plain.get_config\n")
     write("configs/variants.py", CONFIG.format(arguments="variant=''", more=variants))
     write("configs/buggy.py", CONFIG.format(arguments="", more="config.loss.kapa + 1"))
     write("configs/empty.py", "")
     return folder
 
 
-def launch(folder, *arguments, cwd=None):
-    command = [sys.executable, str(folder / "program.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd or folder, check=False)
+def launch(folder, *arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, str(folder / "program.py"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd or folder,
+        check=False,
+        env=os.environ | environment,
+    )
 
 
-def test_default_is_the_quickstart_beside_the_script(folder, tmp_path):
-    result = launch(folder, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("ran runs/mine ")
-    assert result.stdout.endswith(" 1\n")
+@pytest.mark.parametrize(
+    ("arguments", "ran"),
+    [
+        ([], "ran runs/quickstart 34.5 (1, 1, 1) 0\n"),
+        (["--config=smoke", "--config.seed=1"], "ran runs/smoke 34.5 (1, 1) 1\n"),
+        (["--config", "folder:cpu"], "ran runs/folder_cpu 34.0 (1, 1, 1) 0\n"),
+    ],
+)
+def test_configs_of_the_package_are_found_by_name_from_anywhere(folder, tmp_path, arguments, ran):
+    # Another project's package of that name, which `python -m raeg_jax` finds in its folder.
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "__init__.py").write_text("raise ImportError")
+    result = launch(folder, *arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert result.stdout == ran, result.stderr
+
+
+def test_configs_import_their_neighbours(folder, tmp_path):
+    result = launch(folder, f"--config={folder}/configs/neighbour.py", cwd=tmp_path)
+    assert result.stdout == "ran runs/mine 34.5 (1, 1, 1) 1\n", result.stderr
 
 
 def test_settings_of_every_type_can_be_changed(folder):
@@ -90,7 +115,9 @@ def test_settings_of_every_type_can_be_changed(folder):
         (["--config.train.steps=1.5"], "--config.train.steps=1.5"),
         (["--config.train.steps"], "--config.train.steps"),
         (["--config=configs/none.py"], "there is no file 'configs/none.py'"),
-        (["--config=configs/quickstart.py:cpu"], "has no variants"),
+        (["--config=none"], "none.py'; name it, or one of base, caltech101, celeba, "),
+        (["--config=configs/plain.py:cpu"], "has no variants"),
+        (["--config=quickstart:cpu"], "quickstart.py' has no variants"),
         (["--config=configs/variants.py:gpu"], "unknown variant 'gpu'"),
         (["--config=configs/empty.py"], "has no function get_config()"),
         (["--confg=x"], "'confg'. Did you mean: config"),
@@ -125,14 +152,29 @@ def test_our_own_mistakes_keep_their_traceback(folder, argument, error):
 
 def test_help_shows_the_flags(folder):
     result = launch(folder, "--help")
-    assert "--workdir" in result.stdout + result.stderr
-    assert "--config" in result.stdout + result.stderr
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "  --config: one of base, caltech101, " in result.stdout
+    assert "  --workdir: " in result.stdout
 
 
-@pytest.mark.parametrize("script", ["train.py", "eval.py"])
-def test_our_scripts_name_mistakes_without_importing_jax(script):
+COMMANDS = [["train.py"], ["eval.py"], ["-m", "raeg_jax", "train"], ["-m", "raeg_jax", "eval"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_our_commands_is_all_of_their_flags(command):
+    result = subprocess.run(
+        [sys.executable, *command, "--help"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert result.stdout.startswith(("Fits a ", "Measures a "))
+    evaluates = "eval" in command[-1]
+    flags = ["config", "workdir", *(["checkpoint", "method", "suite"] if evaluates else [])]
+    assert re.findall(r"^  --(\w+): ", result.stdout, re.MULTILINE) == sorted(flags)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_our_commands_name_mistakes_without_importing_jax(command):
     """So that a typing error is told at once."""
-    command = [sys.executable, "-X", "importtime", script, "--config.x=1"]
+    command = [sys.executable, "-X", "importtime", *command, "--config.x=1"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert result.returncode == 2
     assert "error: --config.x: there is no such setting" in result.stderr
@@ -171,3 +213,16 @@ def test_scripts_without_a_config_tell_mistakes_in_one_line(folder):
         assert done.stderr.startswith(said)
         assert "Traceback" not in done.stderr
         assert done.stdout == ("number 2\n" if status == 0 else "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["train.py", "--workdir=my runs"], "python train.py '--workdir=my runs'"),
+        (["/env/bin/raeg", "train", "--config=smoke"], "raeg train --config=smoke"),
+        (["/env/raeg_jax/__main__.py", "eval"], "raeg eval"),
+    ],
+)
+def test_the_command_can_be_typed_again(monkeypatch, argv, told):
+    monkeypatch.setattr("sys.argv", argv)
+    assert command() == told

@@ -1,7 +1,6 @@
 """The whole evaluation of a trained generator: both splits, the table, and the files."""
 
 import pathlib
-import shlex
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ import rich.console
 from ml_collections import ConfigDict
 
 from raeg_jax import config as config_lib
-from raeg_jax import data
+from raeg_jax import data, launch
 from raeg_jax.data.memory import spread
 from raeg_jax.evaluation import compiled, report, table
 from raeg_jax.evaluation.grid import grid
@@ -66,7 +65,7 @@ def run(
         "seed": config.seed,
         "checkpoint": checkpoint,
         "step": step,
-        "command": command or shlex.join(["python", *sys.argv]),
+        "command": command or launch.command(),
         "versions": config_lib.versions(),
         "dataset": {
             "name": splits.name,

@@ -4,13 +4,12 @@ import base64
 import html
 import json
 import pathlib
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from raeg_jax import launch
 from raeg_jax.data.decode import encode_png
 from raeg_jax.data.memory import spread
 from raeg_jax.evaluation.grid import grid
@@ -54,7 +53,7 @@ def write(
     Returns:
       The page.
     """
-    command = shlex.join(["python", *sys.argv])
+    command = launch.command()
     numbers = {"command": command, "origin": origin, "experiments": found}
     write_whole(folder / NUMBERS, json_bytes(numbers))
     write_whole(folder / TABLES_FILE, markdown(title, command, tables.values()).encode())

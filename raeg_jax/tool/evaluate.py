@@ -1,0 +1,57 @@
+"""Measures a trained generator: how well it protects, and how well it recovers.
+
+raeg eval                                             # the quickstart's run
+raeg eval --config=celeba --workdir=DIR --config.data.source=FOLDER
+raeg eval --config=celeba --workdir=DIR --checkpoint=best
+
+raeg eval --suite=full                                # all experiments, and their report
+raeg eval --suite=pirates,defences                    # some of them
+
+raeg eval --method=raeg,rae,rit,pgd,noise             # the generator beside other methods
+raeg eval --method=raeg,rae,rit,pgd,noise --suite=full  # with defences, pirates and so on
+
+In a clone `python eval.py` does the same. Give the flags of the training run. Prints a table for
+training and for test images and writes results.json, results.md, images.csv and grid.png into the
+workdir; with another checkpoint than the latest results-best.json or results-<step>.json, and so
+on. Results of other stages that were there are renamed, such as to results-learned.json. Two runs
+give equal numbers.
+
+With `--suite` experiments (docs/protocol.md) are done instead, going on where an earlier run
+stopped; workdir/suite has their results and report.html. With `--method` the generator's files,
+payload inside, are compared with those of other methods at equal PSNR (docs/comparison.md);
+workdir/comparison has the results.
+"""
+
+import pathlib
+
+from absl import flags
+from ml_collections import ConfigDict
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "latest", "'latest', 'best' (by config.train.best_metric) or a step's number."
+)
+_SUITE = flags.DEFINE_string(
+    "suite", "", "'full', or experiments with commas between; docs/protocol.md lists them."
+)
+_METHOD = flags.DEFINE_string(
+    "method", None, "Methods to compare, with commas between: raeg, rae, rit, pgd, noise."
+)
+
+
+def main(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Evaluates; trains nothing."""
+    # Not before the flags are parsed: mistakes there are told at once.
+    if _METHOD.value is not None:
+        from raeg_jax.comparison.run import evaluate as compare
+
+        page = compare(config, workdir, _METHOD.value, _SUITE.value, _CHECKPOINT.value)
+        print(f"Written to {page}")
+        return
+    if _SUITE.value:
+        from raeg_jax.experiments.suite import evaluate
+
+        print(f"Written to {evaluate(config, workdir, _SUITE.value, _CHECKPOINT.value)}")
+        return
+    from raeg_jax.evaluation.workdir import evaluate_workdir
+
+    evaluate_workdir(config, workdir, _CHECKPOINT.value)

@@ -1,0 +1,28 @@
+"""Fits a reversible adversarial example generator to a data set, and measures it.
+
+raeg train                                            # the quickstart, no files needed
+raeg train --config=celeba --workdir=DIR --config.data.source=FOLDER
+raeg train --config=caltech101:cpu --config.loss.target_psnr=36
+raeg train --config=my/config.py                      # a Python file of your own
+
+In a clone `python train.py` does the same. The same command goes on with a run that was stopped.
+The workdir holds the checkpoints, the classifiers, metrics.jsonl, TensorBoard files, and the
+results: a table, JSON, a picture.
+"""
+
+import pathlib
+import sys
+
+from ml_collections import ConfigDict
+
+# EX_TEMPFAIL of sysexits.h: a signal stopped the run, the same command goes on with it.
+STOPPED = 75
+
+
+def main(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Trains and evaluates."""
+    # Not before the flags are parsed: mistakes there are told at once.
+    from raeg_jax.training.loop import train
+
+    if train(config, workdir) is None:
+        sys.exit(STOPPED)
