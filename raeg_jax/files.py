@@ -1,12 +1,79 @@
-"""Files that are whole at any time: who opens one finds the old content or the new."""
+"""Files that are whole at any time, and files of others, looked at before they are read."""
 
 import contextlib
 import json
 import os
 import pathlib
+import stat
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
+
+# More than any image that Pillow opens takes without compression at 8 bits a sample.
+MOST_BYTES = 2**30
+_HEAD_BYTES = 32
+
+
+class RefusedFileError(ValueError):
+    """What is not read; the message ends a sentence that begins with the name of the file."""
+
+
+def open_file(path: os.PathLike | str) -> BinaryIO:
+    """Opens a regular file for reading; a pipe, a device or a socket is never waited for.
+
+    Raises:
+      RefusedFileError: "is not a file".
+      OSError: it can't be opened; a folder raises IsADirectoryError.
+    """
+    # Opening alone does something to some devices, so the status is asked for before and after.
+    if not stat.S_ISDIR(mode := os.stat(path).st_mode):
+        _check_regular(mode)
+    file = open(path, "rb", opener=_open_at_once)
+    try:
+        _check_regular(os.fstat(file.fileno()).st_mode)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_file(
+    path: os.PathLike | str,
+    look: Callable[[bytes], None] = lambda head: None,
+    most: int = MOST_BYTES,
+) -> bytes:
+    """Reads a regular file whose first bytes and size are looked at before the rest is read.
+
+    Args:
+      path: of the file.
+      look: is called with the first 32 bytes (fewer where there are fewer, none of an empty file)
+        and raises what is to be raised for a file of another kind.
+      most: bytes that the file may have.
+
+    Returns:
+      its content.
+
+    Raises:
+      RefusedFileError: "is not a file", or it has more than `most` bytes.
+      OSError: as for `open_file`, or reading failed.
+    """
+    with open_file(path) as file:
+        head = file.read(_HEAD_BYTES)
+        look(head)
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise RefusedFileError(f"has {size:,} bytes, more than the {most:,} that are read")
+        return head + file.read(max(size - len(head), 0))
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise RefusedFileError("is not a file")
+
+
+def _open_at_once(path: str, how: int) -> int:
+    # Without the flag, which Windows lacks, opening a pipe waits for somebody who writes.
+    return os.open(path, how | getattr(os, "O_NONBLOCK", 0))
 
 
 def json_bytes(content: Mapping[str, Any]) -> bytes:

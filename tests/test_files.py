@@ -1,12 +1,13 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and only regular ones are read."""
 
 import errno
 import os
+import socket
 import stat
 
 import pytest
 
-from raeg_jax.files import whole_file, write_new, write_whole
+from raeg_jax.files import RefusedFileError, open_file, read_file, whole_file, write_new, write_whole
 
 
 def test_writes_and_replaces(tmp_path):
@@ -104,6 +105,64 @@ def test_a_new_file_needs_no_hard_links(tmp_path, monkeypatch):
     assert (tmp_path / "new").read_bytes() == b"content"
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == ["new"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "link"])
+def test_only_regular_files_are_opened(tmp_path, monkeypatch, kind):
+    path = tmp_path / "p.jpg"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "socket":
+            monkeypatch.chdir(tmp_path)  # The names of sockets must be short.
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind("p.jpg")
+        case "link":
+            os.mkfifo(tmp_path / "pipe")
+            path.symlink_to("pipe")
+    with pytest.raises(RefusedFileError, match=r"^is not a file$"):
+        open_file(path)
+    with pytest.raises(RefusedFileError, match=r"^is not a file$"):
+        read_file(str(path))
+
+
+def test_what_becomes_a_pipe_before_it_is_opened_is_not_waited_for(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    status = file.stat()
+    monkeypatch.setattr(os, "stat", lambda path: status)
+    with pytest.raises(RefusedFileError, match="is not a file"):
+        open_file(tmp_path / "pipe")
+
+
+def test_folders_and_missing_files_are_os_errors(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        open_file(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        open_file(tmp_path / "nowhere")
+
+
+def test_the_beginning_is_looked_at_before_the_rest_is_read(tmp_path):
+    path = tmp_path / "huge.jpg"
+    content = bytes(range(100))
+    path.write_bytes(content)
+    heads = []
+    assert read_file(path, heads.append) == content
+    assert heads == [content[:32]]
+
+    def refuse(head):
+        raise KeyError(head)
+
+    os.truncate(path, 2**40)
+    with pytest.raises(KeyError):
+        read_file(path, refuse)
+    with pytest.raises(RefusedFileError, match=r"^has 1,099,511,627,776 bytes, more than the "):
+        read_file(path)
+    os.truncate(path, 0)
+    assert read_file(path) == b""
 
 
 def _forbid_links(monkeypatch):
