@@ -28,12 +28,10 @@ def open_file(path: os.PathLike | str) -> BinaryIO:
     # Opening alone does something to some devices, so the status is asked for before and after.
     if not stat.S_ISDIR(mode := os.stat(path).st_mode):
         _check_regular(mode)
-    file = open(path, "rb", opener=_open_at_once)
-    try:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb", opener=_open_at_once))
         _check_regular(os.fstat(file.fileno()).st_mode)
-    except BaseException:
-        file.close()
-        raise
+        stack.pop_all()
     return file
 
 

@@ -7,7 +7,14 @@ import stat
 
 import pytest
 
-from raeg_jax.files import RefusedFileError, open_file, read_file, whole_file, write_new, write_whole
+from raeg_jax.files import (
+    RefusedFileError,
+    open_file,
+    read_file,
+    whole_file,
+    write_new,
+    write_whole,
+)
 
 
 def test_writes_and_replaces(tmp_path):

@@ -1,9 +1,13 @@
 """From the bytes of an image file to uint8 RGB arrays, whatever the file holds."""
 
 import io
+import os
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from raeg_jax.codec import samples
+from raeg_jax.files import read_file
 
 # Pillow's other formats either run external programs (EPS) or hold no photographs.
 _WANTED = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF")
@@ -12,10 +16,32 @@ FORMATS = tuple(name for name in _WANTED if name in Image.OPEN)
 # Larger images are stored at reduced size, so that reading them later costs little.
 MAX_STORED_PIXELS = 2**24
 STORED_SIDE = 1024
+# Where the header of a PNG says how many bits a sample has.
+_PNG_DEPTH = 24
+_TGA_TYPES = (1, 2, 3, 9, 10, 11)
 
 
 class UnreadableImageError(ValueError):
     """The bytes aren't an image that can be decoded; the message says why."""
+
+
+def read_image(path: os.PathLike | str) -> bytes:
+    """Reads an image file, unless its first bytes show that it is none.
+
+    Raises:
+      UnreadableImageError: no format in `FORMATS` begins like this.
+      RefusedFileError, OSError: as for `files.read_file`.
+    """
+    return read_file(path, _check_kind)
+
+
+def _check_kind(head: bytes) -> None:
+    for name in FORMATS:
+        accept = Image.OPEN[name][1]
+        # TGA files have no mark of their own, but few kinds of content.
+        if accept(head) if accept else head[2:3] and head[1] < 2 and head[2] in _TGA_TYPES:
+            return
+    raise UnreadableImageError("not an image")
 
 
 def to_rgb(data: bytes, at_least: int = 0) -> np.ndarray:
@@ -113,6 +139,8 @@ def _open(data: bytes, at_least: int, reduce: bool = False) -> tuple[Image.Image
         deep = any("16" in str(tile[3]) for tile in image.tile)
         image.load()
         kind, mode, clear = image.format, image.mode, _has_transparency(image)
+        if kind == "PNG" and "transparency" in image.info:
+            image = _with_alpha(image, data[_PNG_DEPTH])
         image, turned = _upright(image)
         image = _rgb(image)
         if huge and min(image.size) > STORED_SIDE:
@@ -124,9 +152,42 @@ def _open(data: bytes, at_least: int, reduce: bool = False) -> tuple[Image.Image
         raise
     except Exception as error:
         # Pillow's parsers raise almost anything on damaged files, SyntaxError included.
-        raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
+        raise UnreadableImageError(_reason(error)) from error
     plain = kind in ("JPEG", "PNG") and mode in ("L", "RGB")
     return image, plain and not (clear or turned or huge or deep)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in the same words every time."""
+    if isinstance(error, UnidentifiedImageError):  # Its text holds an address in memory.
+        return "not an image, or damaged"
+    return f"{type(error).__name__}: {error}"
+
+
+def _with_alpha(image: Image.Image, depth: int) -> Image.Image:
+    """A PNG in the mode RGBA whose transparent colours, its chunk tRNS, have become alpha.
+
+    Of 16 bits a sample Pillow keeps 8 in colour, so colours that agree in these are transparent.
+
+    Args:
+      image: loaded.
+      depth: bits a sample of the file.
+    """
+    key = image.info["transparency"]
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        pixels = np.repeat(_eight_bits(values)[..., None], 3, axis=-1)
+        alpha = np.where(values == key, np.uint8(0), np.uint8(255))
+    else:
+        if isinstance(key, tuple):
+            key = b"".join((part >> max(depth - 8, 0)).to_bytes(2, "big") for part in key)
+        elif image.mode != "P":
+            key = key.to_bytes(2, "big")
+        pixels, alpha, _ = samples.planes(image, depth, key if image.mode != "P" else None)
+    result = Image.fromarray(np.dstack([pixels, alpha]))
+    # Where EXIF says how the picture is to be turned.
+    result.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return result
 
 
 def _has_transparency(image: Image.Image) -> bool:
