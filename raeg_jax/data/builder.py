@@ -4,7 +4,8 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Iterable, Iterator
 from multiprocessing.pool import ThreadPool
 
 import tensorflow_datasets as tfds
@@ -12,21 +13,30 @@ from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
 from tqdm import tqdm
 
 from raeg_jax.data import decode
+from raeg_jax.data.cache import reading_from
+from raeg_jax.data.digests import digest_of
 from raeg_jax.data.listing import Entry, Listing
 from raeg_jax.errors import UserError
+from raeg_jax.files import MOST_BYTES, RefusedFileError
 
 INDEX_FILE = "index.json"
 SKIPPED_FILE = "skipped.json"
 _SHARD_BYTES = 2**27
 # Files read and checked together by a pool of threads (decoding releases the GIL).
 _CHUNK = 64
+_CHUNK_BYTES = 2**28
 # What is wrong with one file and will be wrong with it the next time.
 _SKIPPED_FOR = (
     decode.UnreadableImageError,
+    RefusedFileError,
     FileNotFoundError,
     PermissionError,
     IsADirectoryError,
 )
+
+
+class ChangedError(UserError):
+    """A file's content isn't the one that was digested."""
 
 
 class ListingBuilder(ShardBasedBuilder, skip_registration=True):
@@ -34,8 +44,9 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
 
     Every image is decoded once while it is prepared; files that can't be are left out, and
     named in `skipped.json` beside the records. `index.json` holds name and label of every
-    record in order. Both lie in the folder that TFDS renames into place at the end, so an
-    interrupted preparation leaves nothing that a later run would trust.
+    record in order, the unreadable files, and a digest of all that. They lie in the folder that
+    TFDS renames into place at the end, so an interrupted preparation leaves nothing that a later
+    run would trust.
 
     It builds on TFDS's shard-based builder, as the generator-based one sorts splits above 1 GB
     with TensorFlow.
@@ -57,7 +68,7 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
         self.listing = listing
         self.name = listing.dataset
         self._kept: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
-        self._skipped = list(listing.left_out)
+        self._unreadable: list[str] = []
         super().__init__(
             data_dir=os.fspath(data_dir),
             config=tfds.core.BuilderConfig(name=listing.fingerprint),
@@ -81,11 +92,12 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
         """Returns the bytes to store.
 
         Raises:
-          UnreadableImageError, FileNotFoundError, PermissionError, IsADirectoryError: the image
-            is left out, by name.
+          UnreadableImageError, RefusedFileError, FileNotFoundError, PermissionError,
+            IsADirectoryError: the image is left out, by name.
           OSError: of any other kind stops the preparation.
+          ChangedError: as for `content`.
         """
-        return decode.storable(entry.path.read_bytes())
+        return decode.storable(content(entry.path, entry.digest))
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
@@ -124,12 +136,12 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
             total=len(entries), desc=f"preparing {self.name}: {split}", unit="img", leave=False
         )
         with progress, ThreadPool(min(os.cpu_count() or 1, 8)) as pool:
-            for start in range(0, len(entries), _CHUNK):
-                chunk = entries[start : start + _CHUNK]
+            for chunk in _chunks(entries):
                 for entry, result in zip(chunk, pool.map(self._try_read, chunk), strict=True):
                     progress.update()
                     if isinstance(result, Exception):
-                        self._skipped.append(f"{entry.file_name} ({result})")
+                        reason = getattr(result, "strerror", None) or result
+                        self._unreadable.append(f"{entry.file_name} ({reason})")
                         continue
                     kept = self._kept[split]
                     kept.append((entry.file_name, entry.label))
@@ -151,9 +163,10 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
     def _download_and_prepare(self, *args, **kwargs):
         super()._download_and_prepare(*args, **kwargs)
         self._check_kept()
+        index = {**self._kept, "unreadable": self._unreadable}
         files = {
-            INDEX_FILE: json.dumps(self._kept),
-            SKIPPED_FILE: json.dumps(self._skipped, indent=1),
+            INDEX_FILE: json.dumps({**index, "digest": digest_of(json.dumps(index).encode())}),
+            SKIPPED_FILE: skipped_text([*self.listing.left_out, *self._unreadable]),
             **self.listing.extra_files,
         }
         for name, text in files.items():
@@ -168,10 +181,10 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
             empty.append("(all classes: no test image)")
         if empty:
             named = ", ".join(itertools.islice(empty, 5))
-            skipped = "; ".join(itertools.islice(self._skipped, 5))
+            skipped = [*self.listing.left_out, *self._unreadable]
             raise UserError(
                 f"{self.name}: no readable training image in {len(empty)} classes: {named}. "
-                f"{len(self._skipped)} files were skipped: {skipped}"
+                f"{len(skipped)} files were skipped: {'; '.join(skipped[:5])}"
             )
 
     # TFDS announces itself on stdout; the progress bar above says what happens.
@@ -180,3 +193,61 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
 
     def _log_download_done(self):
         pass
+
+
+def content(path: pathlib.Path, digest: str) -> bytes:
+    """Reads an image file.
+
+    Args:
+      path: of the file.
+      digest: of its content as `digest_of` computes it; '' if that isn't known.
+
+    Raises:
+      ChangedError: its content has another digest.
+      UnreadableImageError, RefusedFileError, OSError: as for `decode.read_image`.
+    """
+    read = decode.read_image(path)
+    if digest and digest_of(read) != digest:
+        raise ChangedError(
+            f"{path} changed while the data were prepared: run the same command again when "
+            "nothing writes to the images"
+        )
+    return read
+
+
+def read_index(folder: pathlib.Path) -> dict[str, list]:
+    """Reads `index.json` of prepared data.
+
+    Args:
+      folder: of the prepared data.
+
+    Returns:
+      'train', 'test' -> rows [name, label]; 'unreadable' -> names with reasons, where it was
+      written.
+
+    Raises:
+      UserError: it is damaged or missing.
+    """
+    with reading_from(folder):
+        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+        digest = index.pop("digest", None)
+        if digest and digest != digest_of(json.dumps(index).encode()):
+            raise ValueError(f"{INDEX_FILE} has another content than was written")
+        return index
+
+
+def skipped_text(skipped: Iterable[str]) -> str:
+    """The content of `skipped.json`."""
+    return json.dumps(list(skipped), indent=1)
+
+
+def _chunks(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Cuts entries into runs that are read together: of so many files, and of so many bytes."""
+    chunk, size = [], 0
+    for entry in entries:
+        if chunk and (len(chunk) == _CHUNK or size + entry.size > _CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(entry)
+        size += min(entry.size, MOST_BYTES)
+    yield chunk

@@ -18,18 +18,39 @@ def cache_folder(settings: ConfigDict) -> pathlib.Path:
 
 @contextlib.contextmanager
 def writing_to(folder: pathlib.Path) -> Iterator[None]:
-    """Explains an OSError of a block that does no more with files than to write below a folder.
+    """Explains what a block raises that does no more with files than to write below a folder.
 
     Args:
       folder: of the cache.
 
     Raises:
-      UserError: the block raised an OSError.
+      UserError: the block raised an OSError, or the RuntimeError of ArrayRecord's writer.
     """
     try:
         yield
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise UserError(
-            f"prepared data can't be written to {folder} ({error}); name another folder with "
-            "--config.data.cache_dir=FOLDER"
+            f"prepared data can't be written to {folder} ({error}); free space there and the same "
+            "command resumes, or name another folder with --config.data.cache_dir=FOLDER"
+        ) from error
+
+
+@contextlib.contextmanager
+def reading_from(folder: pathlib.Path) -> Iterator[None]:
+    """Explains what a block raises that reads prepared data, which only damage can make fail.
+
+    Args:
+      folder: of the prepared data.
+
+    Raises:
+      UserError: the block raised an error of any kind.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise UserError(
+            f"prepared data in {folder} are damaged ({str(error) or type(error).__name__}): remove "
+            "that folder, and the same command prepares them again"
         ) from error

@@ -11,11 +11,17 @@ from multiprocessing.pool import ThreadPool
 
 from tqdm import tqdm
 
-from raeg_jax.files import write_whole
+from raeg_jax.files import MOST_BYTES, RefusedFileError, open_file, write_whole
 
 # A file touched so shortly before it is read may change again without a change of its times:
 # file systems count in steps of up to two seconds.
 _SETTLED_NS = 2 * 10**9
+_DIGEST_SIZE = 16
+
+
+def digest_of(content: bytes) -> str:
+    """The digest of a file's content: 32 hexadecimal digits (BLAKE2b)."""
+    return hashlib.blake2b(content, digest_size=_DIGEST_SIZE).hexdigest()
 
 
 def digests(paths: Iterable[pathlib.Path], memory: pathlib.Path) -> dict[pathlib.Path, str]:
@@ -27,7 +33,8 @@ def digests(paths: Iterable[pathlib.Path], memory: pathlib.Path) -> dict[pathlib
         written only costs time.
 
     Returns:
-      32 hexadecimal digits (BLAKE2b) for each path; '' for a file that can't be read.
+      `digest_of` the content of each path; '' for what can't be read, isn't a file, or has more
+      bytes than an image.
     """
     known = _recall(memory)
     paths = list(dict.fromkeys(paths))
@@ -54,9 +61,11 @@ def _digest(path: pathlib.Path, known: dict[str, tuple]) -> tuple[int, int, int,
         row = known.get(os.path.abspath(path))
         if row and row[:3] == key:
             return row
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-    except OSError:
+        if status.st_size > MOST_BYTES:
+            return None
+        with open_file(path) as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST_SIZE))
+    except (OSError, RefusedFileError):
         return None
     return (*key, content.hexdigest())
 

@@ -1,6 +1,10 @@
 """Whole splits as arrays: decoded and resized once, then mapped from disk."""
 
+import functools
+import hashlib
 import os
+import pathlib
+import sys
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
@@ -15,6 +19,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.files import whole_file
 
 _CHUNK = 64
+_DIGEST_SIZE = 16
 
 
 def arrays(
@@ -23,7 +28,7 @@ def arrays(
     """Decodes and resizes the images of a split.
 
     Where a whole split takes less than `settings.memory_mib`, all of it is kept beside the
-    prepared data and mapped from there the next time.
+    prepared data, its digest behind it, and mapped from there the next time.
 
     Args:
       split: records `{"image": bytes, "label": int, "file_name": str}`.
@@ -74,12 +79,39 @@ def images_of(
     if not isinstance(split, Records) or not fits(split, image_size, settings):
         return _decode(split, everything[chosen], image_size)
     path = split.folder / f"{split.split}_{image_size}.npy"
-    if not path.is_file():
+    if not _is_whole(path):
         images = _decode(split, everything, image_size)
         with writing_to(split.folder), whole_file(path) as file:
             np.save(file, images)
+            file.write(hashlib.blake2b(images, digest_size=_DIGEST_SIZE).digest())
     # A view of the mapped file: memory is shared by all who read it.
     return np.asarray(np.load(path, mmap_mode="r"))[chosen]
+
+
+def _is_whole(path: pathlib.Path) -> bool:
+    """Whether a file of images holds what was written; one that is damaged is worth a note."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    whole = _ends_with_digest(path, status.st_size, status.st_mtime_ns)
+    if not whole:
+        print(f"note: {path} is damaged or of an older version: made again", file=sys.stderr)
+    return whole
+
+
+@functools.lru_cache(maxsize=64)
+def _ends_with_digest(path: pathlib.Path, size: int, changed: int) -> bool:
+    """Whether a file's array is followed by its digest; read once as long as it stays the same."""
+    del size, changed
+    try:
+        images = np.load(path, mmap_mode="r")
+        with path.open("rb") as file:
+            file.seek(-_DIGEST_SIZE, os.SEEK_END)
+            digest = file.read()
+    except (OSError, ValueError, EOFError):
+        return False
+    return hashlib.blake2b(images, digest_size=_DIGEST_SIZE).digest() == digest
 
 
 def fits(split: Sequence[dict], image_size: int, settings: ConfigDict) -> bool:

@@ -8,7 +8,7 @@ import skimage
 from PIL import Image
 
 from raeg_jax.data import decode
-from raeg_jax.data.builder import ListingBuilder
+from raeg_jax.data.builder import ListingBuilder, content
 from raeg_jax.data.listing import Entry, Listing, size_of
 from raeg_jax.errors import UserError
 
@@ -65,7 +65,7 @@ class Photographs(ListingBuilder, skip_registration=True):
     def read(self, entry: Entry) -> bytes:
         """Cuts the crop out of its photograph; returns it as PNG."""
         left, top, right, bottom = entry.box
-        crop = _photograph(entry.path)[top:bottom, left:right]
+        crop = _photograph(entry.path, entry.digest)[top:bottom, left:right]
         return decode.encode_png(decode.fit(crop, CROP_SIZE))
 
     def _shards(self, train: bool) -> list[list[Entry]]:
@@ -118,5 +118,5 @@ def _tile(width: int, height: int, row: int, column: int) -> tuple[int, int, int
 
 
 @functools.lru_cache(maxsize=len(FILES))
-def _photograph(path: pathlib.Path) -> np.ndarray:
-    return decode.to_rgb(path.read_bytes())
+def _photograph(path: pathlib.Path, digest: str = "") -> np.ndarray:
+    return decode.to_rgb(content(path, digest))

@@ -1,5 +1,6 @@
 """Loading a data set by name: prepared once, then read from the cache."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -12,15 +13,23 @@ from absl import logging
 from ml_collections import ConfigDict
 from PIL import Image
 
-from raeg_jax.data.builder import INDEX_FILE, SKIPPED_FILE, ListingBuilder
-from raeg_jax.data.cache import cache_folder, writing_to
+from raeg_jax.data.builder import (
+    SKIPPED_FILE,
+    ChangedError,
+    ListingBuilder,
+    read_index,
+    skipped_text,
+)
+from raeg_jax.data.cache import cache_folder, reading_from, writing_to
 from raeg_jax.data.caltech101 import Caltech101
 from raeg_jax.data.celeba_100 import Celeba100
 from raeg_jax.data.image_folder import ImageFolder
+from raeg_jax.data.listing import Listing
 from raeg_jax.data.mini_imagenet import MiniImagenet
 from raeg_jax.data.photographs import Photographs
 from raeg_jax.data.records import Records
 from raeg_jax.errors import UserError
+from raeg_jax.files import write_whole
 from raeg_jax.lock import locked
 
 # A new data set is one line here.
@@ -80,7 +89,7 @@ def load(settings: ConfigDict) -> Splits:
     cache = cache_folder(settings)
     kind = DATASETS[settings.dataset]
     listing = kind.list_source(settings, cache)
-    listing = listing.with_contents(cache / listing.dataset / "digests.json")
+    listing = listing.with_contents(_memory(listing, cache))
     parent = cache / listing.dataset / listing.fingerprint
     folder = parent / str(kind.VERSION)
     with writing_to(cache):
@@ -89,7 +98,7 @@ def load(settings: ConfigDict) -> Splits:
             with locked(parent / "lock"):
                 if not folder.is_dir():
                     _prepare(kind, listing, cache)
-    skipped = tuple(json.loads((folder / SKIPPED_FILE).read_text()))
+    skipped = _skipped(listing, folder)
     for note in listing.notes:
         print(f"note: {note}", file=sys.stderr)
     if skipped:
@@ -104,7 +113,27 @@ def load(settings: ConfigDict) -> Splits:
     )
 
 
-def _prepare(kind: type[ListingBuilder], listing, cache: pathlib.Path) -> None:
+def _memory(listing: Listing, cache: pathlib.Path) -> pathlib.Path:
+    """Where the digests of the source's files are remembered."""
+    return cache / listing.dataset / "digests.json"
+
+
+def _skipped(listing: Listing, folder: pathlib.Path) -> tuple[str, ...]:
+    """All that is left out now, which `skipped.json` tells as well; reasons come with names."""
+    index = read_index(folder)
+    with reading_from(folder):
+        written = json.loads((folder / SKIPPED_FILE).read_text(encoding="utf-8"))
+    if "unreadable" not in index:  # Prepared by an earlier version.
+        return tuple(written)
+    skipped = [*listing.left_out, *index["unreadable"]]
+    if skipped != written:
+        # What isn't an image may come and go; where others' data can't be written, they stay.
+        with contextlib.suppress(OSError):
+            write_whole(folder / SKIPPED_FILE, skipped_text(skipped).encode())
+    return tuple(skipped)
+
+
+def _prepare(kind: type[ListingBuilder], listing: Listing, cache: pathlib.Path) -> None:
     """Writes the records; the folder appears only when everything is in it."""
     # What a killed run left behind; this process holds the lock, so nobody works on it.
     for remains in (cache / listing.dataset / listing.fingerprint).glob("incomplete.*"):
@@ -117,13 +146,18 @@ def _prepare(kind: type[ListingBuilder], listing, cache: pathlib.Path) -> None:
             # Large images are expected here: they are stored at reduced size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             kind(listing, data_dir=cache).download_and_prepare()
+    except ChangedError:
+        # The digest may have been remembered from another content of the same size and times.
+        _memory(listing, cache).unlink(missing_ok=True)
+        raise
     finally:
         tfds.enable_progress_bar()
         logging.set_verbosity(verbosity)
 
 
 def _warning(dataset: str, skipped: tuple[str, ...], folder: pathlib.Path) -> str:
-    total = sum(len(rows) for rows in json.loads((folder / INDEX_FILE).read_text()).values())
+    index = read_index(folder)
+    total = len(index["train"]) + len(index["test"])
     more = ", ..." if len(skipped) > 3 else ""
     return (
         f"warning: {dataset}: {len(skipped)} files skipped, {total} kept: "

@@ -1,14 +1,14 @@
 """A split of a prepared data set as a sequence of records."""
 
 import functools
-import json
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from raeg_jax.data.builder import INDEX_FILE
+from raeg_jax.data.builder import read_index
+from raeg_jax.data.cache import reading_from
 
 
 class Records(Sequence):
@@ -16,7 +16,7 @@ class Records(Sequence):
 
     An item is `{"image": bytes, "label": int, "file_name": str}`, where the bytes are an encoded
     image file for `decode.to_rgb`. Instances can be sent to other processes and shared between
-    threads.
+    threads. Damaged files raise UserError.
 
     Attributes:
       folder: the prepared data; small derived files may be kept in it.
@@ -29,14 +29,15 @@ class Records(Sequence):
 
     @functools.cached_property
     def _index(self) -> list[tuple[str, int]]:
-        return json.loads((self.folder / INDEX_FILE).read_text())[self.split]
+        return read_index(self.folder)[self.split]
 
     @functools.cached_property
     def _source(self):
-        builder = tfds.builder_from_directory(self.folder)
-        # Bytes come out as they were written: TFDS would need OpenCV to decode them.
-        decoders = {"image": tfds.decode.SkipDecoding()}
-        return builder.as_data_source(split=self.split, decoders=decoders)
+        with reading_from(self.folder):
+            builder = tfds.builder_from_directory(self.folder)
+            # Bytes come out as they were written: TFDS would need OpenCV to decode them.
+            decoders = {"image": tfds.decode.SkipDecoding()}
+            return builder.as_data_source(split=self.split, decoders=decoders)
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
@@ -52,12 +53,14 @@ class Records(Sequence):
         return len(self._index)
 
     def __getitem__(self, index: int) -> dict:
-        record = self._source[range(len(self))[index]]
-        return {
-            "image": record["image"],
-            "label": int(record["label"]),
-            "file_name": record["file_name"].decode(),
-        }
+        index = range(len(self))[index]
+        with reading_from(self.folder):
+            record = self._source[index]
+            return {
+                "image": record["image"],
+                "label": int(record["label"]),
+                "file_name": record["file_name"].decode(),
+            }
 
     def __getstate__(self) -> dict:
         # Open files stay behind; the copy opens its own.
