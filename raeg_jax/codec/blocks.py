@@ -1,21 +1,27 @@
 """Changes to EXIF and XMP blocks that leave all other bytes where they are.
 
 Re-encoding a block would move the makers' notes, whose inner offsets are then wrong. So the
-orientation is overwritten in place, and so is the preview: a small copy of the unprotected
+orientation is overwritten in place, and so are previews: small copies of the unprotected
 picture that cameras put into both kinds of block. (Sources: TIFF 6.0, section 2; CIPA DC-008,
 section 4.5.5; Adobe's XMP specification, part 1, section 8.3.)
 """
 
 import re
 import struct
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from PIL import Image
 
 ORIENTATION = 0x0112
 PREFIX = b"Exif\0\0"
-_SHORT, _LONG = 3, 4
-# (offsets, lengths) of a preview in the second directory: as JPEG, or as strips.
-_PREVIEWS = ((0x0201, 0x0202), (0x0111, 0x0117))
+_SHORT, _LONG, _UNDEFINED, _IFD = 3, 4, 7, 13
+# (offsets, lengths) of a preview: as JPEG, as strips, or as tiles.
+_PREVIEWS = ((0x0201, 0x0202), (0x0111, 0x0117), (0x0144, 0x0145))
+# Tags that say where other directories are: sub-images, EXIF, GPS, interoperability.
+_POINTERS = (0x014A, 0x8769, 0x8825, 0xA005)
+_MAKERS_NOTE = 0x927C
+_DAMAGE = (struct.error, ValueError)
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation\s*(?:=\s*["\']|>)\s*)[1-8]')
 # Whatever the prefix: older versions of Photoshop have `xapGImg`.
 _XMP_PREVIEW = re.compile(
@@ -38,7 +44,7 @@ def with_orientation(exif: bytes, orientation: int) -> bytes:
     Raises:
       struct.error, ValueError: it can't be parsed.
     """
-    entries = _directory(exif, *_first(exif))[0] if exif else {}
+    entries = _directory(exif, *_first(exif)).entries if exif else {}
     if ORIENTATION in entries:
         order, at = _first(exif)[0], entries[ORIENTATION]
         value = struct.pack(order + "HHIHH", ORIENTATION, _SHORT, 1, orientation, 0)
@@ -52,7 +58,7 @@ def with_orientation(exif: bytes, orientation: int) -> bytes:
 
 
 def without_preview(exif: bytes) -> bytes:
-    """Returns an EXIF block of the same length whose preview is blanked and no more linked.
+    """Returns an EXIF block of the same length whose previews are blanked and no more linked.
 
     Raises:
       struct.error, ValueError: it can't be parsed.
@@ -60,23 +66,47 @@ def without_preview(exif: bytes) -> bytes:
     if not exif:
         return exif
     order, first = _first(exif)
-    _, link = _directory(exif, order, first)
-    (second,) = struct.unpack_from(order + "I", exif, link)
-    if not second:
-        return exif
-    entries, end = _directory(exif, order, second)
-    blanks = [(second, end + 4 - second)]
-    for tags in _PREVIEWS:
-        if all(tag in entries for tag in tags):
-            blanks += zip(*(_numbers(exif, order, entries[tag]) for tag in tags), strict=False)
+    main, *others = _directories(exif, order, first)
     block = bytearray(exif)
-    block[link : link + 4] = bytes(4)
-    for start, length in blanks:
-        if start < 8 or first - length < start < link + 4:
-            raise ValueError("a preview lies over the directory of the picture")
-        length = max(0, min(length, len(block) - start))
-        block[start : start + length] = bytes(length)
-    return bytes(block)
+    block[main.link : main.link + 4] = bytes(4)
+    areas = [(one.start, one.link + 4 - one.start) for one in others if one.chained]
+    for one in (main, *others):
+        for offsets, lengths in one.previews():
+            places = (_numbers(exif, order, at) for at in (offsets, lengths))
+            areas += zip(*places, strict=False)
+            for at in (offsets, lengths):
+                block[at + 4 : at + 12] = struct.pack(order + "II", 1, 0)
+    return _blanked(block, main, areas)
+
+
+def without_makers_note(exif: bytes) -> bytes:
+    """Returns an EXIF block of the same length whose maker's note is four zeros.
+
+    Raises:
+      struct.error, ValueError: it can't be parsed.
+    """
+    order, first = _first(exif)
+    directories = list(_directories(exif, order, first))
+    block, areas = bytearray(exif), []
+    for at in (one.entries[_MAKERS_NOTE] for one in directories if _MAKERS_NOTE in one.entries):
+        length, place = struct.unpack_from(order + "II", exif, at + 4)
+        if length > 4:
+            areas.append((place, length))
+        block[at + 2 : at + 12] = struct.pack(order + "HII", _UNDEFINED, 4, 0)
+    return _blanked(block, directories[0], areas)
+
+
+def has_preview(tiff: bytes) -> bool:
+    """Whether a TIFF structure, as an EXIF block is one, has a picture; not if it is damaged."""
+    try:
+        order, first = _first(tiff)
+        return any(
+            any(_numbers(tiff, order, lengths))
+            for one in _directories(tiff, order, first)
+            for _, lengths in one.previews()
+        )
+    except _DAMAGE:
+        return False
 
 
 def xmp_with_orientation(xmp: bytes, orientation: int) -> bytes:
@@ -97,19 +127,95 @@ def _first(exif: bytes) -> tuple[str, int]:
     return order, struct.unpack_from(order + "I", exif, 4)[0]
 
 
-def _directory(exif: bytes, order: str, start: int) -> tuple[dict[int, int], int]:
-    """Returns tag -> position of its 12 bytes, and the position of the link to the next one."""
+class _Directory(NamedTuple):
+    """A list of entries in a TIFF structure.
+
+    Attributes:
+      start: its position.
+      entries: tag -> position of its 12 bytes.
+      link: position of the link to the next directory.
+      chained: whether the first directory links to it, maybe by way of others, as to a preview.
+    """
+
+    start: int
+    entries: dict[int, int]
+    link: int
+    chained: bool
+
+    def previews(self) -> list[tuple[int, int]]:
+        """Returns the positions of the entries (offsets, lengths) of its pictures."""
+        return [
+            (self.entries[offsets], self.entries[lengths])
+            for offsets, lengths in _PREVIEWS
+            if offsets in self.entries and lengths in self.entries
+        ]
+
+
+def _directories(exif: bytes, order: str, first: int) -> Iterator[_Directory]:
+    """Finds all directories: the first one, those that follow, and those that are in them.
+
+    One that only an entry points to is left out where it is damaged.
+
+    Raises:
+      struct.error, ValueError: a damaged one, before those that are in them.
+    """
+    start, starts, seen = first, [], set()
+    while start:
+        if start in seen:
+            raise ValueError(f"the directory at {start} lies over an earlier one")
+        seen.add(start)
+        one = _directory(exif, order, start, chained=start != first)
+        yield one
+        starts += _linked(exif, order, one)
+        (start,) = struct.unpack_from(order + "I", exif, one.link)
+    while starts:
+        if (start := starts.pop()) in seen:
+            continue
+        seen.add(start)
+        try:
+            one = _directory(exif, order, start, chained=False)
+        except _DAMAGE:
+            continue
+        yield one
+        starts += [*_linked(exif, order, one), *struct.unpack_from(order + "I", exif, one.link)]
+
+
+def _directory(exif: bytes, order: str, start: int, chained: bool = False) -> _Directory:
     (count,) = struct.unpack_from(order + "H", exif, start)
     link = start + 2 + 12 * count
     struct.unpack_from(order + "I", exif, link)  # All of it is there.
     places = range(start + 2, link, 12)
-    return {struct.unpack_from(order + "H", exif, at)[0]: at for at in places}, link
+    entries = {struct.unpack_from(order + "H", exif, at)[0]: at for at in places}
+    return _Directory(start, entries, link, chained)
+
+
+def _linked(exif: bytes, order: str, one: _Directory) -> list[int]:
+    """Returns where the directories are that a directory's entries point to."""
+    starts = []
+    for at in (one.entries[tag] for tag in _POINTERS if tag in one.entries):
+        try:
+            starts += _numbers(exif, order, at)
+        except _DAMAGE:
+            continue
+    return starts
+
+
+def _blanked(block: bytearray, main: _Directory, areas: list[tuple[int, int]]) -> bytes:
+    """Blanks areas (start, length) that must not lie over the header or the first directory."""
+    for start, length in areas:
+        if not length:
+            continue
+        if start < 8 or main.start - length < start < main.link + 4:
+            raise ValueError("a preview lies over the directory of the picture")
+        length = max(0, min(length, len(block) - start))
+        block[start : start + length] = bytes(length)
+    return bytes(block)
 
 
 def _numbers(exif: bytes, order: str, at: int) -> tuple[int, ...]:
     """Returns the numbers of one entry, which holds them or where they are."""
     kind, count = struct.unpack_from(order + "HI", exif, at + 2)
-    if kind not in (_SHORT, _LONG):
+    if kind not in (_SHORT, _LONG, _IFD):
         raise ValueError(f"a preview's place has the type {kind}")
     form = f"{order}{count}{'H' if kind == _SHORT else 'I'}"
     place = at + 8

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from raeg_jax.codec import chunk, oversize, samples, turning
+from raeg_jax.codec import chunk, left_out, oversize, samples, turning
 from raeg_jax.codec.metadata import Metadata, read_metadata
 from raeg_jax.errors import UserError
 
@@ -32,6 +32,7 @@ class Picture:
       metadata: EXIF, colour profile and the like.
       format: of the file, by Pillow's name.
       notes: what was left out, each as the end of a sentence about the file.
+      lost: names of what else of its metadata is not in `metadata`, for `left_out.note`.
       payload_chunk: the content of a PNG's `raEg` chunk, or None.
     """
 
@@ -42,6 +43,7 @@ class Picture:
     metadata: Metadata = dataclasses.field(default_factory=Metadata)
     format: str | None = None
     notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     payload_chunk: bytes | None = None
 
     def __post_init__(self):
@@ -107,12 +109,12 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
     """
     if not data:
         raise UserError(f"{name} is empty: copy it again from where it came")
-    chunks, left_out = [], []
+    chunks, oversized = [], []
     if data.startswith(chunk.SIGNATURE):
         parts = list(chunk.chunks(data, name))
         if not as_others:
-            parts, left_out = oversize.without(parts)
-            if left_out:
+            parts, oversized = oversize.without(parts)
+            if oversized:
                 data = chunk.join(parts)
         chunks = [(kind, bytes(part)) for kind, part in parts if kind != b"IDAT"]
     first = dict(reversed(chunks))
@@ -120,7 +122,8 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             depth = first[b"IHDR"][8] if first else None
             samples.check(image, depth, name)
-            kept, orientation, notes = read_metadata(image, chunks)
+            kept, orientation, notes, lost = read_metadata(image, chunks)
+            lost += left_out.unread(image, chunks, data)
             if getattr(image, "n_frames", 1) > 1:
                 notes.append(f"only the first of its {image.n_frames} photographs is taken")
             pixels, alpha, mode = samples.planes(image, depth, first.get(b"tRNS"))
@@ -157,7 +160,8 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
         orientation=orientation,
         metadata=kept,
         format=source,
-        notes=(*left_out, *notes),
+        notes=(*oversized, *notes),
+        lost=tuple(lost),
         payload_chunk=first.get(chunk.NAME),
     )
 

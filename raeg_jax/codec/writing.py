@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from raeg_jax.codec import blocks, chunk, turning
+from raeg_jax.codec import blocks, chunk, left_out, turning
 from raeg_jax.codec.metadata import Metadata, holds_directories, tiff_tags
 from raeg_jax.codec.picture import Picture, decode_picture, same_samples
 from raeg_jax.errors import UserError
@@ -100,6 +100,15 @@ def write_picture(
         raise UserError(
             f"{path} can't be written ({error.strerror or error}): name another folder or make room"
         ) from error
+
+
+def lost(picture: Picture, path: os.PathLike | str) -> tuple[str, ...]:
+    """Says what of the metadata of a picture's file is not in a file of this name, or nothing.
+
+    Returns:
+      no sentence or one: the end of one about the file that the picture was read from.
+    """
+    return left_out.note(picture.lost, picture.metadata, output_format(path))
 
 
 def png_bytes(

@@ -8,6 +8,7 @@ from raeg_jax.codec.envelope import peek
 from raeg_jax.codec.errors import NotAPayloadError, PayloadError, TamperedPixelsError
 from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.picture import Picture
+from raeg_jax.codec.writing import lost
 from raeg_jax.errors import UserError
 from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import Outputs
@@ -76,7 +77,8 @@ class Protecting:
         return self.outputs.write(
             loaded.begun.target,
             dataclasses.replace(loaded.picture, pixels=result.pixels, mode="rgb"),
-            loaded.picture.notes,
+            loaded.picture.notes
+            + (() if self.strip else lost(loaded.picture, loaded.begun.target.path)),
             {
                 "payload": "pixels" if result.in_pixels else "chunk",
                 # JSON knows no infinity.

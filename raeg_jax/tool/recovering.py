@@ -10,6 +10,7 @@ from raeg_jax.codec import turning
 from raeg_jax.codec.errors import NotAPayloadError, TamperedPixelsError
 from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.picture import Picture
+from raeg_jax.codec.writing import lost
 from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import Outputs
 from raeg_jax.tool.steps import Begun, Loaded, begin
@@ -73,7 +74,7 @@ class Recovering:
         return self.outputs.write(
             loaded.begun.target,
             result.picture,
-            result.notes,
+            result.notes + lost(result.picture, loaded.begun.target.path),
             {"payload": "pixels" if found.in_pixels else "chunk"},
             orientation=found.orientation,
         )
