@@ -1,6 +1,6 @@
 """Reversible adversarial example generation (RAEG) for image data sets, in JAX and Flax.
 
-`raeg_jax.protect` and `raeg_jax.recover` work on arrays, see `raeg_jax.arrays`.
+`raeg_jax.protect`, `raeg_jax.save` and `raeg_jax.recover` work on arrays, see `raeg_jax.arrays`.
 """
 
 import importlib
@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 # Public names, and where they are: module and name there.
 _PUBLIC = {
     "protect": ("arrays", "protect"),
+    "save": ("arrays", "save"),
     "recover": ("arrays", "recover"),
     "default_generator": ("codec.bundle", "default_bundle"),
     "load_generator": ("codec.bundle", "load_bundle"),

@@ -1,14 +1,20 @@
-"""Protecting and recovering arrays with one call: `raeg_jax.protect` and `raeg_jax.recover`."""
+"""Protecting, saving and recovering with one call each: see `raeg_jax`."""
 
+import dataclasses
+import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from raeg_jax.codec.bundle import Bundle
 from raeg_jax.codec.errors import PayloadError
+from raeg_jax.codec.inputs import check_image
 from raeg_jax.codec.key import Key
+from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.codec.protect import Protected, Protector
 from raeg_jax.codec.recover import Recovered, Recoverer
+from raeg_jax.codec.writing import write_picture
+from raeg_jax.tool import recovering
 
 
 def protect(
@@ -41,8 +47,25 @@ def protect(
     return protector.protect(images, labels)
 
 
+def save(protected: Protected, path: os.PathLike | str) -> None:
+    """Writes a protected image with its payload, wherever that is, as `raeg protect` does.
+
+    The file appears whole or not at all, and `recover` takes it back.
+
+    Args:
+      protected: as `protect` returns it.
+      path: replaced where it exists; its suffix chooses PNG, WebP or TIFF. Only PNG can hold the
+        payload of an image that has no room for it in its pixels.
+
+    Raises:
+      UserError: a format that can't hold the image or its payload, or a file that can't be written.
+    """
+    blob = None if protected.in_pixels else protected.blob
+    write_picture(path, Picture(protected.pixels), payload_chunk=blob)
+
+
 def recover(
-    images: Sequence[np.ndarray],
+    images: Sequence[np.ndarray | os.PathLike | str],
     bundle: Bundle,
     key: Key,
     blobs: Sequence[bytes | None] | None = None,
@@ -50,17 +73,31 @@ def recover(
     """Recovers what `protect` made; `Recoverer` is for images of which some may be unrecoverable.
 
     Args:
-      images: uint8 [H, W, 3] each, the pixels of `Protected`.
+      images: each one the pixels of a `Protected`, uint8 [H, W, 3], or a file as `save` or the
+        tool wrote it.
       bundle: the generator.
       key: the owner's.
-      blobs: `Protected.blob` of each, or None where it is in the pixels.
+      blobs: `Protected.blob` of each, or None where it is in the pixels or in the file.
 
     Raises:
-      UserError: an impossible generator or image.
+      UserError: an impossible generator or image, or a file that can't be read.
       PayloadError: of the first image that can't be recovered; subclasses say why.
     """
-    recovered = Recoverer(bundle, key).recover(images, blobs)
+    blobs = [None] * len(images) if blobs is None else blobs
+    pictures = [
+        _picture(index, image, blob)
+        for index, (image, blob) in enumerate(zip(images, blobs, strict=True))
+    ]
+    recovered = recovering.recover(Recoverer(bundle, key), pictures)
     for index, found in enumerate(recovered):
         if isinstance(found, PayloadError):
             raise type(found)(f"image {index}: {found}")
-    return recovered
+    return [found.recovered for found in recovered]
+
+
+def _picture(index: int, image: np.ndarray | os.PathLike | str, blob: bytes | None) -> Picture:
+    if isinstance(image, (str, os.PathLike)):
+        picture = read_picture(image)
+        return picture if blob is None else dataclasses.replace(picture, payload_chunk=blob)
+    check_image(image, index)
+    return Picture(image, payload_chunk=blob)

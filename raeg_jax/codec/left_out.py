@@ -12,8 +12,10 @@ _NAMED = 8
 _FORMATS = {"WEBP": "WebP", "TIFF": "TIFF"}
 # Chunks that `Metadata` has, and those that tell how pixels are stored or what holds no more.
 _PNG = frozenset(
-    (*metadata.KEPT_CHUNKS, b"eXIf", b"iCCP", b"pHYs", chunk.NAME)
-    + (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"hIST", b"sBIT", b"tIME", b"iDOT")
+    (
+        *(*metadata.KEPT_CHUNKS, b"eXIf", b"iCCP", b"pHYs", chunk.NAME),
+        *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"hIST", b"sBIT", b"tIME", b"iDOT"),
+    )
 )
 _WEBP = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"EXIF", b"ICCP", b"XMP "))
 # JFIF, and how colours are stored; APP1 and APP2 are looked into.
@@ -21,9 +23,11 @@ _JPEG = ("APP0", "APP14", "COM")
 _JPEG_HEADINGS = (b"Exif\0", metadata.XMP_HEADING, b"ICC_PROFILE\0", b"MPF\0")
 # How a TIFF's samples are stored, and what `Metadata` has elsewhere.
 _TIFF = frozenset(
-    (*range(254, 267), 273, *range(277, 285), *range(288, 294), 296, 317, *range(320, 326), 330)
-    + (*range(338, 348), *range(512, 522), *range(529, 533), 700, 34675, 40965)
-    + metadata.TIFF_KEPT
+    (
+        *(*range(254, 267), 273, *range(277, 285), *range(288, 294), 296, 317, *range(320, 326)),
+        *(330, *range(338, 348), *range(512, 522), *range(529, 533), 700, 34675, 40965),
+        *metadata.TIFF_KEPT,
+    )
 )
 _HORIZONTAL, _RESOLUTION_UNIT, _ASPECT = 282, 296, 1
 

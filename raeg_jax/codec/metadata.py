@@ -13,6 +13,7 @@ TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 # What a PNG says about its colours, and its texts.
 KEPT_CHUNKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", *TEXTS)
 XMP_HEADING = b"http://ns.adobe.com/xap/1.0/\0"
+DAMAGED_EXIF = "its EXIF block is damaged and left out"
 _XMP_TEXT = "XML:com.adobe.xmp"
 _RAW = "Raw profile type "
 # Texts that hold blocks which are kept elsewhere.
@@ -25,7 +26,7 @@ _TIFF_TAGS = (
 )
 _TIFF_DIRECTORIES = (34665, 34853)  # EXIF, GPS
 TIFF_KEPT = _TIFF_TAGS + _TIFF_DIRECTORIES
-_INTEROPERABILITY = 40965
+_INTEROPERABILITY, _RESOLUTION = 40965, 282
 _PICTURED = "{}, as a picture is in {}"
 
 
@@ -64,21 +65,25 @@ def read_metadata(
       the metadata; the orientation, 1 to 8; notes on what was left out; names of what else was.
     """
     orientation, exif, notes = turning.UPRIGHT, b"", []
-    profiles, lost = {}, []
+    tags, profiles, lost = {}, {}, []
     try:
         # Pillow looks into EXIF, a PNG's texts, and XMP.
-        orientation = _orientation(image.getexif())
+        tags = image.getexif()
+        orientation = _orientation(tags)
         profiles, lost = _raw_profiles(image.info)
         exif = _without_pictures(blocks.without_preview(_exif(image, profiles)), lost)
     except MemoryError:
         raise
     except Exception:
         # Damaged blocks are common, and Pillow and `struct` raise almost anything on them.
-        notes.append("its EXIF block is damaged and left out")
+        notes.append(DAMAGED_EXIF)
     # Loading takes the orientation out of a TIFF's XMP, and finds what follows a PNG's pixels.
     before = dict(image.info)
     image.load()
     info = {**image.info, **before}
+    if image.format in ("JPEG", "MPO") and not info.get("jfif_unit") and _RESOLUTION not in tags:
+        # Pillow makes up 72 where an EXIF block says nothing.
+        info.pop("dpi", None)
     icc = info.get("icc_profile") or profiles.get("icc") or profiles.get("icm") or b""
     if not oversize.fits(icc):
         icc = b""

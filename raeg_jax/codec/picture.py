@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from raeg_jax.codec import chunk, left_out, oversize, samples, turning
-from raeg_jax.codec.metadata import Metadata, read_metadata
+from raeg_jax.codec.metadata import DAMAGED_EXIF, Metadata, read_metadata
+from raeg_jax.codec.pillow_warnings import pillow_warnings
 from raeg_jax.errors import UserError
 
 # MPO, several JPEGs in one file, is read by the reader of JPEG.
@@ -119,7 +120,7 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
         chunks = [(kind, bytes(part)) for kind, part in parts if kind != b"IDAT"]
     first = dict(reversed(chunks))
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with pillow_warnings() as warned, Image.open(io.BytesIO(data), formats=FORMATS) as image:
             depth = first[b"IHDR"][8] if first else None
             samples.check(image, depth, name)
             kept, orientation, notes, lost = read_metadata(image, chunks)
@@ -128,6 +129,8 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
                 notes.append(f"only the first of its {image.n_frames} photographs is taken")
             pixels, alpha, mode = samples.planes(image, depth, first.get(b"tRNS"))
             source = image.format
+        if warned and DAMAGED_EXIF not in notes:
+            notes.append(f"it is damaged in part ({'; '.join(dict.fromkeys(warned))})")
     except (UserError, MemoryError):
         raise
     except Image.DecompressionBombError:

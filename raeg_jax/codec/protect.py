@@ -49,7 +49,7 @@ class Protected:
     Attributes:
       pixels: uint8 [H, W, 3].
       blob: the payload; where `in_pixels` is false it must be kept beside the pixels, which have no
-        room for it.
+        room for it, as `raeg_jax.save` does.
       in_pixels: whether the payload is hidden in the pixels.
       psnr: of the pixels against the original, in decibels; infinite where they are equal.
       label: the class that the generator was told; None where none was given and it needs none.

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from raeg_jax.codec import blocks, chunk, left_out, turning
 from raeg_jax.codec.metadata import Metadata, holds_directories, tiff_tags
 from raeg_jax.codec.picture import Picture, decode_picture, same_samples
+from raeg_jax.codec.pillow_warnings import pillow_warnings
 from raeg_jax.errors import UserError
 from raeg_jax.files import whole_file
 
@@ -87,7 +88,8 @@ def write_picture(
             f"{max(picture.pixels.shape)}: use .png or .tiff"
         )
     try:
-        with whole_file(path) as file:
+        # What Pillow warns of has been told when the file was read.
+        with pillow_warnings(), whole_file(path) as file:
             if kind == "PNG":
                 _write_png(file, *_turned(picture, strip, orientation), payload_chunk)
             elif kind == "WEBP":
@@ -108,7 +110,8 @@ def lost(picture: Picture, path: os.PathLike | str) -> tuple[str, ...]:
     Returns:
       no sentence or one: the end of one about the file that the picture was read from.
     """
-    return left_out.note(picture.lost, picture.metadata, output_format(path))
+    with pillow_warnings():
+        return left_out.note(picture.lost, picture.metadata, output_format(path))
 
 
 def png_bytes(
@@ -120,7 +123,8 @@ def png_bytes(
 ) -> bytes:
     """Returns what `write_picture` writes to a PNG."""
     file = io.BytesIO()
-    _write_png(file, *_turned(picture, strip, orientation), payload_chunk)
+    with pillow_warnings():
+        _write_png(file, *_turned(picture, strip, orientation), payload_chunk)
     png = file.getvalue()
     _check(png, "the PNG", picture, payload_chunk)
     return png

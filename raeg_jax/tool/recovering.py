@@ -66,7 +66,7 @@ class Recovering:
 
     def transform(self, loaded: Sequence[Loaded]):
         """Recovers."""
-        return recover(self.recoverer, loaded)
+        return recover(self.recoverer, [one.picture for one in loaded])
 
     def write(self, loaded: Loaded, result: Restored):
         """Writes an original, whose raster lies as in its file."""
@@ -84,13 +84,12 @@ class Recovering:
         return self.outputs.keep(written)
 
 
-def recover(recoverer, loaded: Sequence[Loaded]) -> list[Restored | Exception]:
+def recover(recoverer, pictures: Sequence[Picture]) -> list[Restored | Exception]:
     """Recovers pictures; errors stand for those that can't be.
 
     A viewer may have told a protected file since then how it is to be turned, and then it was
     turned when it was read. So what does not come back is tried as its raster is stored.
     """
-    pictures = [one.picture for one in loaded]
     results = _recover(recoverer, pictures)
     again = [
         index

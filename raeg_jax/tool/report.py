@@ -14,7 +14,6 @@ class Report:
     Attributes:
       counts: images by status.
       failures: reasons, the first ones.
-      notes: on images for which all went well, the first ones.
     """
 
     def __init__(self, total: int, goes_on: str):
@@ -27,7 +26,8 @@ class Report:
         """
         self.counts: collections.Counter[Status] = collections.Counter()
         self.failures: list[str] = []
-        self.notes: list[str] = []
+        # Of images for which all went well: the number of each note, and the first image's name.
+        self._notes: dict[str, list] = {}
         self._total, self._goes_on = total, goes_on
         self._payloads: collections.Counter[str] = collections.Counter()
         self._psnr_sum, self._psnr_count = 0.0, 0
@@ -38,8 +38,7 @@ class Report:
         if outcome.status is Status.FAILED and len(self.failures) < _LISTED:
             self.failures.append(outcome.reason)
         for note in outcome.notes:
-            if len(self.notes) < _LISTED:
-                self.notes.append(f"{outcome.name}: {note}")
+            self._notes.setdefault(note, [0, outcome.name])[0] += 1
         if payload := outcome.details.get("payload"):
             self._payloads[payload] += 1
         if psnr := outcome.details.get("psnr"):
@@ -74,6 +73,17 @@ class Report:
         if self.failed:
             parts.append(f"{self.failed} failed")
         return "; ".join(parts)
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines on images for which all went well; one where a note is on many."""
+        lines = [
+            f"{name}: {note}" + (f" (and {count - 1} more images)" if count > 1 else "")
+            for note, (count, name) in list(self._notes.items())[:_LISTED]
+        ]
+        if more := len(self._notes) - len(lines):
+            lines.append(f"{more} more kinds of notes")
+        return lines
 
     def failures_told(self, elsewhere: str) -> list[str]:
         """Lines on failures; `elsewhere`, if it isn't empty, is where all are written down."""

@@ -9,6 +9,7 @@ from PIL import Image
 
 from raeg_jax.codec.chunk import SIGNATURE
 from raeg_jax.codec.picture import FORMATS
+from raeg_jax.codec.pillow_warnings import pillow_warnings
 
 # Signature, then length and name of the header, width and height.
 _PNG_START = struct.Struct(">8s8xII")
@@ -76,7 +77,7 @@ def pixels_of(file) -> int:
       file: a path, or an open file.
     """
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with pillow_warnings(), Image.open(file, formats=FORMATS) as image:
             return image.width * image.height
     except Image.DecompressionBombError:
         return 0

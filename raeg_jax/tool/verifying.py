@@ -73,7 +73,7 @@ class Verifying:
 
     def transform(self, loaded: Sequence[Compared]) -> list[_Checked | Exception]:
         """Recovers, and has all images read."""
-        results = recover(self.recoverer, loaded)
+        results = recover(self.recoverer, [one.picture for one in loaded])
         good = [i for i, result in enumerate(results) if not isinstance(result, Exception)]
         readings = [{} for _ in results]
         if self.readers and good:
