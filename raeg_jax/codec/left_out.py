@@ -43,13 +43,13 @@ def unread(image: Image.Image, chunks: Iterable[tuple[bytes, bytes]], data: byte
     if _uneven(image):
         yield "the aspect ratio of its pixels"
     if image.format == "PNG":
-        yield from (name.decode("latin-1") for name, _ in chunks if name not in _PNG)
+        yield from (_name(name) for name, _ in chunks if name not in _PNG)
     elif image.format in ("JPEG", "MPO"):
         yield from _segments(image.applist)
     elif image.format == "TIFF":
         yield from _tag_names(image.tag_v2)
     elif image.format == "WEBP":
-        yield from (name.decode("latin-1") for name in _riff(data) if name not in _WEBP)
+        yield from (_name(name) for name in _riff(data) if name not in _WEBP)
     elif image.format == "GIF" and b"XMP DataXMP" in data:
         yield "XMP data"
     elif image.format == "BMP" and data[14:18] == b"\x7c\0\0\0" and data[70:74] == b"DEBM":
@@ -82,7 +82,7 @@ def _not_held(kept: Metadata, kind: str) -> Iterator[str]:
         return
     for name, content in kept.png_chunks:
         text = metadata.keyword(content) if name in metadata.TEXTS else ""
-        yield f"the text {text!r}" if text else name.decode("latin-1")
+        yield f"the text {text!r}" if text else _name(name)
     try:
         tags = set(metadata.tags_of(kept.exif))
     except Exception:
@@ -126,6 +126,11 @@ def _tag_names(tags: Iterable[int]) -> Iterator[str]:
         if tag not in _TIFF:
             name = TiffTags.lookup(tag).name
             yield f"TIFF tag {tag}" if name == "unknown" else name
+
+
+def _name(chunk_name: bytes) -> str:
+    name = chunk_name.decode("latin-1")
+    return name if name.isprintable() else repr(name)
 
 
 def _riff(data: bytes) -> Iterator[bytes]:

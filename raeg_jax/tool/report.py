@@ -78,7 +78,7 @@ class Report:
     def notes(self) -> list[str]:
         """Lines on images for which all went well; one where a note is on many."""
         lines = [
-            f"{name}: {note}" + (f" (and {count - 1} more images)" if count > 1 else "")
+            f"{name}: {note}" + (f" (and {counted(count - 1, 'more image')})" if count > 1 else "")
             for note, (count, name) in list(self._notes.items())[:_LISTED]
         ]
         if more := len(self._notes) - len(lines):

@@ -24,10 +24,10 @@ SMALL = Payload(
 WITH_AUXILIARY = dataclasses.replace(SMALL, auxiliary=bytes(range(200)))
 
 
-def put_chunk(png: bytes, payload: bytes) -> bytes:
-    """Puts a payload into a PNG, right after its header."""
+def put_chunk(png: bytes, content: bytes, name: bytes = chunk.NAME) -> bytes:
+    """Puts a chunk, by default with a payload, into a PNG, right after its header."""
     header, *others = chunk.chunks(png)
-    return chunk.join([header, (chunk.NAME, payload), *others])
+    return chunk.join([header, (name, content), *others])
 
 
 def equal(one: Payload, other: Payload) -> bool:

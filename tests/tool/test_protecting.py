@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from raeg_jax import generators
 from raeg_jax.codec.envelope import open_sealed
@@ -133,6 +134,41 @@ def test_strip_leaves_out_metadata_but_not_how_the_original_lies(raeg, tmp_path)
     with Image.open(original) as before, Image.open(tmp_path / "back" / "a.png") as after:
         np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
         assert dict(after.getexif()) == {0x0112: 6}
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "tiff"])
+def test_lost_metadata_are_told_in_one_note_unless_they_are_stripped(raeg, tmp_path, kind):
+    info = PngInfo()
+    info.add_text("prompt", "a photograph")
+    info.add(b"plCe", b"somewhere")
+    folder = tmp_path / "photos"
+    for name in ("a.png", "b.png"):
+        save(folder / name, pixels(), pnginfo=info)
+    save(folder / "c.png", pixels())
+    result = raeg("protect", folder, tmp_path / "out", "--format", kind)
+    note = "a.png: left out: plCe"
+    if kind != "png":
+        note += f"; {'WebP' if kind == 'webp' else 'TIFF'} has no place for the text 'prompt'"
+    notes = [line for line in result.err.splitlines() if line.startswith("note: ")]
+    # Images are finished in any order.
+    assert len(notes) == 1
+    assert notes[0].replace("b.png", "a.png") == f"note: {note} (and 1 more image)"
+    recovered = raeg("recover", tmp_path / "out", tmp_path / "back", "--format", "webp")
+    told = "WebP has no place for the text 'prompt'"
+    assert recovered.err.count(told) == recovered.err.count("note: ") == (kind == "png")
+    assert "note:" not in raeg("verify", tmp_path / "out").err
+    result = raeg("protect", folder, tmp_path / "bare", "--format", kind, "--strip")
+    assert "note:" not in result.err
+
+
+def test_warnings_of_pillow_are_notes_of_the_file(raeg, tmp_path, recwarn):
+    # An artist's name that would end after the file.
+    exif = b"II*\0\x08\0\0\0\1\0\x3b\1\2\0\x63\0\0\0\x1a\0\0\0" + bytes(4)
+    save(tmp_path / "photos" / "a.jpg", pixels(), exif=b"Exif\0\0" + exif)
+    result = raeg("protect", tmp_path / "photos", tmp_path / "out")
+    assert result.err.count("note: a.jpg: it is damaged in part (") == 1
+    assert "Warning" not in result.err
+    assert not recwarn
 
 
 def test_a_profile_too_large_for_png_is_left_out_with_a_note(raeg, tmp_path):
