@@ -72,6 +72,8 @@ def without_preview(exif: bytes) -> bytes:
     areas = [(one.start, one.link + 4 - one.start) for one in others if one.chained]
     for one in (main, *others):
         for offsets, lengths in one.previews():
+            if lengths is None:
+                raise ValueError("nothing says how long a preview is")
             places = (_numbers(exif, order, at) for at in (offsets, lengths))
             areas += zip(*places, strict=False)
             for at in (offsets, lengths):
@@ -101,7 +103,7 @@ def has_preview(tiff: bytes) -> bool:
     try:
         order, first = _first(tiff)
         return any(
-            any(_numbers(tiff, order, lengths))
+            lengths is None or any(_numbers(tiff, order, lengths))
             for one in _directories(tiff, order, first)
             for _, lengths in one.previews()
         )
@@ -142,13 +144,11 @@ class _Directory(NamedTuple):
     link: int
     chained: bool
 
-    def previews(self) -> list[tuple[int, int]]:
-        """Returns the positions of the entries (offsets, lengths) of its pictures."""
-        return [
-            (self.entries[offsets], self.entries[lengths])
-            for offsets, lengths in _PREVIEWS
-            if offsets in self.entries and lengths in self.entries
-        ]
+    def previews(self) -> Iterator[tuple[int, int | None]]:
+        """Yields the positions of the entries (offsets, lengths) of its pictures."""
+        for offsets, lengths in _PREVIEWS:
+            if offsets in self.entries:
+                yield self.entries[offsets], self.entries.get(lengths)
 
 
 def _directories(exif: bytes, order: str, first: int) -> Iterator[_Directory]:

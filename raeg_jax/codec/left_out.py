@@ -18,9 +18,9 @@ _PNG = frozenset(
     )
 )
 _WEBP = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"EXIF", b"ICCP", b"XMP "))
-# JFIF, and how colours are stored; APP1 and APP2 are looked into.
+# JFIF, and how colours and samples are stored; others are told by how they begin.
 _JPEG = ("APP0", "APP14", "COM")
-_JPEG_HEADINGS = (b"Exif\0", metadata.XMP_HEADING, b"ICC_PROFILE\0", b"MPF\0")
+_JPEG_HEADINGS = (b"Exif\0", metadata.XMP_HEADING, b"ICC_PROFILE\0", b"MPF\0", b"Ducky")
 # How a TIFF's samples are stored, and what `Metadata` has elsewhere.
 _TIFF = frozenset(
     (

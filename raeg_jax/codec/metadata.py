@@ -223,7 +223,8 @@ def _kept_chunks(
         if name not in KEPT_CHUNKS or content.startswith(_BLOCKS):
             continue
         if embedded.holds_picture(content):
-            lost.append(_PICTURED.format(f"the text {keyword(content)!r}", "it"))
+            named = f"the text {keyword(content)!r}" if name in TEXTS else name.decode()
+            lost.append(_PICTURED.format(named, "it"))
         else:
             yield name, content
 

@@ -112,6 +112,28 @@ def test_a_preview_that_would_take_the_tags_with_it_is_told():
         blocks.without_preview(original[:link] + struct.pack("<I", 8) + original[link + 4 :])
 
 
+def test_a_preview_of_unknown_length_is_told():
+    original = block(kind="strips")
+    unknown = original.replace(struct.pack("<HHI", 0x0117, 4, 2), struct.pack("<HHI", 0x0118, 4, 2))
+    assert blocks.has_preview(original)
+    assert blocks.has_preview(unknown)
+    assert not blocks.has_preview(blocks.without_preview(original))
+    assert not blocks.has_preview(original[:40])
+    with pytest.raises(ValueError, match="nothing says how long"):
+        blocks.without_preview(unknown)
+
+
+def test_cleaned_blocks_stay():
+    cleaned = blocks.without_preview(block())
+    assert blocks.without_preview(cleaned) == cleaned
+    for tags in ((0x0201, 0x0202), (0x0111, 0x0117)):
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, 60) for tag in tags)
+        exif = b"II*\0\x08\0\0\0\2\0" + entries + bytes(4) + b"x" * 99
+        once = blocks.without_preview(exif)
+        assert once[60:].count(b"x") == 137 - 120
+        assert blocks.without_preview(once) == once
+
+
 def test_a_block_without_preview_stays():
     for exif in (b"", block(preview=b"")):
         assert blocks.without_preview(exif) == exif

@@ -159,6 +159,10 @@ SOURCES = {
         ("Photoshop data",),
     ),
     "a chunk of its own": (put_chunk(encode("PNG"), SMALL, b"prVw"), ("prVw",)),
+    "a chunk that should hold numbers": (
+        put_chunk(encode("PNG"), SMALL, b"cICP"),
+        ("cICP, as a picture is in it",),
+    ),
     "WebP": (riff(b"THMB", SMALL), ("THMB",)),
 }
 
