@@ -11,10 +11,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from PIL import Image
-
 ORIENTATION = 0x0112
 PREFIX = b"Exif\0\0"
+_EMPTY = b"MM\0*\0\0\0\x08" + bytes(6)
 _SHORT, _LONG, _UNDEFINED, _IFD = 3, 4, 7, 13
 # (offsets, lengths) of a preview: as JPEG, as strips, or as tiles.
 _PREVIEWS = ((0x0201, 0x0202), (0x0111, 0x0117), (0x0144, 0x0145))
@@ -39,22 +38,26 @@ def with_orientation(exif: bytes, orientation: int) -> bytes:
 
     Returns:
       the block, of the same length where it has the tag; unchanged where it has none and the
-      orientation is 1, the default.
+      orientation is 1, the default; else with a first directory at its end, which has the tag.
 
     Raises:
       struct.error, ValueError: it can't be parsed.
     """
-    entries = _directory(exif, *_first(exif)).entries if exif else {}
-    if ORIENTATION in entries:
-        order, at = _first(exif)[0], entries[ORIENTATION]
-        value = struct.pack(order + "HHIHH", ORIENTATION, _SHORT, 1, orientation, 0)
+    if orientation == 1 and not exif:
+        return exif
+    exif = exif or _EMPTY
+    order, first = _first(exif)
+    main = _directory(exif, order, first)
+    value = struct.pack(order + "HHIHH", ORIENTATION, _SHORT, 1, orientation, 0)
+    if (at := main.entries.get(ORIENTATION)) is not None:
         return exif[:at] + value + exif[at + len(value) :]
     if orientation == 1:
         return exif
-    block = Image.Exif()
-    block.load(exif)
-    block[ORIENTATION] = orientation
-    return block.tobytes().removeprefix(PREFIX)
+    entries = {tag: exif[at : at + 12] for tag, at in main.entries.items()} | {ORIENTATION: value}
+    start = len(exif) + len(exif) % 2  # Directories begin at even places.
+    directory = struct.pack(order + "H", len(entries))
+    directory += b"".join(entries[tag] for tag in sorted(entries)) + exif[main.link : main.link + 4]
+    return exif[:4] + struct.pack(order + "I", start) + exif[8:].ljust(start - 8, b"\0") + directory
 
 
 def without_preview(exif: bytes) -> bytes:
@@ -75,7 +78,7 @@ def without_preview(exif: bytes) -> bytes:
             if lengths is None:
                 raise ValueError("nothing says how long a preview is")
             places = (_numbers(exif, order, at) for at in (offsets, lengths))
-            areas += zip(*places, strict=False)
+            areas += zip(*places, strict=True)
             for at in (offsets, lengths):
                 block[at + 4 : at + 12] = struct.pack(order + "II", 1, 0)
     return _blanked(block, main, areas)
@@ -99,16 +102,16 @@ def without_makers_note(exif: bytes) -> bytes:
 
 
 def has_preview(tiff: bytes) -> bool:
-    """Whether a TIFF structure, as an EXIF block is one, has a picture; not if it is damaged."""
+    """Whether a TIFF structure, as an EXIF block is one, has a picture; in doubt it has."""
     try:
         order, first = _first(tiff)
-        return any(
-            lengths is None or any(_numbers(tiff, order, lengths))
-            for one in _directories(tiff, order, first)
-            for _, lengths in one.previews()
-        )
+        for one in _directories(tiff, order, first):
+            for _, lengths in one.previews():
+                if lengths is None or _any_length(tiff, order, lengths):
+                    return True
     except _DAMAGE:
-        return False
+        pass
+    return False
 
 
 def xmp_with_orientation(xmp: bytes, orientation: int) -> bytes:
@@ -210,6 +213,14 @@ def _blanked(block: bytearray, main: _Directory, areas: list[tuple[int, int]]) -
         length = max(0, min(length, len(block) - start))
         block[start : start + length] = bytes(length)
     return bytes(block)
+
+
+def _any_length(tiff: bytes, order: str, at: int) -> bool:
+    try:
+        lengths = _numbers(tiff, order, at)
+        return not lengths or any(lengths)
+    except _DAMAGE:
+        return True
 
 
 def _numbers(exif: bytes, order: str, at: int) -> tuple[int, ...]:

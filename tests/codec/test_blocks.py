@@ -78,6 +78,13 @@ def test_orientation_is_added_where_there_is_none():
     assert blocks.with_orientation(exif, 1) == exif
     changed = blocks.with_orientation(exif, 3)
     assert (tag(changed), tag(changed, 0x010F)) == (3, "a maker")
+    # Nothing is moved: notes keep their inner offsets, and values that make no sense stay.
+    odd = block(preview=b"").replace(struct.pack("<H", 0x0112), struct.pack("<H", 0x0100), 1) + b"!"
+    changed = blocks.with_orientation(odd, 8)
+    assert (tag(changed), tag(changed, 0x0100)) == (8, 6)
+    assert changed[8:].startswith(odd[8:])
+    assert changed.index(NOTE) == odd.index(NOTE)
+    assert blocks.with_orientation(changed, 1)[8:].startswith(odd[8:])
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -119,6 +126,14 @@ def test_a_preview_of_unknown_length_is_told():
     assert blocks.has_preview(unknown)
     assert not blocks.has_preview(blocks.without_preview(original))
     assert not blocks.has_preview(original[:40])
+    # A list without numbers, and one of a type that no length has.
+    for count, kind in ((0, 4), (2, 7)):
+        odd = original.replace(
+            struct.pack("<HHI", 0x0117, 4, 2), struct.pack("<HHI", 0x0117, kind, count)
+        )
+        assert blocks.has_preview(odd)
+        with pytest.raises(ValueError, match=r"shorter|type 7"):
+            blocks.without_preview(odd)
     with pytest.raises(ValueError, match="nothing says how long"):
         blocks.without_preview(unknown)
 
