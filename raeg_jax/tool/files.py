@@ -56,9 +56,9 @@ class Files:
 
     def convert(self, settings, overwrite: bool, steps_of, runner: Runner) -> None:
         """Takes all files through steps that write files."""
-        with self._outputs(settings, overwrite) as outputs:
+        with self._outputs(settings, overwrite) as (outputs, jobs):
             self._note_unreadable(runner, outputs.tell)
-            runner.run(self._where.jobs(), steps_of(outputs), outputs.tell)
+            runner.run(jobs, steps_of(outputs), outputs.tell)
 
     def _note_unreadable(self, runner: Runner, tell: Callable[[Outcome], None]) -> None:
         for folder, reason in self._found.unreadable:
@@ -66,16 +66,16 @@ class Files:
             runner.note(Outcome(folder, Status.FAILED, reason), tell)
 
     @contextlib.contextmanager
-    def _outputs(self, settings, overwrite) -> Iterator[Outputs]:
+    def _outputs(self, settings, overwrite) -> Iterator[tuple[Outputs, Iterator[walk.Job]]]:
         where = self._where
         if where.single:
-            yield SingleOutput(where.out, overwrite)
+            yield SingleOutput(where.out, overwrite), where.jobs()
             return
         with (
             opened(where.out, settings) as manifest,
             folder_outputs(manifest, where.source, where.suffix, overwrite) as outputs,
         ):
-            yield outputs
+            yield outputs, where.jobs(manifest.ignores_case)
 
 
 def _survey(source: pathlib.Path) -> walk.Survey:

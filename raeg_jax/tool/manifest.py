@@ -18,6 +18,7 @@ from typing import Any
 
 from raeg_jax.errors import UserError
 from raeg_jax.lock import locked
+from raeg_jax.tool.walk import comparable
 
 NAME = ".raeg-manifest.jsonl"
 FORMAT = 2
@@ -45,7 +46,12 @@ class Entry:
 
 
 class Manifest:
-    """The manifest of an output folder, locked by this process; see `opened`. For any thread."""
+    """The manifest of an output folder, locked by this process; see `opened`. For any thread.
+
+    Attributes:
+      folder: the output folder.
+      ignores_case: whether its file system takes `A.png` and `a.png` for one name.
+    """
 
     def __init__(
         self,
@@ -55,6 +61,8 @@ class Manifest:
         left_out: dict[str, dict[str, str]],
     ):
         self.folder = path.parent
+        # The file is there: so is this one where case doesn't count.
+        self.ignores_case = os.path.exists(path.with_name(NAME.upper()))
         self._file = file
         self._entries, self._left_out = entries, left_out
         self._owners: dict[str, str] = {}
@@ -66,10 +74,10 @@ class Manifest:
         return self._entries.get(name)
 
     def owner(self, output: str) -> str | None:
-        """The source of which an output was made last, by its name; case doesn't count."""
-        name = self._owners.get(output.casefold())
+        """The source of which an output was made last, by its name."""
+        name = self._owners.get(self._same(output))
         # It may have got another output since.
-        if name is None or self._entries[name].output.casefold() != output.casefold():
+        if name is None or self._same(self._entries[name].output) != self._same(output):
             return None
         return name
 
@@ -99,7 +107,10 @@ class Manifest:
         self._append([{"source": name, "failed": reason}])
 
     def _own(self, entries: Mapping[str, Entry]) -> None:
-        self._owners.update((entry.output.casefold(), name) for name, entry in entries.items())
+        self._owners.update((self._same(entry.output), name) for name, entry in entries.items())
+
+    def _same(self, output: str) -> str:
+        return comparable(output, self.ignores_case)
 
     def _append(self, lines: Iterable[Mapping[str, Any]]) -> None:
         with self._lock:
@@ -148,6 +159,21 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
                 f"{folder} can't be written ({error.strerror or error}): name another folder"
             ) from error
         yield Manifest(path, file, entries, left_out)
+
+
+def origins(folder: pathlib.Path) -> dict[str, str]:
+    """Names of the images of which protected ones were made, by output, as a manifest tells.
+
+    Args:
+      folder: of the outputs; without a manifest of protection nothing is told.
+    """
+    try:
+        head, entries, *_ = _read(folder / NAME)
+    except (OSError, UserError):
+        return {}
+    if head is None or head.get("command") != "protect":
+        return {}
+    return {entry.output: name for name, entry in entries.items()}
 
 
 def is_as_written(path: pathlib.Path, entry: Entry, digest) -> bool | None:
@@ -209,9 +235,13 @@ def _read(
                         break
                 elif "failed" not in content:
                     name = content["source"]
+                    if not all(isinstance(content[field], kind) for field, kind in _FIELDS.items()):
+                        raise TypeError(content)
                     # In the order of the last claims.
                     entries.pop(name, None)
-                    entries[name] = Entry(*(content[field] for field in _FIELDS))
+                    entries[name] = Entry(
+                        *(content[field.name] for field in dataclasses.fields(Entry))
+                    )
                     left_out.pop(name, None)
                     if lacks := content.get("left_out"):
                         left_out[name] = dict(lacks)
@@ -224,7 +254,7 @@ def _read(
     return head, entries, left_out, whole
 
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Entry))
+_FIELDS = {"source": str} | {field.name: field.type for field in dataclasses.fields(Entry)}
 
 
 def _check_format(head, folder):

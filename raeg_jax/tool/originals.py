@@ -7,7 +7,8 @@ import pathlib
 
 from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.errors import UserError
-from raeg_jax.tool.walk import SUFFIXES, Job
+from raeg_jax.tool import manifest
+from raeg_jax.tool.walk import SUFFIXES, Job, output_names
 
 
 class Originals:
@@ -28,7 +29,8 @@ class Originals:
             raise UserError(f"{given} doesn't exist: check the name of the originals")
         if source.is_dir() and not self.path.is_dir():
             raise UserError(f"{given} is a file, and {source} a folder: name the originals' folder")
-        self._images = functools.lru_cache(maxsize=8)(_images)
+        self._origins = manifest.origins(source)
+        self._candidates = functools.lru_cache(maxsize=8)(_candidates)
 
     def read(self, job: Job) -> tuple[Picture, ...]:
         """Reads what `find` finds."""
@@ -38,7 +40,8 @@ class Originals:
         """Finds the original of a protected file: in the same sub-folder, with whatever suffix.
 
         Returns:
-          one file, or some with names that differ in their suffix only.
+          the one that the manifest of protection names; without it, all that could be, by their
+          names.
 
         Raises:
           UserError: there is none.
@@ -46,24 +49,24 @@ class Originals:
         if not self.path.is_dir():
             return [self.path]
         folder = self.path / os.path.dirname(job.name)
-        # The name of `a.jpg.png` was `a.jpg`; that of `a.png` was `a` with any suffix.
-        stem = os.path.splitext(os.path.basename(job.name))[0]
-        names = self._images(folder)
-        found = [stem] if stem in names.get(os.path.splitext(stem)[0], ()) else names.get(stem, [])
+        origin = os.path.basename(self._origins.get(job.name, ""))
+        if origin and os.path.lexists(folder / origin):
+            return [folder / origin]
+        name = os.path.basename(job.name)
+        found = sorted(self._candidates(folder, os.path.splitext(name)[1]).get(name, ()))
         if not found:
             raise UserError(f"{job.source} has no original in {folder}: check --originals")
         return [folder / name for name in found]
 
 
-def _images(folder: pathlib.Path) -> dict[str, list[str]]:
-    """Names of a folder's images by what they are without suffix."""
-    found = collections.defaultdict(list)
+def _candidates(folder: pathlib.Path, suffix: str) -> dict[str, set[str]]:
+    """A folder's images by the names that their outputs may have got, whatever lay beside them."""
     try:
-        names = sorted(os.listdir(folder))
+        names = [n for n in os.listdir(folder) if os.path.splitext(n)[1].lower() in SUFFIXES]
     except OSError:
-        return found
-    for name in names:
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() in SUFFIXES:
-            found[stem].append(name)
+        return {}
+    found = collections.defaultdict(set)
+    for name, output in output_names(dict(zip(names, names, strict=True)), suffix).items():
+        for called in (output, os.path.splitext(name)[0] + suffix, name + suffix):
+            found[called].add(name)
     return found

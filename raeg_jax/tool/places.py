@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from raeg_jax.codec.writing import SUFFIXES, output_format
 from raeg_jax.errors import UserError
-from raeg_jax.tool import walk
+from raeg_jax.tool import manifest, walk
 
 _SUFFIX = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tiff"}
 DEFAULT = ".png"
@@ -33,9 +33,11 @@ class Places:
     suffix: str
     single: walk.Job | None = None
 
-    def jobs(self) -> Iterator[walk.Job]:
-        """Walks over the images, see `walk.jobs`."""
-        return iter([self.single]) if self.single else walk.jobs(self.source, self.suffix)
+    def jobs(self, ignores_case: bool = False) -> Iterator[walk.Job]:
+        """Walks over the images, see `walk.jobs`; a manifest in the source tells their origins."""
+        if self.single:
+            return iter([self.single])
+        return walk.jobs(self.source, self.suffix, manifest.origins(self.source), ignores_case)
 
 
 def suffix_of(name: str) -> str:
@@ -71,7 +73,7 @@ def check(source: str, out: str, suffix: str | None) -> Places:
         return Places(here, there, suffix or DEFAULT)
     if os.path.isdir(there) or not there.suffix or out.endswith(("/", os.sep)):
         suffix = suffix or DEFAULT
-        folder, output = there, walk.output_names([here.name], suffix)[here.name]
+        folder, output = there, walk.output_names({here.name: here.name}, suffix)[here.name]
     else:
         wanted = output_format(there)
         if suffix and wanted != SUFFIXES[suffix]:

@@ -82,7 +82,8 @@ class Verifying:
                 "recovered": [results[i].picture.pixels for i in good],
             }
             if self.originals is not None:
-                kinds = {"original": [loaded[i].originals[0].pixels for i in good], **kinds}
+                originals = [_original(results[i].picture, loaded[i].originals) for i in good]
+                kinds = {"original": [one.pixels for one in originals], **kinds}
             for kind, images in kinds.items():
                 for name, classes in self.readers.read(images).items():
                     for i, seen in zip(good, classes, strict=True):
@@ -127,6 +128,11 @@ class Verifying:
             "recovered ones"
             for name, count in self.looked_at.items()
         ]
+
+
+def _original(recovered: Picture, originals: Sequence[Picture]) -> Picture:
+    """The one that is equal, or any."""
+    return next((one for one in originals if same_samples(recovered, one)), originals[0])
 
 
 def _line(text: str) -> None:

@@ -2,9 +2,12 @@
 
 import collections
 import dataclasses
+import functools
+import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 
 from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.tool.room import pixels_of
@@ -82,7 +85,12 @@ def survey(source: pathlib.Path) -> Survey:
     return found
 
 
-def jobs(source: pathlib.Path, suffix: str) -> Iterator[Job]:
+def jobs(
+    source: pathlib.Path,
+    suffix: str,
+    origins: Mapping[str, str] | None = None,
+    ignores_case: bool = False,
+) -> Iterator[Job]:
     """Walks over a folder's images in the order of their names, a folder's own files first.
 
     Only the names of one folder are in memory at a time. Hidden files and folders are left out,
@@ -91,32 +99,54 @@ def jobs(source: pathlib.Path, suffix: str) -> Iterator[Job]:
     Args:
       source: the folder.
       suffix: of the outputs, such as '.png'.
+      origins: of which images these were made, by name, where that is known: outputs are named
+        after them.
+      ignores_case: the outputs' file system takes `A.png` and `a.png` for one name.
     """
+    origins = origins or {}
     for folder, images, _ in _walk(source, lambda error: None):
-        outputs = output_names(images, suffix)
+        called = {
+            name: os.path.basename(origins.get(_join(folder, name), "")) or name for name in images
+        }
+        outputs = output_names(called, suffix, ignores_case)
         for image in images:
             yield Job(source / folder / image, _join(folder, image), _join(folder, outputs[image]))
 
 
-def output_names(names: Iterable[str], suffix: str) -> dict[str, str]:
+def output_names(
+    called: Mapping[str, str], suffix: str, ignores_case: bool = False
+) -> dict[str, str]:
     """Names the outputs of files that lie in one folder.
 
-    Each is the file's name with another suffix; where two would be equal, also for file systems
-    that don't distinguish case, the suffix is added instead: `a.jpg` and `a.png` become
-    `a.jpg.png` and `a.png.png`.
+    A name that has the suffix stays. Others get it in place of theirs; where two would be equal,
+    they keep theirs and get it added: `a.jpg` and `a.bmp` become `a.jpg.png` and `a.bmp.png`, and
+    so does `a.jpg` beside `a.png`. What still is equal gets it once more.
+
+    Args:
+      called: by the name of each file, the name from which that of its output is made.
+      suffix: of the outputs, such as '.png'.
+      ignores_case: names that differ in case, or in how accents are coded, count as equal.
+
+    Returns:
+      By the name of each file that of its output: all are different.
     """
-    outputs = {name: os.path.splitext(name)[0] + suffix for name in names}
-    while True:
-        counts = collections.Counter(output.casefold() for output in outputs.values())
-        clashing = [
-            name
-            for name, output in outputs.items()
-            if counts[output.casefold()] > 1 and output != name + suffix
-        ]
-        if not clashing:
-            return outputs
-        # A longer name may be another file's output, so there may be another round.
-        outputs.update((name, name + suffix) for name in clashing)
+    same = functools.partial(comparable, ignores_case=ignores_case)
+    short = {name: os.path.splitext(called[name])[0] + suffix for name in called}
+    wanted = collections.Counter(map(same, short.values()))
+    outputs, taken = {}, set()
+    # Those that have the suffix come first; the order in which files are given doesn't count.
+    for name in sorted(called, key=lambda name: (short[name] != called[name], called[name], name)):
+        longer = (called[name] + number * suffix for number in itertools.count(1))
+        keeps = wanted[same(short[name])] == 1 or short[name] == called[name]
+        candidates = itertools.chain([short[name]] if keeps else [], longer)
+        outputs[name] = next(output for output in candidates if same(output) not in taken)
+        taken.add(same(outputs[name]))
+    return {name: outputs[name] for name in called}
+
+
+def comparable(name: str, ignores_case: bool) -> str:
+    """What is equal for names that a file system takes for one."""
+    return unicodedata.normalize("NFC", name).casefold() if ignores_case else name
 
 
 def _walk(source, unreadable) -> Iterator[tuple[str, list[str], list[str]]]:

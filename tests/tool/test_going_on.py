@@ -138,13 +138,13 @@ def test_another_images_finished_output_is_never_replaced(raeg, tmp_path, overwr
     raeg("protect", photos, out)
     before = contents(out)
     assert list(before) == ["a.png", "a.png.png"]
-    # From here on `a.png` would become `a.png.png`.
+    # It would keep its name, which the output of `a.jpg` has.
     save(photos / "a.png", pixels(2))
     result = raeg("protect", photos, out, *overwrite, status=1)
     documented.check("an output that is another image's", 1, result.err.splitlines()[-1])
     assert contents(out) == before
     # Without the other image nobody misses its output.
-    (photos / "a.png.jpg").unlink()
+    (photos / "a.jpg").unlink()
     result = raeg("protect", photos, out, *overwrite, status=None)
     assert (result.status, contents(out) == before) == ((0, False) if overwrite else (1, True))
 

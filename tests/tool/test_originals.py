@@ -14,11 +14,13 @@ from raeg_jax.tool.walk import Job
         ("s/b.bmp.png", ["s/b.bmp"]),
         ("s/c.d.png", ["s/c.d.webp"]),
         ("s/b.png.png", ["s/b.png"]),
+        # Given either name by the rules, whether or not `d.jpg` was there.
+        ("s/d.jpg.png", ["s/d.jpg", "s/d.jpg.png"]),
     ],
 )
 def test_originals_are_found_by_their_names(tmp_path, protected, expected):
     (tmp_path / "s").mkdir()
-    for name in ("a.jpg", "a.txt", "b.bmp", "b.png", "c.d.webp"):
+    for name in ("a.jpg", "a.txt", "b.bmp", "b.png", "c.d.webp", "d.jpg", "d.jpg.png"):
         (tmp_path / "s" / name).touch()
     found = Originals(tmp_path, str(tmp_path)).find(Job(tmp_path / protected, protected, ""))
     assert [os.fspath(path.relative_to(tmp_path)) for path in found] == expected

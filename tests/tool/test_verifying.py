@@ -4,8 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from raeg_jax.tool import codec
+from raeg_jax.tool.manifest import NAME
 from tests.tool.conftest import files, pixels, save
 from tests.tool.fake_codec import CLASS_NAMES, Recoverer
 
@@ -68,6 +70,39 @@ def test_originals_are_compared(raeg, photos, out):
         "verify", out / "ibis" / "three.png", "--originals", photos / "ibis" / "three.bmp"
     )
     assert single.out.startswith("exact   three.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+@pytest.mark.parametrize("with_manifest", [True, False])
+def test_names_come_back_and_originals_are_found_however_similar(
+    raeg, tmp_path, suffix, with_manifest
+):
+    names = ["A.png", "a.bmp", "a.bmp.png", "a.png", "s/a.jpg"]
+    for number, name in enumerate(names):
+        save(tmp_path / "photos" / name, pixels(number))
+    out = tmp_path / "out"
+    raeg("protect", tmp_path / "photos", out, "--format", suffix[1:])
+    if not with_manifest:
+        (out / NAME).unlink()
+    raeg("verify", out, "--originals", tmp_path / "photos")
+    raeg("recover", out, tmp_path / "back")
+    back = files(tmp_path / "back")
+    if with_manifest or suffix == ".png":
+        assert back == [NAME, "A.png", "a.bmp.png", "a.bmp.png.png", "a.png", "s/a.png"]
+        np.testing.assert_array_equal(Image.open(tmp_path / "back" / "A.png"), pixels(0))
+    assert len(back) == 6
+
+
+def test_no_output_replaces_another_where_case_does_not_count(raeg, tmp_path):
+    """Such a file system takes this name for the manifest's, and so does the tool."""
+    save(tmp_path / "out" / "x.png", pixels()).rename(tmp_path / "out" / NAME.upper())
+    for number, name in enumerate(("A.png", "a.png")):
+        save(tmp_path / "photos" / name, pixels(number))
+    for _ in range(2):
+        raeg("protect", tmp_path / "photos", tmp_path / "out", "--overwrite")
+        assert files(tmp_path / "out") == [NAME.upper(), NAME, "A.png", "a.png.png"]
+    raeg("recover", tmp_path / "out", tmp_path / "back")
+    assert files(tmp_path / "back") == [NAME, "A.png", "a.png"]
 
 
 def test_alpha_is_compared_too(raeg, tmp_path):

@@ -9,16 +9,37 @@ from raeg_jax.tool.walk import jobs, output_names, survey
     ("names", "expected"),
     [
         (["a.jpg", "b.PNG"], ["a.png", "b.png"]),
-        (["a.jpg", "a.png"], ["a.jpg.png", "a.png.png"]),
-        (["A.jpg", "a.bmp"], ["A.jpg.png", "a.bmp.png"]),
-        (["a.jpg", "A.JPG"], ["a.jpg.png", "A.JPG.png"]),
+        (["a.jpg", "a.bmp"], ["a.jpg.png", "a.bmp.png"]),
+        # What has the suffix keeps its name, so that it has it again once it is recovered.
+        (["a.jpg", "a.png"], ["a.jpg.png", "a.png"]),
+        (["A.png", "a.png", "a.PNG"], ["A.png", "a.png", "a.PNG.png"]),
+        (["A.jpg", "a.bmp"], ["A.png", "a.png"]),
         # The longer name of one is what another would be called.
-        (["a.jpg", "a.png", "a.jpg.jpg"], ["a.jpg.png", "a.png.png", "a.jpg.jpg.png"]),
+        (["a.jpg", "a.png", "a.jpg.jpg"], ["a.jpg.png", "a.png", "a.jpg.jpg.png"]),
+        (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg.png.png", "a.png", "a.jpg.png"]),
         (["a.b.jpg", "a.b"], ["a.b.png", "a.png"]),
     ],
 )
 def test_outputs_in_one_folder_have_different_names(names, expected):
-    assert list(output_names(names, ".png").values()) == expected
+    assert named(names) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["A.jpg", "a.bmp"], ["A.jpg.png", "a.bmp.png"]),
+        (["a.jpg", "A.JPG"], ["a.jpg.png.png", "A.JPG.png"]),
+        (["a.png", "A.png"], ["a.png.png", "A.png"]),
+        (["caf\u00e9.png", "cafe\u0301.png"], ["caf\u00e9.png.png", "cafe\u0301.png"]),
+    ],
+)
+def test_names_differ_in_more_than_case_where_it_does_not_count(names, expected):
+    assert named(names, ignores_case=True) == expected
+    assert named(names[::-1], ignores_case=True) == expected[::-1]
+
+
+def named(names, **options):
+    return list(output_names(dict(zip(names, names, strict=True)), ".png", **options).values())
 
 
 @pytest.fixture
@@ -41,6 +62,12 @@ def test_visible_images_are_found_in_order(source):
         ("b/c/3.heic", "b/c/3.webp"),
     ]
     assert all(job.source == source / job.name for job in jobs(source, ".webp"))
+
+
+def test_outputs_are_named_after_the_originals_where_these_are_known(source):
+    origins = {"b/1.png": "b/../x.jpg", "b/2.JPG": "b/x.png"}
+    found = {job.name: job.output for job in jobs(source, ".png", origins)}
+    assert (found["b/1.png"], found["b/2.JPG"]) == ("b/x.jpg.png", "b/x.png")
 
 
 def test_a_survey_counts_images_and_names_what_is_left_out(source):
