@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import write_whole
+from raeg_jax.files import read_file, write_whole
 
 FILE = "config.json"
 
@@ -103,7 +103,7 @@ def load(path: str | os.PathLike) -> ConfigDict:
       UserError: no such file, another kind of file, or a setting that is gone.
     """
     try:
-        saved = json.loads(pathlib.Path(path).read_bytes())["config"]
+        saved = json.loads(read_file(path))["config"]
         return ConfigDict(with_tuples(with_later(without_former(saved)))).lock()
     except FileNotFoundError:
         raise UserError(f"there is no {path}: name the workdir of a run of train.py") from None

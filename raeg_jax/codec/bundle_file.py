@@ -18,7 +18,7 @@ import safetensors
 import safetensors.numpy
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import write_new, write_whole
+from raeg_jax.files import RefusedFileError, open_file, write_new, write_whole
 
 FORMAT = 1
 # Of the arrays: as the file calls them, and NumPy.
@@ -148,10 +148,11 @@ def check_start(path: str | os.PathLike) -> None:
         raise UserError(
             f"there is no generator file {path}: `raeg export WORKDIR FILE` makes one of a run"
         )
-    start = b""
-    if path.is_file():
-        with path.open("rb") as file:
+    try:
+        with open_file(path) as file:
             start = file.read(8 + len(_START))
+    except RefusedFileError as error:
+        raise UserError(f"{path} {error}, so it is no generator file: name one") from None
     if start[8:] != _START:
         raise UserError(
             f"{path} is no generator file: give one that `raeg export WORKDIR FILE` made"

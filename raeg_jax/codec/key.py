@@ -7,14 +7,13 @@ them tells nothing of the others.
 import base64
 import dataclasses
 import os
-import pathlib
 import secrets
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import write_new
+from raeg_jax.files import RefusedFileError, open_file, write_new
 
 SIZE = 32
 ID_SIZE = 2
@@ -102,8 +101,10 @@ def read_key(path: os.PathLike | str) -> Key:
       UserError: no such file, no key in it, a damaged key, or one of a later version.
     """
     try:
-        with pathlib.Path(path).open("rb") as file:
+        with open_file(path) as file:
             content = file.read(_MAX_FILE)
+    except RefusedFileError as error:
+        raise UserError(f"{path} {error}: name your key file") from None
     except FileNotFoundError:
         message = f"there is no key file {path}: make one with `raeg keygen`, or name yours"
         raise UserError(message) from None

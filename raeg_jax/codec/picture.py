@@ -12,13 +12,16 @@ from raeg_jax.codec import chunk, left_out, oversize, samples, turning
 from raeg_jax.codec.metadata import DAMAGED_EXIF, Metadata, read_metadata
 from raeg_jax.codec.pillow_warnings import pillow_warnings
 from raeg_jax.errors import UserError
+from raeg_jax.files import RefusedFileError, read_file
 
 # MPO, several JPEGs in one file, is read by the reader of JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 # Pillow loads only some of its readers by itself if formats are named.
 Image.init()
 MODES = ("rgb", "grey")
-_BEGINNINGS = (b"\xff\xd8\xff", chunk.SIGNATURE, b"II*\0", b"MM\0*", b"BM", b"GIF8", b"RIFF")
+_ACCEPTED = [Image.OPEN[name][1] for name in FORMATS]
+# So many bytes Pillow shows its readers.
+_HEAD = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +91,9 @@ def read_picture(path: os.PathLike | str) -> Picture:
     """
     path = pathlib.Path(path)
     try:
-        data = path.read_bytes()
+        data = read_file(path, lambda head: head and _check_kind(head, path))
+    except RefusedFileError as error:
+        raise UserError(f"{path} {error}: take it out of the folder") from None
     except FileNotFoundError:
         raise UserError(f"{path} doesn't exist: check the name") from None
     except IsADirectoryError:
@@ -110,6 +115,7 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
     """
     if not data:
         raise UserError(f"{name} is empty: copy it again from where it came")
+    _check_kind(data, name)
     chunks, oversized = [], []
     if data.startswith(chunk.SIGNATURE):
         parts = list(chunk.chunks(data, name))
@@ -139,14 +145,9 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
             "memory have: scale it down or split it first"
         ) from None
     except UnidentifiedImageError:
-        if data.startswith(_BEGINNINGS):
-            raise UserError(
-                f"{name} is damaged, truncated or of a kind that Pillow can't read: copy it again "
-                "from where it came, or convert it to PNG first"
-            ) from None
         raise UserError(
-            f"{name} is not an image in JPEG, PNG, WebP, TIFF, BMP, GIF or PPM: convert it to PNG "
-            "first"
+            f"{name} is damaged, truncated or of a kind that Pillow can't read: copy it again from "
+            "where it came, or convert it to PNG first"
         ) from None
     except Exception as error:
         # Pillow's parsers raise almost anything on damaged files, SyntaxError included.
@@ -167,6 +168,16 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
         lost=tuple(lost),
         payload_chunk=first.get(chunk.NAME),
     )
+
+
+def _check_kind(data: bytes, name: os.PathLike | str) -> None:
+    """Stops at a file that doesn't begin as one of `FORMATS` does, before the rest is read."""
+    head = data[:_HEAD].ljust(_HEAD, b"\0")
+    if not any(accepts(head) for accepts in _ACCEPTED):
+        raise UserError(
+            f"{name} is not an image in JPEG, PNG, WebP, TIFF, BMP, GIF or PPM: convert it to PNG "
+            "first"
+        )
 
 
 def same_samples(one: Picture, other: Picture) -> bool:

@@ -1,7 +1,8 @@
 """Many pictures on their way: read and written by threads while the network works.
 
 Pictures are collected by the shape of their tiles, because a network takes batches of one shape.
-What is in memory at a time is bounded by the number of pixels, however many files there are.
+What is in memory at a time is bounded by the number of pixels and by the size of files, however
+many there are.
 """
 
 import collections
@@ -19,7 +20,8 @@ from raeg_jax.tool.steps import Loaded, Steps
 from raeg_jax.tool.walk import Job
 
 # Between reading and writing at most so many pixels, or a single picture: 200 MB as uint8, three
-# or four times that with what is made of them. Small pictures count as `LEAST`.
+# or four times that with what is made of them. Small pictures count as `LEAST`, and the bytes of
+# files as `room.room_of` says.
 ROOM = 2**26
 LEAST = 2**14
 # A batch has no more pixels, unless it is a single picture.
@@ -121,12 +123,12 @@ class Flow:
         begun = self._steps.begin(job)
         if isinstance(begun, Outcome):
             return begun
-        begun = begun._replace(pixels=max(begun.pixels, LEAST))
-        self._room.take(begun.pixels)
+        begun = begun._replace(room=max(begun.room, LEAST))
+        self._room.take(begun.room)
         try:
             return self._steps.read(begun)
         except BaseException:
-            self._room.give(begun.pixels)
+            self._room.give(begun.room)
             raise
 
     def _has_read(self, job, future):
@@ -138,7 +140,7 @@ class Flow:
         shape = self._steps.shape(*loaded.picture.pixels.shape[:2])
         group = self._groups.setdefault(shape, [])
         group.append(loaded)
-        if len(group) >= min(self._batch, max(1, _BATCH_ROOM // loaded.begun.pixels)):
+        if len(group) >= min(self._batch, max(1, _BATCH_ROOM // loaded.begun.room)):
             self._full.append(self._groups.pop(shape))
 
     def _take_group(self):
@@ -153,7 +155,7 @@ class Flow:
     def _transform(self, group):
         for one, result in zip(group, self._results(group), strict=True):
             if isinstance(result, Exception):
-                self._room.give(one.begun.pixels)
+                self._room.give(one.begun.room)
                 yield failure(one.job.name, result)
             else:
                 self._writing += 1
@@ -172,7 +174,7 @@ class Flow:
         try:
             return self._steps.write(loaded, result)
         finally:
-            self._room.give(loaded.begun.pixels)
+            self._room.give(loaded.begun.room)
 
     def _has_written(self, job, future, last=False):
         self._writing -= 1

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from raeg_jax.errors import UserError
+from raeg_jax.files import RefusedFileError, open_file
 from raeg_jax.lock import locked
 from raeg_jax.tool.walk import comparable
 
@@ -134,6 +135,8 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():
+                raise RefusedFileError("is not a file")
             stack.enter_context(locked(path, wait=False))
             head, entries, left_out, whole = _read(path)
             if head is not None:
@@ -154,6 +157,8 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
                 f"another run is at work in {folder}: wait until it has ended, or name another "
                 "folder"
             ) from error
+        except RefusedFileError as error:
+            raise UserError(f"{path} {error}: name another folder") from None
         except OSError as error:
             raise UserError(
                 f"{folder} can't be written ({error.strerror or error}): name another folder"
@@ -169,7 +174,7 @@ def origins(folder: pathlib.Path) -> dict[str, str]:
     """
     try:
         head, entries, *_ = _read(folder / NAME)
-    except (OSError, UserError):
+    except (OSError, RefusedFileError, UserError):
         return {}
     if head is None or head.get("command") != "protect":
         return {}
@@ -223,7 +228,7 @@ def _read(
 ) -> tuple[dict[str, Any] | None, dict[str, Entry], dict[str, dict[str, str]], int]:
     """Returns head (or None), entries, what these left out, and where a torn end begins."""
     head, entries, left_out, whole = None, {}, {}, 0
-    with path.open("rb") as file:
+    with open_file(path) as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 break

@@ -8,6 +8,7 @@ import pathlib
 from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.errors import UserError
 from raeg_jax.tool import manifest
+from raeg_jax.tool.room import room_of
 from raeg_jax.tool.walk import SUFFIXES, Job, output_names
 
 
@@ -31,6 +32,10 @@ class Originals:
             raise UserError(f"{given} is a file, and {source} a folder: name the originals' folder")
         self._origins = manifest.origins(source)
         self._candidates = functools.lru_cache(maxsize=8)(_candidates)
+
+    def room(self, job: Job) -> int:
+        """How much of it reading takes, see `room.room_of`."""
+        return sum(map(room_of, self.find(job)))
 
     def read(self, job: Job) -> tuple[Picture, ...]:
         """Reads what `find` finds."""

@@ -8,7 +8,6 @@ import itertools
 import os
 import pathlib
 import shutil
-import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 from raeg_jax.codec.picture import Picture
 from raeg_jax.codec.writing import write_picture
 from raeg_jax.errors import UserError
-from raeg_jax.files import move_new
+from raeg_jax.files import RefusedFileError, move_new, open_file
 from raeg_jax.tool.manifest import Entry, Manifest, is_as_written
 from raeg_jax.tool.outcome import NoSpaceError, Outcome, Status, failure
 from raeg_jax.tool.places import is_within
@@ -100,7 +99,6 @@ class SingleOutput:
         path = self._folder / job.output
         if os.path.lexists(path) and not self._overwrite:
             raise _taken(path)
-        _stat(job.source)
         return Target(job, path, self._overwrite)
 
     def write(self, target, picture, notes, details, **options) -> Written:
@@ -204,7 +202,8 @@ class FolderOutputs:
         self, target: Target, staged: pathlib.Path, notes: Sequence[str], details: Any
     ) -> Written:
         """Describes an output that is on disk, at `staged`."""
-        size, mtime_ns = _stat(staged)
+        found = os.stat(staged)
+        size, mtime_ns = found.st_size, found.st_mtime_ns
         entry = Entry(target.source_sha256, target.job.output, digest(staged), size, mtime_ns)
         return Written(target, tuple(notes), details, staged, entry)
 
@@ -301,27 +300,17 @@ def _is_full(error: BaseException | None, folder: pathlib.Path, need: int) -> bo
     return False
 
 
-def _stat(path: pathlib.Path) -> tuple[int, int]:
-    """Returns size and time of the last change of what must be a file."""
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(f"{path} is not a file: take it out of the folder")
-    return found.st_size, found.st_mtime_ns
-
-
 def digest(path: pathlib.Path) -> str:
     """Returns the SHA-256 of what must be a file, in hexadecimal.
 
     Raises:
       UserError: it can't be read.
     """
-    _stat(path)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    except RefusedFileError as error:
+        raise UserError(f"{path} {error}: take it out of the folder") from None
     except OSError as error:
         raise _unreadable(path, error) from error
 

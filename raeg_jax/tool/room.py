@@ -1,15 +1,21 @@
-"""A bound on how many pixels are in memory."""
+"""A bound on how many pixels and bytes of files are in memory."""
 
+import contextlib
 import os
 import struct
 import threading
 from collections.abc import Callable
+from typing import BinaryIO
 
 from PIL import Image
 
 from raeg_jax.codec.chunk import SIGNATURE
 from raeg_jax.codec.picture import FORMATS
 from raeg_jax.codec.pillow_warnings import pillow_warnings
+from raeg_jax.files import MOST_BYTES, RefusedFileError, open_file
+
+# What reading takes for each pixel: so many bytes of a file count as one.
+BYTES_A_PIXEL = 10
 
 # Signature, then length and name of the header, width and height.
 _PNG_START = struct.Struct(">8s8xII")
@@ -70,6 +76,21 @@ class Room:
         return bool(self._used) and self._used + pixels > self._size
 
 
+def room_of(file) -> int:
+    """Returns how much room reading an image takes, in pixels: for its samples and for its file.
+
+    Args:
+      file: a path, or an open file.
+    """
+    try:
+        with _opened(file) as opened:
+            size = opened.seek(0, os.SEEK_END)
+    except (OSError, RefusedFileError):
+        return 0
+    # What is larger is not read.
+    return pixels_of(file) + size // BYTES_A_PIXEL if size <= MOST_BYTES else 0
+
+
 def pixels_of(file) -> int:
     """Returns how many pixels an image has by its header; 0 where it can't be told.
 
@@ -77,20 +98,27 @@ def pixels_of(file) -> int:
       file: a path, or an open file.
     """
     try:
-        with pillow_warnings(), Image.open(file, formats=FORMATS) as image:
-            return image.width * image.height
-    except Image.DecompressionBombError:
-        return 0
-    except Exception:
-        # Whoever reads it tells what is wrong, or leaves out what Pillow refuses in a PNG.
-        return _pixels_of_png(file)
-
-
-def _pixels_of_png(file) -> int:
-    try:
-        with open(file, "rb") if isinstance(file, (str, os.PathLike)) else file as opened:
+        with _opened(file) as opened:
+            # A PNG first: Pillow reads profiles and texts, of any size, and refuses some.
+            if pixels := _pixels_of_png(opened):
+                return pixels
             opened.seek(0)
-            signature, width, height = _PNG_START.unpack(opened.read(_PNG_START.size))
-    except (OSError, struct.error):
+            with pillow_warnings(), Image.open(opened, formats=FORMATS) as image:
+                return image.width * image.height
+    except Exception:
+        # Whoever reads it tells what is wrong.
         return 0
-    return width * height if signature == SIGNATURE else 0
+
+
+def _opened(file) -> contextlib.AbstractContextManager[BinaryIO]:
+    named = isinstance(file, (str, os.PathLike))
+    return open_file(file) if named else contextlib.nullcontext(file)
+
+
+def _pixels_of_png(file: BinaryIO) -> int:
+    file.seek(0)
+    start = file.read(_PNG_START.size)
+    if len(start) < _PNG_START.size or not start.startswith(SIGNATURE):
+        return 0
+    _, width, height = _PNG_START.unpack(start)
+    return width * height if width * height <= 2 * Image.MAX_IMAGE_PIXELS else 0

@@ -16,12 +16,12 @@ class Begun(NamedTuple):
     Attributes:
       job: where it is: a `walk.Job`, or what reads itself as one.
       target: where its output goes; None where nothing is written.
-      pixels: how many there will be in memory, by the file's header.
+      room: how much of it the image takes, in pixels, see `room.room_of`.
     """
 
     job: Job
     target: Target | None
-    pixels: int
+    room: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,4 +74,4 @@ def begin(job: Job, outputs: Outputs) -> Begun | Outcome:
     target = outputs.begin(job)
     if target is None:
         return Outcome(job.name, Status.SKIPPED)
-    return Begun(job, target, job.pixels())
+    return Begun(job, target, job.room())

@@ -9,6 +9,7 @@ from typing import Any
 from tensorflow_datasets.core import dataset_info
 
 from raeg_jax.errors import UserError
+from raeg_jax.files import read_file
 from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import FolderOutputs, Target, digest, told
 from raeg_jax.tool.tfds_example import open_records
@@ -109,7 +110,7 @@ class Description:
     def _original(self) -> dict[str, Any]:
         path = self._dataset.folder / ORIGINAL_FEATURES
         try:
-            return dict(self._image(json.loads(path.read_text())))
+            return dict(self._image(json.loads(read_file(path))))
         except FileNotFoundError:
             return {}
         except (KeyError, OSError, TypeError, ValueError) as error:

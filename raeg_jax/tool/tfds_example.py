@@ -15,7 +15,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from raeg_jax.codec.picture import Picture, decode_picture
 from raeg_jax.errors import UserError
-from raeg_jax.tool.room import pixels_of
+from raeg_jax.tool.room import room_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ class Example:
         """Its name in messages."""
         return f"{self.records.folder}, example {self.number} of {self.records.split},"
 
-    def pixels(self) -> int:
-        """How many there are by the image's header."""
-        return pixels_of(io.BytesIO(self._image()))
+    def room(self) -> int:
+        """How much of it reading takes, see `room.room_of`."""
+        return room_of(io.BytesIO(self._image()))
 
     def read(self) -> Picture:
         """Decodes the image."""

@@ -26,6 +26,13 @@ class TfdsOriginals:
             )
         self._records = {split: dataset.opened(split) for split in dataset.paths}
 
+    def room(self, job: Example) -> int:
+        """How much of it reading takes, see `room.room_of`."""
+        return self._original(job).room()
+
     def read(self, job: Example) -> tuple[Picture]:
         """Reads the example of the same split and number."""
-        return (Example(self._records[job.records.split], job.number).read(),)
+        return (self._original(job).read(),)
+
+    def _original(self, job: Example) -> Example:
+        return Example(self._records[job.records.split], job.number)

@@ -55,10 +55,11 @@ class Verifying:
     looked_at: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     def begin(self, job: Job) -> Begun:
-        """Measures a protected file."""
-        pixels = job.pixels()
-        # Originals are as large.
-        return Begun(job, None, pixels if self.originals is None else 2 * pixels)
+        """Measures a protected file, and its original."""
+        room = job.room()
+        if self.originals is not None:
+            room += self.originals.room(job)
+        return Begun(job, None, room)
 
     def read(self, begun: Begun) -> Compared:
         """Reads a protected file, and its original."""

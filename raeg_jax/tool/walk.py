@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 
 from raeg_jax.codec.picture import Picture, read_picture
-from raeg_jax.tool.room import pixels_of
+from raeg_jax.tool.room import room_of
 
 # By these suffixes a file counts as an image. What `read_picture` doesn't read is there too: the
 # owner is to be told that such an image was not protected.
@@ -40,9 +40,9 @@ class Job:
     name: str
     output: str
 
-    def pixels(self) -> int:
-        """How many there are by the file's header, see `room.pixels_of`."""
-        return pixels_of(self.source)
+    def room(self) -> int:
+        """How much of it reading takes, see `room.room_of`."""
+        return room_of(self.source)
 
     def read(self) -> Picture:
         """Reads the file, see `picture.read_picture`."""

@@ -138,10 +138,10 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path):
 )
 def test_an_unreadable_file_is_told(tmp_path, monkeypatch, error, message):
     # An administrator, as in containers, may read everything: so the error is made here.
-    def fail(path):
+    def fail(path, look):
         raise error
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", fail)
+    monkeypatch.setattr("raeg_jax.codec.picture.read_file", fail)
     with pytest.raises(UserError, match=rf"photo\.png {message}$"):
         read_picture(tmp_path / "photo.png")
 

@@ -49,6 +49,7 @@ def protected(path, raeg):
 ORIGINALS = {
     "not an image": (".jpg", lambda p, r: p.write_text("text")),
     "an empty file": (".png", lambda p, r: p.touch()),
+    "a pipe or a device": (".png", lambda p, r: os.mkfifo(p)),
     "a link to nothing": (".png", lambda p, r: p.symlink_to("nowhere")),
     "a truncated photograph": (".png", lambda p, r: p.write_bytes(png_bytes(pixels())[:-99])),
     "a damaged photograph": (
@@ -271,6 +272,48 @@ def test_a_folder_without_permission_is_told(raeg, photos, tmp_path, monkeypatch
         assert "closed/out/top.png can't be written (Permission denied): name another" in told
     else:
         documented.check("a folder without permission", result.status, told)
+
+
+@pytest.mark.parametrize("what", ["protected", "original", "key", "manifest", "inspected"])
+def test_no_pipe_is_waited_for(raeg, tmp_path, what):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for number, stem in enumerate(("bad", "good")):
+        save(photos / f"{stem}.jpg", pixels(number))
+    raeg("protect", photos, out)
+    pipe = {
+        "protected": out / "bad.png",
+        "original": photos / "bad.jpg",
+        "manifest": out / NAME,
+    }.get(what, tmp_path / "pipe")
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    told = f"{pipe} is not a file: "
+    if what == "key":
+        assert told in raeg("verify", out, "--key", pipe, status=2).err
+    elif what == "inspected":
+        assert told in raeg("inspect", pipe, status=2).err
+    elif what == "manifest":
+        assert told in raeg("protect", photos, out, status=2).err
+        raeg("verify", out, "--originals", photos)
+    else:
+        result = raeg("verify", out, "--originals", photos, status=1)
+        assert f"FAILED  {told}" in result.out
+        assert "exact   good.png" in result.out
+        if what == "protected":
+            result = raeg("recover", out, tmp_path / "back", status=1)
+            assert f"failed: {told}" in result.err
+            assert files(tmp_path / "back") == [NAME, "good.png"]
+
+
+def test_files_are_looked_at_before_they_are_read(raeg, tmp_path):
+    """These are as large as none that could be read here."""
+    for name, start in (("a.jpg", b"\0"), ("b.jpg", b"\xff\xd8\xff\xe0")):
+        (tmp_path / name).write_bytes(start)
+        os.truncate(tmp_path / name, 2**40)
+    for name, kind in (("a", "not an image"), ("b", "a file of more than a gigabyte")):
+        result = raeg("verify", tmp_path / f"{name}.jpg", status=1)
+        (told,) = (line for line in result.out.splitlines() if line.startswith("FAILED"))
+        documented.check(kind, 1, told.replace("FAILED  ", "failed: "))
 
 
 def test_a_folder_in_use_is_refused(raeg, photos, tmp_path):

@@ -1,10 +1,11 @@
 import io
+import os
 import threading
 
 import numpy as np
 import pytest
 
-from raeg_jax.tool.room import ClosedError, Room, pixels_of
+from raeg_jax.tool.room import BYTES_A_PIXEL, ClosedError, Room, pixels_of, room_of
 from tests.tool.conftest import pixels, save
 
 
@@ -76,3 +77,16 @@ def test_the_pixels_of_a_png_are_counted_whatever_profile_it_has(tmp_path):
     path = save(tmp_path / "a.png", pixels(height=30, width=20), icc_profile=bytes(2**20 + 1))
     assert pixels_of(path) == 30 * 20
     assert pixels_of(io.BytesIO(path.read_bytes())) == 30 * 20
+
+
+def test_the_bytes_of_files_take_room_too(tmp_path):
+    path = save(tmp_path / "a.png", pixels(height=30, width=20))
+    size = 10**6
+    path.write_bytes(path.read_bytes() + bytes(size - path.stat().st_size))
+    assert room_of(path) == room_of(io.BytesIO(path.read_bytes())) == 600 + size // BYTES_A_PIXEL
+    # What is never read takes none.
+    os.truncate(path, 2**40)
+    assert room_of(path) == 0
+    path.unlink()
+    os.mkfifo(path)
+    assert room_of(path) == 0
