@@ -62,6 +62,13 @@ def run(config, workdir, **changes):
     )
 
 
+@pytest.mark.parametrize(("target", "told"), [(40.0, True), (23.0, False)])
+def test_a_learned_generator_far_from_its_psnr_is_told(config, tmp_path, capsys, target, told):
+    config.loss.target_psnr = target
+    run(config, tmp_path)
+    assert ("warning: the learned generator has diverged" in capsys.readouterr().err) == told
+
+
 def test_both_splits_are_measured_and_written(config, tmp_path):
     results = run(config, tmp_path)
     assert json.loads((tmp_path / "results.json").read_text()) == results

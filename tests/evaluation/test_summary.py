@@ -1,7 +1,9 @@
+import re
+
 import numpy as np
 import pytest
 
-from raeg_jax.evaluation.summary import summarise
+from raeg_jax.evaluation.summary import divergence, summarise
 
 LABELS = np.array([0, 1, 2, 1])
 
@@ -77,3 +79,20 @@ def test_variants_that_were_not_measured_do_not_appear(left_out):
     result = summarise(per_image(), LABELS, {"net": "target"})
     assert left_out not in result["quality"]
     assert left_out not in result["classifiers"]["net"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("psnr", "outside", "message"),
+    [
+        (33.1, 0.003, None),
+        (None, 0.0, None),
+        (6.0, 1.0, "protected images have 6.0 dB .* is 34.*, and 100% of their samples"),
+        (33.1, 0.2, "20% of their samples are outside"),
+        (20.0, 0.0, "have 20.0 dB"),
+    ],
+)
+def test_a_diverged_generator_is_told_by_its_numbers(psnr, outside, message):
+    sentence = divergence(psnr, outside, target_psnr=34.0)
+    assert (sentence is None) == (message is None)
+    if message:
+        assert re.search(f"{message}.*lower config.optimizer.learning_rate$", sentence)
