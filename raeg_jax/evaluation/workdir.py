@@ -20,6 +20,8 @@ from raeg_jax.validation import check_targets, validate
 
 # What the numbers depend on, beside the checkpoint itself.
 _MEASURED = ("seed", "data", "generator", "classifiers")
+# A run at work may delete a checkpoint while it is read; so often the newest one is tried.
+_TRIES = 10
 
 
 class Opened(NamedTuple):
@@ -147,16 +149,37 @@ def restore(
             f"no run to evaluate in {workdir.absolute()}: train.py with the same --config and "
             "--workdir makes one"
         )
-    with checkpoint_lib.Checkpoints(workdir, config.train, writable=False) as checkpoints:
-        step = checkpoints.resolve(checkpoint)
-        saved = checkpoints.meta(step)["config"]
-        _check_same_run(config, saved, workdir)
-        trained = config_lib.as_trained(config, saved)
-        trained.classifiers.held_out = config.classifiers.held_out
-        generator = generator_from_config(trained.generator)
-        params = checkpoints.restore_ema(_shapes(generator, trained), step)
-        generator.check(params)
-        return trained, params, step
+    for more in reversed(range(_TRIES)):
+        step = None
+        try:
+            with _checkpoints(config, workdir) as checkpoints:
+                step = checkpoints.resolve(checkpoint)
+                return _restore(config, workdir, checkpoints, step)
+        except Exception:
+            # A run at work deletes a checkpoint, file by file, as soon as there is a newer one.
+            with _checkpoints(config, workdir) as checkpoints:
+                if not more or checkpoints.resolve(checkpoint) == step:
+                    raise
+
+
+def _checkpoints(config: ConfigDict, workdir: pathlib.Path) -> checkpoint_lib.Checkpoints:
+    return checkpoint_lib.Checkpoints(workdir, config.train, writable=False)
+
+
+def _restore(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    checkpoints: checkpoint_lib.Checkpoints,
+    step: int,
+) -> tuple[ConfigDict, Any, int]:
+    saved = checkpoints.meta(step)["config"]
+    _check_same_run(config, saved, workdir)
+    trained = config_lib.as_trained(config, saved)
+    trained.classifiers.held_out = config.classifiers.held_out
+    generator = generator_from_config(trained.generator)
+    params = checkpoints.restore_ema(_shapes(generator, trained), step)
+    generator.check(params)
+    return trained, params, step
 
 
 def check_no_checkpoint(config: ConfigDict, checkpoint: str) -> None:

@@ -270,3 +270,26 @@ def test_the_script_tells_mistakes_in_one_line(tmp_path):
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("error: no run to evaluate")
+
+
+def test_a_checkpoint_that_vanishes_while_it_is_read_is_no_error(folder, tmp_path, monkeypatch):
+    """As a run at work deletes one file by file: the next newest is read."""
+    workdir = tmp_path / "workdir"
+    shutil.copytree(folder / "workdir", workdir)
+    checkpoints, read = workdir / "checkpoints", Checkpoints.restore_ema
+    steps = []
+
+    def delete(self, target, step):
+        steps.append(step)
+        if step > 2:
+            shutil.rmtree(checkpoints / str(step) / "ema")
+            (checkpoints / str(step)).rename(checkpoints / "deleted")
+            shutil.rmtree(checkpoints / "deleted")
+        return read(self, target, step)
+
+    monkeypatch.setattr(Checkpoints, "restore_ema", delete)
+    assert workdir_lib.restore(settings(folder), workdir)[2] == 2
+    assert steps == [4, 3, 2]
+    shutil.rmtree(checkpoints / "2" / "ema")
+    with pytest.raises(Exception, match="ema"):
+        workdir_lib.restore(settings(folder), workdir)
