@@ -66,8 +66,10 @@ def _generator(generator_id: bytes) -> str:
 def _payload_lines(payload: Payload) -> dict[str, str]:
     mode = payload.mode.name.lower().replace("_", " with ")
     tiles = f"{payload.tiles} of {payload.tile} pixels a side" if payload.tile else "one"
-    codes = "; ".join(" ".join(map(str, row)) for row in payload.codes[:_CODES_SHOWN].tolist())
-    left = len(payload.codes) - _CODES_SHOWN
+    # A generator that needs to know nothing of its tiles has rows without columns.
+    rows = payload.codes.tolist() if payload.codes.size else []
+    codes = "; ".join(" ".join(map(str, row)) for row in rows[:_CODES_SHOWN])
+    left = len(rows) - _CODES_SHOWN
     return {
         "original": f"{mode}, {payload.width} x {payload.height} pixels, EXIF orientation "
         f"{payload.orientation}",

@@ -8,6 +8,7 @@ from raeg_jax.codec import hiding
 from raeg_jax.codec.envelope import seal
 from raeg_jax.codec.payload import SourceMode, digest
 from raeg_jax.codec.picture import read_picture
+from raeg_jax.tool.inspection import _payload_lines
 from tests.codec.payloads import SMALL
 from tests.tool.conftest import KEY, pixels, save
 
@@ -25,6 +26,11 @@ def protected(raeg, tmp_path):
 
 
 PUBLIC = {"file", "metadata", "payload", "payload format", "generator", "key", "nonce"}
+
+
+def test_no_codes_are_none():
+    payload = dataclasses.replace(SMALL, tile=16, codes=np.zeros((16, 0)))
+    assert _payload_lines(payload)["codes"] == "none"
 
 
 def test_without_key_only_the_outside_is_told(raeg, protected):
