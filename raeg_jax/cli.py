@@ -17,6 +17,7 @@ from raeg_jax import __version__, launch
 from raeg_jax.baselines import ids
 from raeg_jax.codec import key as key_lib
 from raeg_jax.errors import UserError
+from raeg_jax.files import check_local
 from raeg_jax.launch import INTERRUPTED, MISTAKE
 from raeg_jax.tool import codec, commands, labels
 from raeg_jax.tool.inspection import inspect
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     try:
         options = _parser().parse_args(argv)
+        for value in vars(options).values():
+            if isinstance(value, str):
+                check_local(value)
         return options.run(options)
     except UserError as error:
         return _stop(f"error: {error}", MISTAKE)

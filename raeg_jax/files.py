@@ -4,14 +4,18 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from raeg_jax.errors import UserError
+
 # More than any image that Pillow opens takes without compression at 8 bits a sample.
 MOST_BYTES = 2**30
 _HEAD_BYTES = 32
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class RefusedFileError(ValueError):
@@ -62,6 +66,20 @@ def read_file(
         if size > most:
             raise RefusedFileError(f"has {size:,} bytes, more than the {most:,} that are read")
         return head + file.read(max(size - len(head), 0))
+
+
+def check_local(path: str) -> str:
+    """Returns a path as it was given, unless it is a URL, of which a folder `gs:` would be made.
+
+    Raises:
+      UserError: such as `gs://bucket/photos`.
+    """
+    if _URL.match(path):
+        raise UserError(
+            f"{path} is a URL, and only files and folders of this machine are read and written: "
+            "copy it here or mount it, and name the folder"
+        )
+    return path
 
 
 def _check_regular(mode: int) -> None:

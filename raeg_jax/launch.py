@@ -19,6 +19,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from raeg_jax.errors import UserError
+from raeg_jax.files import check_local
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -53,6 +54,9 @@ def run(
         # At absl's default level Orbax tells every file it opens.
         logging.set_verbosity(logging.WARNING)
         config = flags.FLAGS.config
+        check_local(flags.FLAGS.workdir)
+        for name in ("source", "cache_dir"):
+            check_local(config.get("data", {}).get(name, ""))
         main(config, pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}"))
 
     app.run(lambda rest: _call(start, rest), argv and list(argv), flags_parser=parse)

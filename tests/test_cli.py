@@ -56,6 +56,29 @@ def test_mistakes_are_told_in_one_line(capsys, arguments, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("protect", "photos", "gs://bucket/out", "--key", "k"),
+        ("protect", "gs://bucket/out", "out", "--key", "k"),
+        ("recover", "out", "gs://bucket/out", "--key", "k"),
+        ("verify", "gs://bucket/out", "--key", "k"),
+        ("verify", "out", "--key", "k", "--originals", "gs://bucket/out"),
+        ("verify", "out", "--key", "gs://bucket/out"),
+        ("protect", "photos", "out", "--key", "k", "--generator", "gs://bucket/out"),
+        ("inspect", "gs://bucket/out"),
+        ("keygen", "gs://bucket/out"),
+        ("export", "gs://bucket/out", "generator"),
+        ("export", "run", "gs://bucket/out"),
+    ],
+)
+def test_places_elsewhere_are_refused(capsys, monkeypatch, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    documented.check("a place on another machine", status, err)
+    assert (out, os.listdir()) == ("", [])
+
+
 def test_keygen_makes_a_key_once(capsys, tmp_path):
     status, out, _ = run(capsys, "keygen", tmp_path / "owner.key")
     key = read_key(tmp_path / "owner.key")

@@ -122,6 +122,8 @@ def test_settings_of_every_type_can_be_changed(folder):
         (["--config=configs/empty.py"], "has no function get_config()"),
         (["--confg=x"], "'confg'. Did you mean: config"),
         (["stray"], "unexpected argument 'stray'"),
+        (["--workdir=gs://bucket/run"], "gs://bucket/run is a URL, and only files and folders of"),
+        (["--config.data.source=s3://b/photos"], "s3://b/photos is a URL"),
         (["--config.seed=13"], "thirteen won't do"),
     ],
 )

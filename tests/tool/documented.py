@@ -8,7 +8,7 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs" / "tool.md"
 _ROW = re.compile(r"^\| ([^|`]+?) \| ([12]) \| (.+) \|$", re.MULTILINE)
 # What stands for anything in a row: names in capitals, what is left out, and values of the example.
 _ANY = re.compile(
-    r"OUT/FILE|FILE|SOURCE/NAME/VERSION|SOURCE|OUT|\b[KG]\b|\.\.\.|[0-9a-f]{16}|1a2b|3c4d|"
+    r"gs://bucket/out|OUT/FILE|FILE|SOURCE/NAME/VERSION|SOURCE|OUT|\b[KG]\b|\.\.\.|[0-9a-f]{16}|1a2b|3c4d|"
     r"output\.jpeg|a\.txt|(?<=are: )none|\d+"
 )
 
