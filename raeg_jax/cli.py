@@ -100,6 +100,11 @@ def _export(options: argparse.Namespace) -> int:
         f"generator {bundle.id.hex()} ({stages}; recovers on {where}) is in {options.generator}: "
         "keep a copy, images can't be recovered without it"
     )
+    told, warnings_ = codec.effect(options.workdir, bundle.config, options.checkpoint)
+    for line in told:
+        tell(line)
+    for line in warnings_:
+        print(f"warning: {line}", file=sys.stderr)
     return 0
 
 

@@ -17,11 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from raeg_jax import config as config_lib
 from raeg_jax.data.decode import encode_png
 from raeg_jax.evaluation import table
-from raeg_jax.files import json_bytes, write_whole
+from raeg_jax.files import json_bytes, read_file, write_whole
 
 RESULTS, TABLE, IMAGES, GRID, TIMINGS = (
     "results.json",
@@ -94,6 +95,29 @@ def _generator(results: Mapping[str, Any]) -> str:
         settings |= {f"shortcut.{name}": value for name, value in given["shortcut"].items()}
     text = json.dumps(settings, sort_keys=True)
     return "-".join([*stages, hashlib.sha256(text.encode()).hexdigest()[:6]])
+
+
+def find(workdir: pathlib.Path, config: ConfigDict, checkpoint: str) -> dict[str, Any] | None:
+    """Reads the results of a generator, if a workdir has them.
+
+    Args:
+      workdir: of a run.
+      config: whose generator is meant.
+      checkpoint: 'latest', 'best' or a step.
+
+    Returns:
+      What `write` wrote, the test split's results among it; None where nothing of that is there.
+    """
+    settings = config_lib.to_json(config)
+    checkpoint = str(int(checkpoint)) if checkpoint.isdecimal() else checkpoint
+    wanted = _generator({"generator": settings["generator"], "settings": settings})
+    for path in sorted(workdir.glob("results*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            results = json.loads(read_file(path))
+            same = results["checkpoint"] == checkpoint and _generator(results) == wanted
+            if same and results["splits"]["test"]["classifiers"]:
+                return results
+    return None
 
 
 def file_name(name: str, checkpoint: str) -> str:

@@ -58,6 +58,13 @@ def readers(bundle, batch_size: int):
     return Readers(bundle, batch_size)
 
 
+def effect(workdir: str, config, checkpoint: str):
+    """Tells what a generator does, see `tool.exporting.effect`."""
+    from raeg_jax.tool import exporting
+
+    return exporting.effect(workdir, config, checkpoint)
+
+
 def export(workdir: str, generator: str, **options):
     """Writes a generator file, see `tool.exporting.export`."""
     from raeg_jax.tool import exporting

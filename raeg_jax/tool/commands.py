@@ -75,6 +75,11 @@ def verify(options: argparse.Namespace) -> int:
     report = _report(work, "", options, "verified", functools.partial(work.look, steps))
     for line in steps.summary():
         tell(line)
+    if not bundle.classifiers:
+        _say(
+            f"what classifiers see isn't told, as {generator} has none: `raeg export WORKDIR "
+            "GENERATOR --classifier NAME` adds one of a run"
+        )
     # Failures have had their lines.
     return _status(report)
 

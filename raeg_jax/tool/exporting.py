@@ -3,9 +3,16 @@
 import pathlib
 from collections.abc import Sequence
 
+from ml_collections import ConfigDict
+
 from raeg_jax import config as config_lib
 from raeg_jax.codec.bundle import Bundle, save_bundle
+from raeg_jax.evaluation import report, summary
 from raeg_jax.evaluation.export import bundle_from_workdir
+from raeg_jax.tool.report import counted
+
+# A generator that makes each classifier misread fewer of the images than this protects nothing.
+_LEAST_SUCCESS = 0.05
 
 
 def export(
@@ -33,3 +40,47 @@ def export(
     bundle = bundle_from_workdir(config, workdir, checkpoint, others)
     save_bundle(generator, bundle)
     return bundle
+
+
+def effect(
+    workdir: str | pathlib.Path, config: ConfigDict, checkpoint: str
+) -> tuple[list[str], list[str]]:
+    """Tells what the evaluation of a run says of its generator.
+
+    Args:
+      workdir: of the run.
+      config: of the generator.
+      checkpoint: 'latest', 'best' or a step.
+
+    Returns:
+      what was measured, or that nothing was; and warnings, of a generator that misleads nobody or
+      has diverged.
+    """
+    results = report.find(pathlib.Path(workdir), config, checkpoint)
+    if results is None:
+        told = f"what it does to classifiers is unknown: {workdir} has no results of it, which "
+        return [f"{told}eval.py makes"], []
+    test = results["splits"]["test"]
+    psnr = test["quality"]["protected"]["psnr"]
+    quality = "equal to their originals" if psnr is None else f"{psnr:.1f} dB"
+    at = "" if results["step"] is None else f" of step {results['step']}"
+    told = [f"results{at} on {counted(test['images'], 'test image')}: protected ones are {quality}"]
+    success = []
+    for name, read in test["classifiers"].items():
+        before, after = (read["accuracy"][kind] for kind in ("original", "protected"))
+        role = read["role"].replace("_", " ")
+        told.append(
+            f"{name} ({role}) reads {before:.0%} right before protection, {after:.0%} after"
+        )
+        success.append(read["attack_success"]["protected"] or 0.0)
+    warned = []
+    if max(success) < _LEAST_SUCCESS:
+        warned.append(
+            f"this generator misleads no classifier (at most {max(success):.1%} of what it read "
+            "right), so its images are hardly protected: train it longer, or with a lower "
+            "config.loss.target_psnr"
+        )
+    diverged = summary.divergence(psnr, test["outside_range"], config.loss.target_psnr)
+    if diverged and tuple(config.generator.stages) == ("learned",):
+        warned.append(diverged)
+    return told, warned

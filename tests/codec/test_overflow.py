@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from raeg_jax.codec.errors import TamperedPixelsError
 from raeg_jax.codec.overflow import Overflow, from_bytes, join, split, to_bytes
+from raeg_jax.errors import UserError
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3))
 VALUES = hnp.arrays(np.int32, SHAPES, elements=st.integers(-40, 300))
@@ -20,6 +21,11 @@ def test_clipped_values_are_put_back(values):
     assert image.dtype == np.uint8
     assert len(overflow.ranks) == np.sum((values < 0) | (values > 255))
     np.testing.assert_array_equal(join(image, overflow), values)
+
+
+def test_a_diverged_generator_is_told():
+    with pytest.raises(UserError, match="takes samples 89400 beyond 0..255, as one does whose tr"):
+        split(np.array([[[0, 255 + 89400, -70000]]]))
 
 
 def test_ranks_count_saturated_samples_only():

@@ -1,3 +1,6 @@
+import copy
+import json
+
 import pytest
 
 from configs import smoke
@@ -38,3 +41,62 @@ def test_a_folder_without_a_run_is_told(tmp_path):
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(UserError, match=r"config\.json isn't the settings of a run"):
         exporting.export(tmp_path, "generator")
+
+
+def results(protected, success, psnr=38.0, outside=0.002, **more):
+    config = smoke.get_config()
+    settings = config_lib.to_json(config)
+    reads = {
+        "role": "target",
+        "accuracy": {"original": 0.9, "protected": protected},
+        "attack_success": {"protected": success},
+    }
+    test = {
+        "images": 20,
+        "quality": {"protected": {"psnr": psnr}},
+        "outside_range": outside,
+        "classifiers": {
+            "resnet_small": reads,
+            "vgg_small": copy.deepcopy(reads) | {"role": "held_out"},
+        },
+    }
+    generator = {"stages": ["learned"]}
+    return {
+        "checkpoint": "latest",
+        "step": 300,
+        "generator": generator,
+        "settings": settings,
+        "splits": {"test": test},
+    } | more
+
+
+@pytest.mark.parametrize(
+    ("content", "warned"),
+    [
+        (results(0.3, 0.67), []),
+        (results(0.88, 0.02), ["this generator misleads no classifier (at most 2.0% of what it"]),
+        (results(0.1, 0.9, psnr=6.0, outside=1.0), ["the learned generator has diverged: prot"]),
+    ],
+)
+def test_what_the_run_measured_is_told(workdir, content, warned):
+    # What isn't of this generator, or no results at all, is not looked at.
+    for name, other in (
+        ("results-best.json", results(0.0, 1.0, checkpoint="best")),
+        ("results-gradient-1f2e3d.json", results(0.0, 1.0, generator={"stages": ["gradient"]})),
+        ("results-none.json", []),
+    ):
+        (workdir / name).write_text(json.dumps(other))
+    config = smoke.get_config()
+    told, warnings = exporting.effect(workdir, config, "latest")
+    assert "is unknown" in told[0]
+    assert (len(told), warnings) == (1, [])
+    (workdir / "results.json").write_text(json.dumps(content))
+    told, warnings = exporting.effect(workdir, config, "latest")
+    accuracy = content["splits"]["test"]["classifiers"]["resnet_small"]["accuracy"]["protected"]
+    psnr = content["splits"]["test"]["quality"]["protected"]["psnr"]
+    assert told == [
+        f"results of step 300 on 20 test images: protected ones are {psnr} dB",
+        f"resnet_small (target) reads 90% right before protection, {accuracy:.0%} after",
+        f"vgg_small (held out) reads 90% right before protection, {accuracy:.0%} after",
+    ]
+    assert [line[: len(start)] for line, start in zip(warnings, warned, strict=True)] == warned

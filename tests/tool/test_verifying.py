@@ -37,6 +37,10 @@ def tamper(path):
 def test_a_line_for_each_image_and_nothing_is_written(raeg, out):
     before = files(out)
     result = raeg("verify", out)
+    assert result.err.endswith(
+        f"what classifiers see isn't told, as {raeg.generator} has none: `raeg export WORKDIR "
+        "GENERATOR --classifier NAME` adds one of a run\n"
+    )
     *lines, last = result.out.splitlines()
     assert sorted(lines) == [
         f"exact   {name}.png"
