@@ -21,7 +21,7 @@ from raeg_jax.files import check_local
 from raeg_jax.launch import INTERRUPTED, MISTAKE
 from raeg_jax.tool import codec, commands, labels
 from raeg_jax.tool.inspection import inspect
-from raeg_jax.tool.lines import tell
+from raeg_jax.tool.lines import one_line, tell
 from raeg_jax.tool.run import FAILED, StoppedError
 
 _END = "docs/tool.md tells more."
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stop(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
+    print(one_line(message), file=sys.stderr)
     return status
 
 

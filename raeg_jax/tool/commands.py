@@ -12,7 +12,7 @@ from raeg_jax.codec.key import Key, read_key
 from raeg_jax.errors import UserError
 from raeg_jax.tool import codec, places, walk
 from raeg_jax.tool.files import Files
-from raeg_jax.tool.lines import tell
+from raeg_jax.tool.lines import one_line, tell
 from raeg_jax.tool.places import Places
 from raeg_jax.tool.protecting import Protecting
 from raeg_jax.tool.recovering import Recovering
@@ -150,4 +150,4 @@ def _status(report: Report) -> int:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(one_line(message), file=sys.stderr)

@@ -277,6 +277,8 @@ def told(where: pathlib.Path, shown: pathlib.Path, need: int = 0) -> Iterator[No
     """Turns errors of writing `need` bytes at `where` into a user's, with the name to be shown."""
     try:
         yield
+    except RecursionError as error:
+        raise UserError(f"{shown} is in too many folders: move the images up") from error
     except (OSError, UserError) as error:
         if _is_full(error, where.parent, need):
             raise NoSpaceError(f"no room is left for {shown}: make room") from error

@@ -151,10 +151,17 @@ def comparable(name: str, ignores_case: bool) -> str:
 
 def _walk(source, unreadable) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yields (folder relative to the source, names of its images, names of others)."""
-    for parent, folders, files in os.walk(source, onerror=unreadable):
+    waiting = [os.fspath(source)]
+    while waiting:
+        # A folder at a time: up to Python 3.11 `os.walk` can't go down a thousand of them.
+        listed = next(os.walk(waiting.pop(), onerror=unreadable), None)
+        if listed is None:
+            continue
+        parent, folders, files = listed
         visible = sorted(name for name in folders if not name.startswith("."))
         links = [name for name in visible if os.path.islink(os.path.join(parent, name))]
-        folders[:] = [name for name in visible if name not in links]
+        inner = [name for name in visible if name not in links]
+        waiting += [os.path.join(parent, name) for name in reversed(inner)]
         images, others = [], links
         for name in sorted(files):
             if not name.startswith("."):

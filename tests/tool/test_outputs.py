@@ -7,9 +7,10 @@ import pytest
 
 from raeg_jax import lock
 from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.errors import UserError
 from raeg_jax.tool.manifest import NAME, opened
 from raeg_jax.tool.outcome import Status
-from raeg_jax.tool.outputs import STAGING, folder_outputs
+from raeg_jax.tool.outputs import STAGING, folder_outputs, told
 from raeg_jax.tool.tfds_output import ShardOutputs
 from raeg_jax.tool.walk import Job
 from tests.tool.conftest import files, pixels, save
@@ -65,3 +66,11 @@ def test_shards_are_not_mixed(two, tmp_path):
     for name, shard, path in zip("ab", shards, made, strict=True):
         assert f"train/{name}".encode() in pathlib.Path(path).read_bytes()
         shard.close()
+
+
+def test_too_many_folders_are_told():
+    """Python makes folders within folders by recursion, of which it bears a thousand."""
+    where = pathlib.Path("out/x.png")
+    with pytest.raises(UserError, match=r"x\.png is in too many folders: move the images up"):
+        with told(where, where):
+            raise RecursionError

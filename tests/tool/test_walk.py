@@ -1,4 +1,6 @@
+import inspect
 import os
+import sys
 
 import pytest
 
@@ -88,6 +90,18 @@ def test_a_folder_that_can_not_be_listed_is_told(source, monkeypatch):
     found = survey(source)
     assert found.unreadable == [(str(source / "b"), "Permission denied")]
     assert found.images == 2
+
+
+def test_any_number_of_folders_is_gone_down(tmp_path):
+    (tmp_path / (100 * "d/")).mkdir(parents=True)
+    (tmp_path / (100 * "d/") / "x.png").touch()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 60)
+    try:
+        names = [job.name for job in jobs(tmp_path, ".png")]
+    finally:
+        sys.setrecursionlimit(limit)
+    assert names == [100 * "d/" + "x.png"]
 
 
 def test_a_name_that_is_not_unicode_is_walked_over(tmp_path):
