@@ -5,7 +5,6 @@ import sys
 
 from raeg_jax.tool.run import FAILED, StoppedError
 
-
 # A name may hold line feeds, or what moves the cursor of a terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 

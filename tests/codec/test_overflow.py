@@ -24,7 +24,9 @@ def test_clipped_values_are_put_back(values):
 
 
 def test_a_diverged_generator_is_told():
-    with pytest.raises(UserError, match="takes samples 89400 beyond 0..255, as one does whose tr"):
+    with pytest.raises(
+        UserError, match=r"takes samples 89400 beyond 0\.\.255, as one does whose tr"
+    ):
         split(np.array([[[0, 255 + 89400, -70000]]]))
 
 
