@@ -11,7 +11,7 @@ import numpy as np
 
 from raeg_jax.codec import entropy
 from raeg_jax.codec.errors import TamperedPixelsError
-from raeg_jax.errors import UserError
+from raeg_jax.errors import DivergedError
 
 # With 5 and 3 bits for the parameters they take one byte.
 _RANK_LIMIT, _AMOUNT_LIMIT = 31, 7
@@ -42,13 +42,13 @@ def split(values: np.ndarray) -> tuple[np.ndarray, Overflow]:
       uint8 [H, W, 3], and the overflow.
 
     Raises:
-      UserError: values are farther outside than `MAX_AMOUNT`.
+      DivergedError: values are farther outside than `MAX_AMOUNT`.
     """
     image = np.clip(values, 0, 255).astype(np.uint8)
     saturated = values[_saturated(image)].astype(np.int32)
     excess = np.maximum(-saturated, saturated - 255)
     if excess.max(initial=0) > MAX_AMOUNT:
-        raise UserError(
+        raise DivergedError(
             f"the generator takes samples {excess.max()} beyond 0..255, as one does whose training "
             "diverged: train it again with a lower config.optimizer.learning_rate"
         )

@@ -13,6 +13,7 @@ import queue
 import time
 from collections.abc import Iterable, Iterator
 
+from raeg_jax.errors import DivergedError
 from raeg_jax.tool.outcome import NoSpaceError, Outcome, failure
 from raeg_jax.tool.outputs import Written
 from raeg_jax.tool.room import Room
@@ -35,8 +36,8 @@ _SECONDS = 1.0
 class Flow:
     """All jobs on their way through all steps; iterate over it for the outcomes, in any order.
 
-    Errors that steps raise become the outcome of their image, but for `NoSpaceError` and errors of
-    keeping, which end the iteration.
+    Errors that steps raise become the outcome of their image, but for `NoSpaceError`,
+    `DivergedError` and errors of keeping, which end the iteration.
     """
 
     def __init__(self, jobs: Iterable[Job], steps: Steps, batch: int):
@@ -164,6 +165,8 @@ class Flow:
     def _results(self, group):
         try:
             return self._steps.transform(group)
+        except DivergedError:
+            raise
         except Exception as error:
             if len(group) == 1:
                 return [error]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raeg_jax.codec.picture import Picture
-from raeg_jax.errors import UserError
+from raeg_jax.errors import DivergedError, UserError
 from raeg_jax.tool import flow
 from raeg_jax.tool.flow import Flow
 from raeg_jax.tool.outcome import NoSpaceError, Outcome, Status
@@ -40,6 +40,8 @@ class Steps:
         assert threading.current_thread() is threading.main_thread()
         names = [one.job.name for one in loaded]
         self.batches.append(names)
+        if any("diverged" in name for name in names):
+            raise DivergedError("the generator has diverged")
         if any("impossible" in name for name in names):
             raise MemoryError
         if any("interrupted" in name for name in names):
@@ -86,6 +88,16 @@ def test_reasons_of_failures_name_the_file():
     assert reasons["unreadable"] == "unreadable is unreadable"
     assert reasons["wrong"] == "wrong: wrong key"
     assert reasons["impossible"].startswith("impossible: takes more memory than there is")
+
+
+def test_a_diverged_generator_ends_the_work():
+    """No image could be protected, so the others aren't tried."""
+    steps = Steps()
+    work = Flow([*jobs(["diverged"]), *numbered(50)], steps, 8)
+    with pytest.raises(DivergedError):
+        outcomes(work)
+    work.close()
+    assert len(steps.batches) < 7
 
 
 def test_batches_are_full_but_for_the_last_of_each_shape():

@@ -71,6 +71,6 @@ def test_shards_are_not_mixed(two, tmp_path):
 def test_too_many_folders_are_told():
     """Python makes folders within folders by recursion, of which it bears a thousand."""
     where = pathlib.Path("out/x.png")
-    with pytest.raises(UserError, match=r"x\.png is in too many folders: move the images up"):
-        with told(where, where):
-            raise RecursionError
+    wanted = pytest.raises(UserError, match=r"x\.png is in too many folders: move the images up")
+    with wanted, told(where, where):
+        raise RecursionError
