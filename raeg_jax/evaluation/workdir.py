@@ -154,7 +154,7 @@ def restore(
         try:
             with _checkpoints(config, workdir) as checkpoints:
                 step = checkpoints.resolve(checkpoint)
-                return _restore(config, workdir, checkpoints, step)
+                return _restore(config, checkpoints, step)
         except Exception:
             # A run at work deletes a checkpoint, file by file, as soon as there is a newer one.
             with _checkpoints(config, workdir) as checkpoints:
@@ -167,13 +167,10 @@ def _checkpoints(config: ConfigDict, workdir: pathlib.Path) -> checkpoint_lib.Ch
 
 
 def _restore(
-    config: ConfigDict,
-    workdir: pathlib.Path,
-    checkpoints: checkpoint_lib.Checkpoints,
-    step: int,
+    config: ConfigDict, checkpoints: checkpoint_lib.Checkpoints, step: int
 ) -> tuple[ConfigDict, Any, int]:
     saved = checkpoints.meta(step)["config"]
-    _check_same_run(config, saved, workdir)
+    _check_same_run(config, saved, checkpoints.workdir)
     trained = config_lib.as_trained(config, saved)
     trained.classifiers.held_out = config.classifiers.held_out
     generator = generator_from_config(trained.generator)
