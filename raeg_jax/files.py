@@ -1,6 +1,7 @@
 """Files that are whole at any time, and files of others, looked at before they are read."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -92,9 +93,65 @@ def _open_at_once(path: str, how: int) -> int:
     return os.open(path, how | getattr(os, "O_NONBLOCK", 0))
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_OTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
+
+@contextlib.contextmanager
+def explaining(folder: pathlib.Path) -> Iterator[None]:
+    """Explains what ends a run in a folder that is full, can't be written, or holds odd things.
+
+    Args:
+      folder: that the block writes to.
+
+    Raises:
+      UserError: the block ended so; whatever else it raises passes.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (sentence := _explanation(error, folder)) is None:
+            raise
+        raise UserError(sentence) from error
+
+
+def _explanation(error: BaseException | None, folder: pathlib.Path) -> str | None:
+    """One sentence; None where neither the error nor what it came of is of this kind."""
+    while error is not None and not isinstance(error, UserError):
+        for number in (*_FULL, *_DENIED, *_OTHER_KIND):
+            reason = os.strerror(number)
+            # TensorStore and others have errors of their own, which quote the system's.
+            if getattr(error, "errno", None) != number and reason not in str(error):
+                continue
+            where = getattr(error, "filename", None) or folder
+            if number in _OTHER_KIND:
+                return f"{where} is in the way ({reason}): remove it, or use another folder"
+            way = "make room there" if number in _FULL else "give this user access to it"
+            return f"{where} can't be used ({reason}): {way}; then the same command resumes"
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def json_bytes(content: Mapping[str, Any]) -> bytes:
     """The content of a JSON file; JSON knows no NaN and no infinity, and neither do results."""
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def check_room(folder: os.PathLike | str) -> None:
+    """Writes a MiB into a folder and removes it, so that hours of work don't end in an error.
+
+    Raises:
+      OSError: the folder can't be written, or is full.
+    """
+    temporary = _beside(pathlib.Path(folder) / "room")
+    try:
+        with temporary.open("xb") as file:
+            file.write(bytes(1 << 20))
+            os.fsync(file.fileno())
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_whole(path: os.PathLike | str, content: bytes) -> None:

@@ -11,6 +11,7 @@ import inspect
 import pathlib
 import re
 import shlex
+import signal
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -19,9 +20,10 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import check_local
+from raeg_jax.files import check_local, explaining
 
-MISTAKE, INTERRUPTED = 2, 130
+# STOPPED is EX_TEMPFAIL of sysexits.h: a signal stopped the run, the same command resumes it.
+MISTAKE, STOPPED, INTERRUPTED = 2, 75, 130
 
 # An installed package has configs/ inside (setup.py), a clone has the folder beside the package.
 _INSIDE = pathlib.Path(__file__).with_name("configs")
@@ -57,7 +59,9 @@ def run(
         check_local(flags.FLAGS.workdir)
         for name in ("source", "cache_dir"):
             check_local(config.get("data", {}).get(name, ""))
-        main(config, pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}"))
+        workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}")
+        with explaining(workdir):
+            main(config, workdir)
 
     app.run(lambda rest: _call(start, rest), argv and list(argv), flags_parser=parse)
 
@@ -85,13 +89,24 @@ def command() -> str:
     return shlex.join([*(["raeg"] if is_tool else ["python", program]), *arguments])
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers send it; whatever takes care of Ctrl-C takes care of it too."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
+
+
 def _call(main: Callable[[], None], rest: list[str]) -> None:
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         if rest[1:]:
             raise UserError(f"unexpected argument {rest[1]!r}; see --help")
         main()
     except UserError as error:
         _stop(f"error: {error}", MISTAKE)
+    except _Terminated:
+        _stop("stopped by SIGTERM; the same command resumes", STOPPED)
     except KeyboardInterrupt:
         _stop("interrupted", INTERRUPTED)
 

@@ -7,8 +7,11 @@ import stat
 
 import pytest
 
+from raeg_jax.errors import UserError
 from raeg_jax.files import (
     RefusedFileError,
+    check_room,
+    explaining,
     open_file,
     read_file,
     whole_file,
@@ -177,3 +180,48 @@ def _forbid_links(monkeypatch):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+            "^RUN can't be used .No space left.*: make",
+        ),
+        (OSError(errno.EROFS, "", "RUN/x"), "^RUN/x can't be used .*: give this user access"),
+        (
+            ValueError("RESOURCE_EXHAUSTED: Writing /x: No space left on device"),
+            "^RUN can't be used",
+        ),
+        (FileExistsError(errno.EEXIST, "", "RUN/classifiers"), "^RUN/classifiers is in the way"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_explained(error, message):
+    with pytest.raises(UserError, match=message), explaining("RUN"):
+        raise error
+    # TensorStore's and Orbax's errors come of one another.
+    later = RuntimeError("Event loop is closed")
+    later.__context__ = error
+    with pytest.raises(UserError, match=message), explaining("RUN"):
+        raise later
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "no file"), ValueError("x"), MemoryError()])
+def test_other_errors_pass(error):
+    with pytest.raises(type(error)) as raised, explaining("RUN"):
+        raise error
+    assert raised.value is error
+
+
+def test_a_folder_without_room_is_found_and_left_as_it_was(tmp_path, monkeypatch):
+    check_room(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        check_room(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ from raeg_jax.launch import command
 ROOT = pathlib.Path(__file__).parents[1]
 
 PROGRAM = """
+    import signal
     import sys
     sys.path.insert(0, {root!r})
     from raeg_jax import launch
@@ -24,6 +25,11 @@ PROGRAM = """
             raise KeyboardInterrupt
         if config.seed == 15:
             raise ZeroDivisionError
+        if config.seed == 16:
+            signal.raise_signal(signal.SIGTERM)
+        if config.seed == 17:
+            with open("/dev/full", "w") as file:
+                file.write("x")
         print("ran", workdir, config.loss.target_psnr, config.generator.blocks, config.seed)
 
     launch.run(main)
@@ -139,6 +145,23 @@ def test_mistakes_take_one_line_and_status_2(folder, arguments, message):
 def test_ctrl_c_takes_one_line(folder):
     result = launch(folder, "--config.seed=14")
     assert (result.returncode, result.stderr) == (130, "interrupted\n")
+
+
+def test_sigterm_takes_one_line(folder):
+    result = launch(folder, "--config.seed=16")
+    assert result.returncode == 75
+    assert result.stderr == "stopped by SIGTERM; the same command resumes\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="of Linux")
+def test_a_full_disk_takes_one_line(folder):
+    result = launch(folder, "--config.seed=17", "--workdir=runs/mine")
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line == (
+        "error: runs/mine can't be used (No space left on device): make room there; then the same "
+        "command resumes"
+    )
 
 
 @pytest.mark.parametrize(

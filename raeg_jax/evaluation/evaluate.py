@@ -57,6 +57,8 @@ def run(
     Returns:
       What `results.json` holds.
     """
+    if jax.process_index() == 0:
+        report.check_writable(pathlib.Path(workdir), checkpoint)
     generator = compiled.on_one_device(generator)
     frozen = {
         name: compiled.on_one_device(FrozenClassifier(*pair)) for name, pair in classifiers.items()

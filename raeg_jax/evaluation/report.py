@@ -3,8 +3,8 @@
 All but the timings are the same, byte for byte, for the same run on the same machine. Those of
 the latest checkpoint have the plain names; another checkpoint's say which: `results-best.json`,
 `grid-300.png`. So neither takes the other's place. Nor does a result of other stages, or of other
-settings of the stages that aren't trained: what was there is renamed to `results-learned.json`,
-`results-gradient-1f2e3d.json` (the digest of those settings), and so on.
+targets or settings of the stages that aren't trained: what was there is renamed to
+`results-learned.json`, `results-gradient-1f2e3d.json` (the digest of those), and so on.
 """
 
 import contextlib
@@ -21,8 +21,9 @@ from ml_collections import ConfigDict
 
 from raeg_jax import config as config_lib
 from raeg_jax.data.decode import encode_png
+from raeg_jax.errors import UserError
 from raeg_jax.evaluation import table
-from raeg_jax.files import json_bytes, read_file, write_whole
+from raeg_jax.files import check_room, json_bytes, read_file, write_whole
 
 RESULTS, TABLE, IMAGES, GRID, TIMINGS = (
     "results.json",
@@ -31,6 +32,24 @@ RESULTS, TABLE, IMAGES, GRID, TIMINGS = (
     "grid.png",
     "timings.json",
 )
+
+
+def check_writable(workdir: pathlib.Path, checkpoint: str) -> None:
+    """Finds out, before hours of measuring, whether results can be written.
+
+    Args:
+      workdir: made if it isn't there.
+      checkpoint: whose results are to be.
+
+    Raises:
+      UserError: a folder has the name of one of the files.
+      OSError: the workdir can't be written, or is full.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    check_room(workdir)
+    for name in (RESULTS, TABLE, IMAGES, GRID, TIMINGS):
+        if (path := workdir / file_name(name, checkpoint)).is_dir():
+            raise UserError(f"{path} is a folder where a file of the results belongs: remove it")
 
 
 def write(
@@ -72,7 +91,9 @@ def _keep(workdir: pathlib.Path, results: Mapping[str, Any], files: Iterable[str
     there = file_name(RESULTS, results["checkpoint"])
     try:
         made_by = _generator(json.loads((workdir / there).read_bytes()))
-    except (FileNotFoundError, ValueError, KeyError):  # nothing there that we could have written
+    except FileNotFoundError:
+        return None
+    except (AttributeError, KeyError, TypeError, ValueError):  # not what we wrote
         return None
     if made_by == _generator(results):
         return None
@@ -93,6 +114,8 @@ def _generator(results: Mapping[str, Any]) -> str:
     settings = former | given["gradient"]
     if "shortcut" in stages:
         settings |= {f"shortcut.{name}": value for name, value in given["shortcut"].items()}
+    settings["targets"] = results["settings"]["classifiers"]["targets"]
+    settings["token_planes"] = given["token_planes"]
     text = json.dumps(settings, sort_keys=True)
     return "-".join([*stages, hashlib.sha256(text.encode()).hexdigest()[:6]])
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from raeg_jax.files import json_bytes, write_whole
+from raeg_jax.files import check_room, json_bytes, write_whole
 
 
 class Unit(NamedTuple):
@@ -38,18 +38,26 @@ class Store:
         Args:
           folder: of the results.
           origin: all that results depend on, as JSON holds it.
+
+        Raises:
+          OSError: the folder can't be written, or is full.
         """
         self._folder = folder
         self._origin = origin
         folder.mkdir(parents=True, exist_ok=True)
+        check_room(folder)
 
     def find(self, unit: Unit) -> dict[str, Any] | None:
         """What a unit's file holds, such as its `result` and `seconds`; None if it isn't there."""
         try:
             entry = json.loads(self._path(unit).read_bytes())
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):
             return None
-        return entry if entry.get("origin") == self._origin_of(unit) else None
+        return (
+            entry
+            if isinstance(entry, dict) and entry.get("origin") == self._origin_of(unit)
+            else None
+        )
 
     def do(self, unit: Unit) -> dict[str, Any]:
         """Measures a unit and keeps its result, in place of an older one."""

@@ -49,7 +49,7 @@ def choose(names: str) -> list[str]:
 
 
 def pick(names: str, known: Iterable[str], message: str) -> list[str]:
-    """Takes names with commas between, each once; 'full' stands for all.
+    """Takes names with commas between, each once; 'full' among them stands for all.
 
     Args:
       names: of a flag.
@@ -59,7 +59,7 @@ def pick(names: str, known: Iterable[str], message: str) -> list[str]:
     Raises:
       UserError: an unknown one.
     """
-    chosen = list(known) if names == FULL else names.split(",")
+    chosen = [name for given in names.split(",") for name in (known if given == FULL else [given])]
     if unknown := [name for name in chosen if name not in known]:
         raise UserError(message.format(names, unknown[0], FULL, ", ".join(known)))
     return list(dict.fromkeys(chosen))

@@ -15,8 +15,7 @@ import sys
 
 from ml_collections import ConfigDict
 
-# EX_TEMPFAIL of sysexits.h: a signal stopped the run, the same command goes on with it.
-STOPPED = 75
+from raeg_jax.launch import STOPPED
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from test_table import RESULTS
 
 from raeg_jax.data.decode import to_rgb
+from raeg_jax.errors import UserError
 from raeg_jax.evaluation import report
 
 ROWS = [{"split": "train", "file": "a,b.jpg", "class": "cat"}]
@@ -43,8 +44,11 @@ def test_another_checkpoint_leaves_the_results_of_the_latest(tmp_path, checkpoin
     assert json.loads((tmp_path / f"results-{checkpoint}.json").read_text())["step"] == 300
 
 
-def of(stages, **gradient):
-    settings = {"generator": {"gradient": gradient}}
+def of(stages, targets=("resnet_small",), token_planes=2, **gradient):
+    settings = {
+        "generator": {"gradient": gradient, "token_planes": token_planes},
+        "classifiers": {"targets": list(targets)},
+    }
     generator = {**RESULTS["generator"], "stages": list(stages)}
     return {**RESULTS, "generator": generator, "settings": settings}
 
@@ -69,6 +73,30 @@ def test_results_of_another_generator_are_kept(tmp_path):
         "results-learned.json": learned,
     }.items():
         assert json.loads((tmp_path / name).read_text()) == results
+
+
+def test_other_targets_or_a_token_make_another_generator(tmp_path):
+    assert write(tmp_path, of(["gradient"])) is None
+    first = write(tmp_path, of(["gradient"], targets=["vgg_small"]))
+    second = write(tmp_path, of(["gradient"], token_planes=0))
+    assert re.fullmatch(r"results-gradient-[0-9a-f]{6}\.json", first)
+    assert write(tmp_path, of(["gradient"])) not in (None, first, second)
+    assert json.loads((tmp_path / first).read_text()) == of(["gradient"])
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"3", b'{"generator": []}'])
+def test_what_is_no_result_is_replaced(tmp_path, content):
+    (tmp_path / "results.json").write_bytes(content)
+    assert write(tmp_path) is None
+    assert json.loads((tmp_path / "results.json").read_text()) == RESULTS
+
+
+def test_a_folder_in_the_place_of_a_result_is_named_before_anything_is_measured(tmp_path):
+    (tmp_path / "results-best.json").mkdir()
+    report.check_writable(tmp_path, "latest")
+    with pytest.raises(UserError, match=r"results-best\.json is a folder where a file"):
+        report.check_writable(tmp_path, "best")
+    assert list(tmp_path.iterdir()) == [tmp_path / "results-best.json"]
 
 
 def test_settings_of_a_shortcut_stage_make_another_generator(tmp_path):
