@@ -193,14 +193,23 @@ def differences(
       results that differ from those of an unbroken run (the loss, the optimiser, the length).
       A setting that one side lacks has the value None there.
     """
-    old, new = _flatten(with_later(saved)), _flatten(to_json(config))
-    changed = {
+    changes = {
+        name: pair
+        for name, pair in changed(with_later(saved), to_json(config)).items()
+        if not _is_in(name, _IGNORED)
+    }
+    adjustable = {name: pair for name, pair in changes.items() if _is_in(name, _ADJUSTABLE)}
+    return {name: pair for name, pair in changes.items() if name not in adjustable}, adjustable
+
+
+def changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ, as {name: (old value, new value)}; None where one side lacks it."""
+    old, new = _flatten(old), _flatten(new)
+    return {
         name: (old.get(name), new.get(name))
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and not _is_in(name, _IGNORED)
+        if old.get(name) != new.get(name)
     }
-    adjustable = {name: pair for name, pair in changed.items() if _is_in(name, _ADJUSTABLE)}
-    return {name: pair for name, pair in changed.items() if name not in adjustable}, adjustable
 
 
 def as_trained(config: ConfigDict, saved: dict[str, Any]) -> ConfigDict:

@@ -149,21 +149,8 @@ def restore(
             f"no run to evaluate in {workdir.absolute()}: train.py with the same --config and "
             "--workdir makes one"
         )
-    for more in reversed(range(_TRIES)):
-        step = None
-        try:
-            with _checkpoints(config, workdir) as checkpoints:
-                step = checkpoints.resolve(checkpoint)
-                return _restore(config, checkpoints, step)
-        except Exception:
-            # A run at work deletes a checkpoint, file by file, as soon as there is a newer one.
-            with _checkpoints(config, workdir) as checkpoints:
-                if not more or checkpoints.resolve(checkpoint) == step:
-                    raise
-
-
-def _checkpoints(config: ConfigDict, workdir: pathlib.Path) -> checkpoint_lib.Checkpoints:
-    return checkpoint_lib.Checkpoints(workdir, config.train, writable=False)
+    with checkpoint_lib.Checkpoints(workdir, config.train, writable=False) as checkpoints:
+        return checkpoints.read(checkpoint, lambda step: _restore(config, checkpoints, step))
 
 
 def _restore(

@@ -8,15 +8,14 @@ A checkpoint, `workdir/checkpoints/<step>/`, holds the items
     meta       configuration and versions
     metrics    scalars of the evaluation at that step, if there was one
 
-It is written under another name and renamed when complete, before `save` returns: a run killed
-at any moment leaves only whole checkpoints.
+See `steps` for what a kill or a full disk leaves.
 """
 
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import flax.serialization
 import flax.traverse_util
@@ -29,8 +28,11 @@ from raeg_jax import config as config_lib
 from raeg_jax.errors import UserError
 from raeg_jax.training.parallel import replicated_sharding
 from raeg_jax.training.state import TrainState
+from raeg_jax.training.steps import Steps
 
 FOLDER = "checkpoints"
+
+T = TypeVar("T")
 
 
 class Checkpoints:
@@ -69,28 +71,23 @@ class Checkpoints:
                 ),
             ]
         )
-        self._manager = ocp.CheckpointManager(
+        self._steps = Steps(
             self._folder,
-            item_handlers={
+            {
                 "state": ocp.StandardCheckpointHandler(),
                 "ema": ocp.StandardCheckpointHandler(),
                 "iterator": ocp.JsonCheckpointHandler(),
                 "meta": ocp.JsonCheckpointHandler(),
             },
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy,
-                best_fn=measure,
-                best_mode=settings.best_mode,
-                # A kill must never find a step that the log calls saved and the disk doesn't.
-                enable_async_checkpointing=False,
-                create=writable,
-                cleanup_tmp_directories=writable,
-            ),
+            policy,
+            writable,
+            best_fn=measure,
+            best_mode=settings.best_mode,
         )
 
     def steps(self) -> list[int]:
         """Steps of the kept checkpoints, ascending."""
-        return sorted(self._manager.all_steps())
+        return self._steps.all()
 
     def resolve(self, which: str | int) -> int:
         """The step of 'latest', of 'best' or of a number.
@@ -108,7 +105,7 @@ class Checkpoints:
         if which == "latest":
             return steps[-1]
         if which == "best":
-            return self._manager.best_step()
+            return self._steps.best()
         if str(which).isdecimal() and int(which) in steps:
             return int(which)
         raise UserError(
@@ -118,7 +115,7 @@ class Checkpoints:
 
     def metrics(self, step: int) -> dict[str, float] | None:
         """Scalars of the evaluation at that step, if it may be the best."""
-        return self._manager.metrics(step) or None
+        return self._steps.metrics(step)
 
     def save(
         self,
@@ -136,29 +133,40 @@ class Checkpoints:
           metrics: scalars among which is `best_metric`, for a checkpoint that may be the best.
         """
         step = int(state.step)
-        if step in self._manager.all_steps():
+        if step in self.steps():
             return
         # From the host: Orbax would cut each array into one file a device that holds a copy.
         tree = flax.serialization.to_state_dict(jax.device_get(state))
         ema = tree.pop("ema")
         meta = {"config": config_lib.to_json(config), "versions": config_lib.versions()}
-        self._manager.save(
+        self._steps.save(
             step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(tree),
-                ema=ocp.args.StandardSave(ema),
-                iterator=ocp.args.JsonSave(dict(iterator)),
-                meta=ocp.args.JsonSave(meta),
-            ),
+            {
+                "state": ocp.args.StandardSave(tree),
+                "ema": ocp.args.StandardSave(ema),
+                "iterator": ocp.args.JsonSave(dict(iterator)),
+                "meta": ocp.args.JsonSave(meta),
+            },
             # Orbax warns of a checkpoint without metrics: an empty one is as bad as can be.
             metrics=dict(metrics or {}),
-            force=True,
         )
+
+    def read(self, which: str | int, read: Callable[[int], T]) -> T:
+        """Calls `read` with the step of 'latest', 'best' or a number.
+
+        Where the latest checkpoint is damaged, `read` is called with the one before it.
+
+        Raises:
+          UserError: no such checkpoint, or it is damaged.
+        """
+        step = self.resolve(which)
+        return self._steps.newest(read) if which == "latest" else read(step)
 
     def meta(self, which: str | int = "latest") -> dict[str, Any]:
         """Configuration and versions that a checkpoint was saved with."""
-        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        return self._manager.restore(self.resolve(which), args=args)["meta"]
+        return self.read(
+            which, lambda step: self._steps.read(step, meta=ocp.args.JsonRestore())["meta"]
+        )
 
     def restore(
         self,
@@ -177,12 +185,14 @@ class Checkpoints:
           The state, on all of the devices, and the position in the training data.
 
         Raises:
-          UserError: no such checkpoint, or it is of other networks.
+          UserError: no such checkpoint, or it is damaged or of other networks.
         """
-        step = self.resolve(which)
         tree = flax.serialization.to_state_dict(target)
         targets = {"ema": tree.pop("ema"), "state": tree}
-        restored = self._restore(step, targets, devices, iterator=ocp.args.JsonRestore())
+        restored = self.read(
+            which,
+            lambda step: self._restore(step, targets, devices, iterator=ocp.args.JsonRestore()),
+        )
         tree = restored["state"] | {"ema": restored["ema"]}
         return flax.serialization.from_state_dict(target, tree), restored["iterator"]
 
@@ -197,17 +207,16 @@ class Checkpoints:
           devices: where to; all devices by default.
 
         Raises:
-          UserError: no such checkpoint, or it is of another generator.
+          UserError: no such checkpoint, or it is damaged or of another generator.
         """
         tree = flax.serialization.to_state_dict(target)
-        restored = self._restore(self.resolve(which), {"ema": tree}, devices)
+        restored = self.read(which, lambda step: self._restore(step, {"ema": tree}, devices))
         return flax.serialization.from_state_dict(target, restored["ema"])
 
     def _restore(self, step: int, targets: dict[str, Any], devices, **args):
         sharding = replicated_sharding(devices)
-        metadata = self._manager.item_metadata(step)
         for item, target in targets.items():
-            if difference := _first_difference(metadata[item].tree, target):
+            if difference := _first_difference(self._steps.shapes(step, item), target):
                 raise UserError(
                     f"checkpoint {self._folder / str(step)} is of another network than the config "
                     f"describes: {difference}. Use the config it was trained with, saved in "
@@ -217,11 +226,11 @@ class Checkpoints:
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), target
             )
             args[item] = ocp.args.StandardRestore(abstract)
-        return self._manager.restore(step, args=ocp.args.Composite(**args))
+        return self._steps.read(step, **args)
 
     def close(self) -> None:
         """Releases the folder."""
-        self._manager.close()
+        self._steps.close()
 
     def __enter__(self):
         return self

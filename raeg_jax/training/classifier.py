@@ -8,7 +8,7 @@ the settings it comes from are the same. Training that was stopped goes on where
 import json
 import pathlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,12 +25,16 @@ from raeg_jax.evaluation.images import open_split
 from raeg_jax.files import write_whole
 from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.training import parallel
-from raeg_jax.training.classifier_checkpoint import ClassifierCheckpoint
+from raeg_jax.training.classifier_checkpoint import (
+    ClassifierCheckpoint,
+    unfinished_origins,
+)
 from raeg_jax.training.classifier_step import make_step
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.progress import Progress
 from raeg_jax.training.state import make_optimizer
+from raeg_jax.training.steps import DamagedError, reading
 
 FOLDER = "classifiers"
 INFO = "info.json"
@@ -49,10 +53,12 @@ class DataOrigin(NamedTuple):
     Attributes:
       fingerprint: 16 digits that change with the data.
       class_names: one a label.
+      name: of the data set, in messages.
     """
 
     fingerprint: str
     class_names: tuple[str, ...]
+    name: str = "classifier's"
 
     @property
     def num_classes(self) -> int:
@@ -65,13 +71,19 @@ def ensure_classifiers(
 ) -> Classifiers | None:
     """Loads the targets and held-out classifiers of a run; trains those that the workdir lacks.
 
+    Call `check_same_run` before: what the workdir has of other data or settings is replaced.
+
     Returns:
       (module, variables) by name, targets first; None if a signal stopped the training of one,
       which then goes on from there the next time.
     """
     classifiers = {}
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
-        variables = load_classifier(name, splits, config, workdir)
+        try:
+            variables = load_classifier(name, splits, config, workdir)
+        except DamagedError as error:
+            parallel.say(f"note: {error}: it is trained anew")
+            variables = None
         if variables is None:
             variables = fit_classifier(name, splits, config, workdir)
         if variables is None:
@@ -91,11 +103,17 @@ def load_classifiers(
       workdir: folder of the run.
 
     Raises:
-      UserError: the workdir lacks one, or has one of other data or settings.
+      UserError: the workdir lacks one, or has one that is damaged or of other data or settings.
     """
-    classifiers = {}
-    for name in (*config.classifiers.targets, *config.classifiers.held_out):
-        variables = load_classifier(name, splits, config, workdir)
+    classifiers, names = {}, (*config.classifiers.targets, *config.classifiers.held_out)
+    check_same_run(config, splits, workdir, names)
+    for name in names:
+        try:
+            variables = load_classifier(name, splits, config, workdir)
+        except DamagedError as error:
+            raise UserError(
+                f"{error}: train.py with the same --config and --workdir trains it anew"
+            ) from error
         if variables is None:
             raise UserError(
                 f"{pathlib.Path(workdir) / FOLDER} has no classifier {name!r} for these data and "
@@ -103,6 +121,60 @@ def load_classifiers(
             )
         classifiers[name] = networks.classifier(name, splits.num_classes), variables
     return classifiers
+
+
+def check_same_run(
+    config: ConfigDict,
+    splits: data.Splits | DataOrigin,
+    workdir: pathlib.Path,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Stops at a workdir with classifiers, finished or not, of other data or settings.
+
+    Which classifiers a run has, and in which roles, may change.
+
+    Args:
+      config: the whole configuration.
+      splits: the data set, or what `trained_on` knows of it.
+      workdir: folder of the run.
+      names: of the classifiers to look at; all by default.
+
+    Raises:
+      UserError: naming what was and what is.
+    """
+    for folder in sorted((pathlib.Path(workdir) / FOLDER).glob("*")):
+        if names is not None and folder.name not in names:
+            continue
+        present = _origin(folder.name, splits, config)
+        for origin in (_info(folder).get("origin", present), *unfinished_origins(folder)):
+            if changes := config_lib.changed(
+                _settings(config_lib.with_later(origin)), _settings(present)
+            ):
+                raise UserError(
+                    f"the workdir holds another run: {config_lib.describe(changes)}. Use the same "
+                    "settings to go on with it, or another --workdir."
+                )
+            check_same_images(origin["data"], splits)
+
+
+def check_same_images(fingerprint: str, splits: data.Splits | DataOrigin) -> None:
+    """Stops unless the data set has the fingerprint that a run was trained on.
+
+    Raises:
+      UserError: it has another.
+    """
+    if fingerprint != splits.fingerprint:
+        raise UserError(
+            f"the {splits.name} images are not those that the workdir's run was trained on "
+            f"(fingerprint {fingerprint} then, {splits.fingerprint} now): restore them, or use "
+            "another --workdir"
+        )
+
+
+def _settings(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are part of an origin, in their groups."""
+    own = {name: origin[name] for name in ("seed", "classifiers", "augment")}
+    return own | {"data": {"image_size": origin["image_size"]}}
 
 
 def clean_accuracies(names: tuple[str, ...], workdir: pathlib.Path) -> dict[str, dict[str, float]]:
@@ -117,27 +189,36 @@ def trained_on(name: str, workdir: pathlib.Path) -> DataOrigin:
     Raises:
       UserError: the workdir has no such classifier.
     """
-    path = _folder(workdir, name) / INFO
-    if not path.is_file():
+    origin = _info(_folder(workdir, name)).get("origin")
+    if origin is None:
         raise UserError(
             f"{pathlib.Path(workdir) / FOLDER} has no classifier {name!r}: run train.py first, or "
             "choose the workdir of a run"
         )
-    origin = json.loads(path.read_text())["origin"]
     return DataOrigin(origin["data"], tuple(origin["classes"]))
 
 
 def load_classifier(
     name: str, splits: data.Splits | DataOrigin, config: ConfigDict, workdir: pathlib.Path
 ) -> Any | None:
-    """Variables of a classifier that was trained before on the same data and settings, or None."""
-    folder = _folder(workdir, name)
-    if not (folder / INFO).is_file():
-        return None
-    origin = json.loads((folder / INFO).read_text())["origin"]
-    if config_lib.with_later(origin) != _origin(name, splits, config):
+    """Variables of a classifier that was trained before on the same data and settings, or None.
+
+    Raises:
+      DamagedError: it was, but its files can't be read.
+    """
+    origin = _info(_folder(workdir, name)).get("origin")
+    if origin is None or config_lib.with_later(origin) != _origin(name, splits, config):
         return None
     return read_variables(name, splits.num_classes, workdir)
+
+
+def _info(folder: pathlib.Path) -> dict[str, Any]:
+    """What `_save_info` wrote; {} where there is no whole file, so no finished classifier."""
+    try:
+        found = json.loads((folder / INFO).read_bytes())
+        return found if found["origin"]["data"] and found["origin"]["classes"] else {}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
@@ -145,6 +226,7 @@ def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
 
     Raises:
       UserError: the workdir has no such classifier.
+      DamagedError: its files can't be read.
     """
     trained_on(name, workdir)
     folder, module = _folder(workdir, name), networks.classifier(name, num_classes)
@@ -152,7 +234,10 @@ def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
     # To the host: the weights go wherever they are used.
     target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with (
+        reading(f"the classifier {folder}"),
+        ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer,
+    ):
         variables = checkpointer.restore(folder / _WEIGHTS, args=ocp.args.StandardRestore(target))
     return jax.tree.map(jnp.asarray, variables)
 
@@ -271,7 +356,7 @@ def _train(
     with MetricLog(folder, start) as log, Preemption() as preemption, progress:
         for number in range(start + 1, settings.steps + 1):
             state, metrics = step(state, {}, next(batches))
-            signal = preemption.requested(number)
+            signal = preemption.requested()
             last = number == settings.steps or signal is not None
             to_log = number == settings.steps or number % train.log_every == 0
             to_save = last or number % train.checkpoint_every == 0
@@ -291,7 +376,7 @@ def _train(
             if signal:
                 break
         # One that came while the last step was saved.
-        signal = signal or preemption.requested(number + 1)
+        signal = signal or preemption.requested()
     batches.close()
     return number, state, signal
 

@@ -4,10 +4,13 @@ import json
 import math
 import os
 import pathlib
+import time
 from collections.abc import Mapping
 
 import numpy as np
-import tensorboardX
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from raeg_jax.files import write_whole
 from raeg_jax.training.parallel import is_main_process
@@ -57,10 +60,17 @@ class MetricLog:
         path = workdir / FILE
         kept = [row for row in read_rows(path) if row["step"] <= resume_step > 0]
         write_whole(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        self._last = {name: value for row in kept for name, value in row.items()}
         self._file = path.open("a")
-        self._writer = tensorboardX.SummaryWriter(
-            str(workdir / TENSORBOARD), purge_step=resume_step + 1 if resume_step else None
-        )
+        folder = workdir / TENSORBOARD
+        folder.mkdir(exist_ok=True)
+        # Not `SummaryWriter`, whose queue a kill loses.
+        self._writer = EventsWriter(str(folder / "events"))
+        if resume_step:
+            self._write(Event(step=resume_step + 1, file_version="brain.Event:2"))
+            start = SessionLog(status=SessionLog.START)  # drops events of this step and later ones
+            self._write(Event(step=resume_step + 1, session_log=start))
+        self._writer.flush()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Appends one row; it is on disk when this returns."""
@@ -70,12 +80,25 @@ class MetricLog:
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         for name, value in values.items():
-            self._writer.add_scalar(name, float(value), int(step))
+            self._write(Event(step=int(step), summary=summary.scalar(name, float(value))))
+        self._writer.flush()
+
+    def changed(self, step: int, values: Mapping[str, float]) -> None:
+        """Appends a row of settings unless they are what the log says already."""
+        if self._file is not None and any(
+            self._last.get(name) != _number(value) for name, value in values.items()
+        ):
+            self.scalars(step, values)
 
     def images(self, step: int, name: str, grid: np.ndarray) -> None:
-        """Shows one picture, uint8 [H, W, 3], in TensorBoard."""
+        """Shows one picture, uint8 [H, W, 3], in TensorBoard; it is on disk when this returns."""
         if self._writer is not None:
-            self._writer.add_image(name, grid, int(step), dataformats="HWC")
+            self._write(Event(step=int(step), summary=summary.image(name, grid, dataformats="HWC")))
+            self._writer.flush()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._writer.write_event(event)
 
     def close(self) -> None:
         """Flushes and closes the files; called twice it does nothing."""

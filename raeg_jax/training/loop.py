@@ -19,7 +19,13 @@ from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.training import parallel
 from raeg_jax.training.checkpoint import FOLDER, Checkpoints
 from raeg_jax.training.claim import claimed
-from raeg_jax.training.classifier import Classifiers, clean_accuracies, ensure_classifiers
+from raeg_jax.training.classifier import (
+    Classifiers,
+    check_same_images,
+    check_same_run,
+    clean_accuracies,
+    ensure_classifiers,
+)
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.training.monitor import Monitor
 from raeg_jax.training.preemption import Preemption
@@ -66,6 +72,7 @@ def _train_none(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | N
         with Checkpoints(workdir, config.train, writable=False) as checkpoints:
             check_same_network(config, checkpoints)
     splits = data.load(config.data)
+    check_same_run(config, splits, workdir)
     if parallel.is_main_process() and not trained:
         config_lib.save(config, workdir / config_lib.FILE)
     classifiers = ensure_classifiers(config, splits, workdir)
@@ -92,6 +99,7 @@ def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] 
             _continue(batches, position, splits, int(state.step))
         else:
             state = parallel.replicate(create_state(config, generator, discriminator, key))
+        check_same_run(config, splits, workdir)
         if parallel.is_main_process():
             config_lib.save(config, workdir / config_lib.FILE)
         classifiers = ensure_classifiers(config, splits, workdir)
@@ -176,12 +184,7 @@ def _batches(config: ConfigDict, splits: data.Splits) -> data.TrainIterator:
 
 
 def _continue(batches, position: Mapping[str, Any], splits: data.Splits, step: int) -> None:
-    if position["data"] != splits.fingerprint:
-        raise UserError(
-            f"the {splits.name} images are not those that the workdir's run was trained on "
-            f"(fingerprint {position['data']} then, {splits.fingerprint} now): restore them, or "
-            "use another --workdir"
-        )
+    check_same_images(position["data"], splits)
     batches.set_state(position)
     parallel.say(f"going on after step {step}")
 
@@ -216,11 +219,11 @@ def _fit(
     with MetricLog(workdir, start) as log, Preemption() as preemption, progress:
         weights = {f"weight/{name}": value for name, value in config.loss.weight.items()}
         clean = {} if start else _flat(clean_accuracies(tuple(classifiers), workdir))
-        log.scalars(start, weights | clean)
+        log.changed(start, weights | clean)
         for step in range(start + 1, settings.steps + 1):
             state, metrics = step_fn(state, frozen, next(batches))
             pending.append((step, metrics))
-            signal = preemption.requested(step)
+            signal = preemption.requested()
             last = step == settings.steps or signal is not None
             to_log = step == settings.steps or step % settings.log_every == 0
             to_evaluate = step % settings.eval_every == 0 or step == settings.steps

@@ -1,6 +1,7 @@
 """Being asked to stop: by a scheduler that needs the machine (SIGTERM), or with Ctrl-C."""
 
 import contextlib
+import itertools
 import signal
 import threading
 
@@ -8,6 +9,10 @@ import jax
 from jax.experimental import multihost_utils
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+# JAX stops all processes at the same number, one above the largest that any has reached when the
+# signal comes: numbers that begin at the step resumed at, or again with each loop, would miss it.
+_LOOKS = itertools.count(1)
 
 
 class Preemption(contextlib.AbstractContextManager):
@@ -38,9 +43,9 @@ class Preemption(contextlib.AbstractContextManager):
             signal.signal(number, handler)
         self._previous = {}
 
-    def requested(self, step: int) -> str | None:
-        """The signal that asked to stop before `step`, or None; every process calls this alike."""
-        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+    def requested(self) -> str | None:
+        """The signal that asked to stop, or None; every process calls this equally often."""
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(next(_LOOKS)):
             return signal.SIGTERM.name
         return self._received
 

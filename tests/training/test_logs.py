@@ -44,7 +44,9 @@ def test_rows_are_json_lines_in_order(tmp_path):
 def test_a_row_is_on_disk_before_the_log_is_closed(tmp_path):
     log = MetricLog(tmp_path)
     log.scalars(1, {"a": 1.0})
+    log.images(2, "grid", np.zeros((2, 2, 3), np.uint8))
     assert read_rows(tmp_path / logs.FILE) == [{"step": 1, "a": 1.0}]
+    assert [(step, tag) for step, tag, _ in tensorboard_values(tmp_path)] == [(1, "a"), (2, "grid")]
     log.close()
     log.close()
 
@@ -70,6 +72,16 @@ def test_going_on_drops_rows_of_steps_that_come_again(tmp_path):
         log.scalars(6, {"a": 60})
     rows = read_rows(tmp_path / logs.FILE)
     assert [(row["step"], row["a"]) for row in rows] == [(0, 0), (2, 2), (4, 4), (6, 60)]
+
+
+def test_settings_are_logged_when_they_are_others_than_before(tmp_path):
+    with MetricLog(tmp_path) as log:
+        log.changed(0, {"weight/a": 1, "weight/b": 2})
+    for weight in (2, 3, 3):
+        with MetricLog(tmp_path, resume_step=4) as log:
+            log.changed(4, {"weight/a": 1, "weight/b": weight})
+    rows = read_rows(tmp_path / logs.FILE)
+    assert [(row["step"], row["weight/b"]) for row in rows] == [(0, 2), (4, 3)]
 
 
 def test_a_fresh_run_in_an_old_workdir_starts_an_empty_log(tmp_path):

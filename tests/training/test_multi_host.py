@@ -2,9 +2,11 @@
 
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ from configs import smoke
 from raeg_jax.errors import UserError
 from raeg_jax.training import parallel
 from raeg_jax.training.checkpoint import Checkpoints
+from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.state import TrainState
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -54,6 +57,15 @@ def work(mode, workdir):
     share = slice(4 * jax.process_index(), 4 * jax.process_index() + 4)
     for _ in range(2):
         weights, norm = run(mode, workdir, share, steps=2)
+    stopped = None
+    if jax.process_index() == 0:
+        os.kill(os.getpid(), signal.SIGTERM)  # before the first step of a run that is resumed
+    with Preemption() as preemption:
+        for step in range(101, 201):  # noqa: B007
+            time.sleep(0.05)  # about as long as the other process takes to hear of it
+            if stopped := preemption.requested():
+                break
+    print("stopped", step, stopped)
     print("result", *(float(value).hex() for value in (*weights, norm)))
 
 
@@ -87,12 +99,15 @@ def test_two_processes_agree_with_one(mode, tmp_path):
         )
         for i in range(2)
     ]
-    results = []
+    results, stops = [], []
     for process in processes:
         output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
+        stops.append([row for row in output.splitlines() if row.startswith("stopped")])
         (line,) = (row for row in output.splitlines() if row.startswith("result"))
         results.append([float.fromhex(word) for word in line.split()[1:]])
+    assert stops[0] == stops[1]
+    assert stops[0][0].endswith("SIGTERM")
     assert results[0] == results[1]
     for _ in range(2):
         weights, norm = run(mode, tmp_path / "one", slice(None), steps=2)

@@ -11,10 +11,10 @@ from raeg_jax.training import preemption
 @pytest.mark.parametrize("number", preemption.SIGNALS)
 def test_signal_sets_a_flag_and_interrupts_nothing(number):
     with preemption.Preemption() as stop:
-        assert stop.requested(1) is None
+        assert stop.requested() is None
         os.kill(os.getpid(), number)
         time.sleep(0)  # Python runs handlers between instructions
-        assert stop.requested(2) == signal.Signals(number).name
+        assert stop.requested() == signal.Signals(number).name
 
 
 def test_second_ctrl_c_interrupts():
@@ -48,7 +48,7 @@ def test_outside_the_main_thread_signals_are_left_alone():
 
     def work():
         with preemption.Preemption() as stop:
-            seen.append(stop.requested(1))
+            seen.append(stop.requested())
 
     thread = threading.Thread(target=work)
     thread.start()

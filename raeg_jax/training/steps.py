@@ -1,0 +1,203 @@
+"""A folder of checkpoints, one for each step, on top of Orbax.
+
+A checkpoint is written under another name and renamed when it is complete, and renamed before it is
+removed: a kill leaves whole checkpoints alone. One that the machine damaged (a full disk, a lost
+page, a removed file) is passed over.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from raeg_jax.errors import UserError
+from raeg_jax.training import parallel
+
+_REMOVED, _DAMAGED = "removed", "damaged"
+_UNFINISHED = "*.orbax-checkpoint-tmp*"
+
+T = TypeVar("T")
+
+
+class DamagedError(UserError):
+    """A checkpoint that can't be read."""
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Explains what Orbax raises at damaged files; the block does no more than read them.
+
+    Args:
+      what: is read.
+
+    Raises:
+      DamagedError: the block raised anything.
+    """
+    try:
+        yield
+    except Exception as error:  # Orbax and TensorStore raise almost any kind
+        reason = str(error).split("\n", 1)[0].strip()[:200] or type(error).__name__
+        raise DamagedError(f"{what} can't be read ({reason})") from error
+
+
+class _Manager(ocp.CheckpointManager):
+    def metrics(self, step: int) -> dict[str, float] | None:
+        """Scalars of a step; None if it has none, or if their file is damaged."""
+        try:
+            found = super().metrics(step)
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+
+class Steps(contextlib.AbstractContextManager):
+    """The checkpoints in one folder.
+
+    Attributes:
+      folder: absolute.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        handlers: Mapping[str, ocp.CheckpointHandler],
+        policy: checkpoint_managers.PreservationPolicy,
+        writable: bool = True,
+        **options: Any,
+    ):
+        """Opens the folder.
+
+        Args:
+          folder: of the checkpoints.
+          handlers: of the items of a checkpoint, by name.
+          policy: which checkpoints are kept.
+          writable: make the folder if it is missing, and remove what a kill left; else only
+            reading is meant.
+          options: further ones of `ocp.CheckpointManagerOptions`.
+
+        Raises:
+          UserError: the folder is a file.
+        """
+        self.folder, self._writable = pathlib.Path(folder).absolute(), writable
+        self._passed: set[int] = set()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(
+                f"{self.folder} is a file where the folder of checkpoints belongs: remove it, or "
+                "use another --workdir"
+            )
+        if writable:
+            self._clear()
+        self._manager = _Manager(
+            self.folder,
+            item_handlers=dict(handlers),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                # A kill must never find a step that the log calls saved and the disk doesn't.
+                enable_async_checkpointing=False,
+                create=writable,
+                # Orbax deletes file by file, which a kill may interrupt.
+                todelete_subdir=_REMOVED,
+                **options,
+            ),
+        )
+
+    def _clear(self) -> None:
+        """Removes what a kill left half-written or half-removed.
+
+        Orbax would do so in the background, and fail where the process ends before.
+        """
+        if parallel.is_main_process():
+            for path in (self.folder / _REMOVED, *self.folder.glob(_UNFINISHED)):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def all(self) -> list[int]:
+        """Steps of the checkpoints, ascending, without those known to be damaged."""
+        return sorted(set(self._manager.all_steps()) - self._passed)
+
+    def best(self) -> int | None:
+        """The step with the best metric."""
+        return self._manager.best_step()
+
+    def metrics(self, step: int) -> dict[str, float] | None:
+        """Scalars that the checkpoint was saved with."""
+        return self._manager.metrics(step) or None
+
+    def save(
+        self,
+        step: int,
+        items: Mapping[str, ocp.args.CheckpointArgs],
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Saves a checkpoint, and removes those that the policy doesn't keep."""
+        args = ocp.args.Composite(**items)
+        self._manager.save(step, args=args, metrics=metrics, force=True)
+        self._clear()
+
+    def shapes(self, step: int, item: str) -> Any:
+        """The tree of an item's arrays, as shapes and dtypes.
+
+        Raises:
+          DamagedError: it can't be read.
+        """
+        with reading(f"the checkpoint {self.folder / str(step)}"):
+            return self._manager.item_metadata(step)[item].tree
+
+    def read(self, step: int, **items: ocp.args.CheckpointArgs) -> Any:
+        """Items of a checkpoint.
+
+        Raises:
+          DamagedError: one of them can't be read.
+        """
+        with reading(f"the checkpoint {self.folder / str(step)}"):
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+
+    def newest(self, read: Callable[[int], T]) -> T:
+        """Calls `read` with the newest step; where that one is damaged, with the one before it.
+
+        There must be a checkpoint. Damaged ones are told, and moved to `damaged/` where this
+        folder is writable.
+
+        Raises:
+          DamagedError: all are damaged; the last one was left where it is.
+        """
+        while True:
+            steps = self.all()
+            try:
+                return read(steps[-1])
+            except DamagedError as error:
+                if len(steps) == 1:
+                    raise DamagedError(
+                        f"{error}, and there is none before it: restore it, or remove "
+                        f"{self.folder} to begin anew"
+                    ) from error
+                parallel.say(f"note: {error}: the one of step {steps[-2]} is used instead")
+                self.set_aside(steps[-1])
+
+    def set_aside(self, step: int) -> None:
+        """Passes a checkpoint over from now on."""
+        if not self._writable:
+            self._passed.add(step)
+            return
+        self._manager.delete(step)
+        if parallel.is_main_process():
+            target = self.folder / _DAMAGED / str(step)
+            target.parent.mkdir(exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(self.folder / _REMOVED / str(step), target)
+
+    def delete(self, step: int) -> None:
+        """Removes a checkpoint."""
+        self._manager.delete(step)
+        self._clear()
+
+    def close(self) -> None:
+        """Releases the folder."""
+        self._manager.close()
+
+    def __exit__(self, *_):
+        self.close()
