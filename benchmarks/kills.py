@@ -25,7 +25,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import tqdm
@@ -40,13 +40,13 @@ from raeg_jax.tool.outputs import STAGING
 _SOURCE = flags.DEFINE_string("source", "", "Folder of images.")
 _GENERATOR = flags.DEFINE_string("generator", "", "Generator file.")
 _KEY = flags.DEFINE_string("key", "", "Key file.")
-_OUT = flags.DEFINE_string("out", "", "New folder of the results.")
-_KILLS = flags.DEFINE_integer("kills", 200, "Number of kills.", lower_bound=1)
+OUT = flags.DEFINE_string("out", "", "New folder of the results.")
+KILLS = flags.DEFINE_integer("kills", 200, "Number of kills.", lower_bound=1)
 _MAX_IMAGES = flags.DEFINE_integer(
     "max_images", 256, "Images, taken from all over the folder; 0 is all.", lower_bound=0
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Images at a time.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
 
 _EARLY = 0.25
 _POLL_SECONDS = 0.002
@@ -86,9 +86,7 @@ class Left(NamedTuple):
 
 def main() -> None:
     """Kills, goes on, compares, prints and writes."""
-    from raeg_jax import config as config_lib
     from raeg_jax.evaluation import benchmark, child
-    from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.tool import walk
 
     source = benchmark.existing("source", _SOURCE.value)
@@ -99,7 +97,7 @@ def main() -> None:
     ]
     options = [*owner, "--batch-size", _BATCH_SIZE.value]
     names = [job.name for job in walk.jobs(source, ".png")]
-    out = benchmark.new_folder(_OUT.value)
+    out = benchmark.new_folder(OUT.value)
     originals, runs = out / "originals", out / "runs"
     benchmark.link(source, benchmark.spread(names, _MAX_IMAGES.value), originals)
 
@@ -113,7 +111,7 @@ def main() -> None:
     undisturbed = runs / "undisturbed"
     times = watch(protect(undisturbed), undisturbed, out / "log")
     counts, problems = kill_again_and_again(
-        protect, runs, out / "log", moments(random.Random(_SEED.value), times), _KILLS.value
+        protect, runs, out / "log", moments(random.Random(SEED.value), times), KILLS.value
     )
     recovered = out / "recovered"
     if child.run(child.command("recover", runs, recovered, *options)).status:
@@ -122,13 +120,23 @@ def main() -> None:
     for folder in sorted(runs.iterdir()):
         problems += [f"{folder.name}: {text}" for text in compare(folder, undisturbed)]
         problems += [f"{folder.name}: {text}" for text in wrong(jobs, recovered / folder.name)]
+    report(out, times, counts, problems, images=len(jobs))
+
+
+def report(
+    out: pathlib.Path, times: Times, counts: dict, problems: list[str], **about: Any
+) -> None:
+    """Writes and prints the results; ends with an error where there are problems."""
+    from raeg_jax import config as config_lib
+    from raeg_jax.files import json_bytes, write_whole
+
     results = {
-        "images": len(jobs),
+        **about,
         "undisturbed": times._asdict(),
         "kills": dict(counts),
-        "folders": len(list(runs.iterdir())),
+        "folders": len(list((out / "runs").iterdir())),
         "problems": problems,
-        "seed": _SEED.value,
+        "seed": SEED.value,
         "versions": config_lib.versions(),
     }
     content = json_bytes(results)
@@ -138,14 +146,20 @@ def main() -> None:
         raise UserError(f"{len(problems)} problems, such as: {problems[0]}")
 
 
-def watch(command: list[str], folder: pathlib.Path, log: pathlib.Path) -> Times:
-    """Runs a command to its end and tells when it did what."""
+def watch(
+    command: list[str],
+    folder: pathlib.Path,
+    log: pathlib.Path,
+    progress: Callable[[pathlib.Path], int] | None = None,
+) -> Times:
+    """Runs a command to its end and tells when it did what; progress is by default `claims`."""
+    progress = progress or claims
     seen = []
     with log.open("ab") as file:
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=file, stderr=file)
         while process.poll() is None:
-            if (count := claims(folder)) and (not seen or count != seen[-1][0]):
+            if (count := progress(folder)) and (not seen or count != seen[-1][0]):
                 seen.append((count, time.monotonic() - started))
             time.sleep(_POLL_SECONDS)
     check_ended(process, log)
@@ -164,7 +178,13 @@ def moments(draw: random.Random, times: Times) -> Iterator[Moment]:
 
 
 def kill_again_and_again(
-    protect, runs: pathlib.Path, log: pathlib.Path, draw: Iterator[Moment], kills: int
+    protect,
+    runs: pathlib.Path,
+    log: pathlib.Path,
+    draw: Iterator[Moment],
+    kills: int,
+    progress: Callable[[pathlib.Path], int] | None = None,
+    look_at: Callable[[pathlib.Path], Left] | None = None,
 ) -> tuple[collections.Counter, list[str]]:
     """Makes so many kills, then lets the last run come to its end.
 
@@ -174,6 +194,8 @@ def kill_again_and_again(
       log: takes what the command prints.
       draw: the moments.
       kills: their number.
+      progress: of a folder; by default `claims`.
+      look_at: what a kill left; by default `look`.
 
     Returns:
       counts of what the kills hit, and what was wrong after them.
@@ -184,13 +206,13 @@ def kill_again_and_again(
     while True:
         folder = runs / str(number)
         moment = next(draw) if counts["kills"] < kills else None
-        if not run_until(protect(folder), folder, log, moment):
+        if not run_until(protect(folder), folder, log, moment, progress):
             counts["runs that ended"] += 1
             if moment is None:
                 return counts, problems
             number, before = number + 1, {}
             continue
-        left = look(folder)
+        left = (look_at or look)(folder)
         counts["kills"] += 1
         counts["before its first output" if moment.early else "after its first output"] += 1
         counts["with files unfinished"] += bool(left.unfinished)
@@ -204,15 +226,20 @@ def kill_again_and_again(
 
 
 def run_until(
-    command: list[str], folder: pathlib.Path, log: pathlib.Path, moment: Moment | None
+    command: list[str],
+    folder: pathlib.Path,
+    log: pathlib.Path,
+    moment: Moment | None,
+    progress: Callable[[pathlib.Path], int] | None = None,
 ) -> bool:
     """Runs a command and kills it at a moment; returns whether it was killed before its end."""
-    before = claims(folder)
+    progress = progress or claims
+    before = progress(folder)
     with log.open("ab") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
         since = time.monotonic() if moment and moment.early else None
         while moment and process.poll() is None:
-            if since is None and claims(folder) > before:
+            if since is None and progress(folder) > before:
                 since = time.monotonic()
             if since is not None and time.monotonic() - since >= moment.seconds:
                 process.kill()
