@@ -8,8 +8,8 @@ the settings it comes from are the same. Training that was stopped goes on where
 import json
 import pathlib
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,19 +25,23 @@ from raeg_jax.evaluation.images import open_split
 from raeg_jax.files import write_whole
 from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.training import parallel
-from raeg_jax.training.classifier_checkpoint import (
-    ClassifierCheckpoint,
-    unfinished_origins,
-)
+from raeg_jax.training.classifier_checkpoint import ClassifierCheckpoint
 from raeg_jax.training.classifier_step import make_step
 from raeg_jax.training.logs import MetricLog
+from raeg_jax.training.origin import (
+    FOLDER,
+    INFO,
+    DataOrigin,
+    check_same_run,
+)
+from raeg_jax.training.origin import classifier_folder as _folder
+from raeg_jax.training.origin import info_of as _info
+from raeg_jax.training.origin import origin_of as _origin
 from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.progress import Progress
 from raeg_jax.training.state import make_optimizer
 from raeg_jax.training.steps import DamagedError, reading
 
-FOLDER = "classifiers"
-INFO = "info.json"
 _WEIGHTS = "variables"
 # Accuracy on the training images is measured on at most so many, spread over the classes.
 _MEASURED = 5000
@@ -45,25 +49,6 @@ _MEASURED = 5000
 Classifiers = dict[str, tuple[nn.Module, Any]]
 # From variables, on the host, to scalars for the log.
 Watch = Callable[[Any], Mapping[str, float]]
-
-
-class DataOrigin(NamedTuple):
-    """What is known of a data set that isn't there: as much of `data.Splits` as loading needs.
-
-    Attributes:
-      fingerprint: 16 digits that change with the data.
-      class_names: one a label.
-      name: of the data set, in messages.
-    """
-
-    fingerprint: str
-    class_names: tuple[str, ...]
-    name: str = "classifier's"
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-        return len(self.class_names)
 
 
 def ensure_classifiers(
@@ -123,60 +108,6 @@ def load_classifiers(
     return classifiers
 
 
-def check_same_run(
-    config: ConfigDict,
-    splits: data.Splits | DataOrigin,
-    workdir: pathlib.Path,
-    names: Sequence[str] | None = None,
-) -> None:
-    """Stops at a workdir with classifiers, finished or not, of other data or settings.
-
-    Which classifiers a run has, and in which roles, may change.
-
-    Args:
-      config: the whole configuration.
-      splits: the data set, or what `trained_on` knows of it.
-      workdir: folder of the run.
-      names: of the classifiers to look at; all by default.
-
-    Raises:
-      UserError: naming what was and what is.
-    """
-    for folder in sorted((pathlib.Path(workdir) / FOLDER).glob("*")):
-        if names is not None and folder.name not in names:
-            continue
-        present = _origin(folder.name, splits, config)
-        for origin in (_info(folder).get("origin", present), *unfinished_origins(folder)):
-            if changes := config_lib.changed(
-                _settings(config_lib.with_later(origin)), _settings(present)
-            ):
-                raise UserError(
-                    f"the workdir holds another run: {config_lib.describe(changes)}. Use the same "
-                    "settings to go on with it, or another --workdir."
-                )
-            check_same_images(origin["data"], splits)
-
-
-def check_same_images(fingerprint: str, splits: data.Splits | DataOrigin) -> None:
-    """Stops unless the data set has the fingerprint that a run was trained on.
-
-    Raises:
-      UserError: it has another.
-    """
-    if fingerprint != splits.fingerprint:
-        raise UserError(
-            f"the {splits.name} images are not those that the workdir's run was trained on "
-            f"(fingerprint {fingerprint} then, {splits.fingerprint} now): restore them, or use "
-            "another --workdir"
-        )
-
-
-def _settings(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that are part of an origin, in their groups."""
-    own = {name: origin[name] for name in ("seed", "classifiers", "augment")}
-    return own | {"data": {"image_size": origin["image_size"]}}
-
-
 def clean_accuracies(names: tuple[str, ...], workdir: pathlib.Path) -> dict[str, dict[str, float]]:
     """Accuracies on clean images by name: {'train': share, 'test': share}, as when trained."""
     infos = {name: _folder(workdir, name) / INFO for name in names}
@@ -210,15 +141,6 @@ def load_classifier(
     if origin is None or config_lib.with_later(origin) != _origin(name, splits, config):
         return None
     return read_variables(name, splits.num_classes, workdir)
-
-
-def _info(folder: pathlib.Path) -> dict[str, Any]:
-    """What `_save_info` wrote; {} where there is no whole file, so no finished classifier."""
-    try:
-        found = json.loads((folder / INFO).read_bytes())
-        return found if found["origin"]["data"] and found["origin"]["classes"] else {}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
 
 
 def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
@@ -419,23 +341,3 @@ def _save_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
     """Says that the weights beside it are whole, and what they come from."""
     if parallel.is_main_process():
         write_whole(folder / INFO, (json.dumps(info, indent=2) + "\n").encode())
-
-
-def _origin(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> dict[str, Any]:
-    """All that a trained classifier depends on."""
-    settings = config_lib.to_json(config)
-    for role in ("targets", "held_out"):
-        del settings["classifiers"][role]
-    return {
-        "name": name,
-        "data": splits.fingerprint,
-        "classes": list(splits.class_names),
-        "image_size": config.data.image_size,
-        "seed": config.seed,
-        "classifiers": settings["classifiers"],
-        "augment": settings["augment"],
-    }
-
-
-def _folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
-    return pathlib.Path(workdir).absolute() / FOLDER / name

@@ -19,15 +19,10 @@ from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.training import parallel
 from raeg_jax.training.checkpoint import FOLDER, Checkpoints
 from raeg_jax.training.claim import claimed
-from raeg_jax.training.classifier import (
-    Classifiers,
-    check_same_images,
-    check_same_run,
-    clean_accuracies,
-    ensure_classifiers,
-)
+from raeg_jax.training.classifier import Classifiers, clean_accuracies, ensure_classifiers
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.training.monitor import Monitor
+from raeg_jax.training.origin import check_same_images, check_same_run
 from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.progress import Progress
 from raeg_jax.training.state import TrainState, create_state

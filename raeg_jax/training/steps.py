@@ -6,9 +6,11 @@ page, a removed file) is passed over.
 """
 
 import contextlib
+import functools
 import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -28,6 +30,21 @@ class DamagedError(UserError):
     """A checkpoint that can't be read."""
 
 
+@functools.cache
+def _ignore_closed_loops() -> None:
+    """Hides what TensorStore prints when parts of a read or write end after one has failed.
+
+    It tells an event loop of Orbax's, which is closed by then: the error itself is raised.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
     """Explains what Orbax raises at damaged files; the block does no more than read them.
@@ -38,6 +55,7 @@ def reading(what: str) -> Iterator[None]:
     Raises:
       DamagedError: the block raised anything.
     """
+    _ignore_closed_loops()
     try:
         yield
     except Exception as error:  # Orbax and TensorStore raise almost any kind
@@ -92,6 +110,7 @@ class Steps(contextlib.AbstractContextManager):
             )
         if writable:
             self._clear()
+        _ignore_closed_loops()
         self._manager = _Manager(
             self.folder,
             item_handlers=dict(handlers),
@@ -170,6 +189,10 @@ class Steps(contextlib.AbstractContextManager):
             try:
                 return read(steps[-1])
             except DamagedError as error:
+                if not self._writable:
+                    self._manager.reload()
+                    if steps[-1] not in self._manager.all_steps():
+                        continue  # training, which goes on meanwhile, has removed it
                 if len(steps) == 1:
                     raise DamagedError(
                         f"{error}, and there is none before it: restore it, or remove "

@@ -186,6 +186,75 @@ def test_other_settings_are_not_taken_for_the_same(config, splits, workdir, chan
     assert classifier_lib.load_classifier("toy_a", splits, config, workdir) is None
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 5}, "config.seed was 0, is 5"),
+        ({"classifiers.steps": 39}, "config.classifiers.steps was 40, is 39"),
+        ({"augment.flip": False, "data.image_size": 48}, "flip was True, .*image_size was 32, is"),
+    ],
+)
+@pytest.mark.parametrize("names", [("toy_a",), ("toy_b",)], ids=["its own", "others"])
+def test_classifiers_of_another_run_are_not_replaced(
+    config, splits, workdir, change, message, names
+):
+    config.classifiers.update(targets=names, held_out=())
+    config.update_from_flattened_dict(change)
+    with pytest.raises(UserError, match=f"the workdir holds another run: .*{message}.*another --w"):
+        classifier_lib.check_same_run(config, splits, workdir)
+
+
+def test_a_run_may_have_other_classifiers_and_generators(config, splits, workdir):
+    config.classifiers.update(targets=("toy_b",), held_out=())
+    config.generator.stages = ("gradient",)
+    config.generator.gradient.target_psnr = 38.0
+    config.loss.kappa, config.train.steps, config.eval.max_images = 1.0, 3, 5
+    classifier_lib.check_same_run(config, splits, workdir)
+
+
+def test_other_images_are_told_in_training_and_evaluation(config, splits, workdir):
+    other = dataclasses.replace(splits, fingerprint="f" * 16)
+    message = r"the colours images are not those .*0123456789abcdef then, ffffffffffffffff now"
+    config.classifiers.held_out = ()
+    for stop in (classifier_lib.check_same_run, classifier_lib.load_classifiers):
+        with pytest.raises(UserError, match=message):
+            stop(config, other, workdir)
+
+
+def test_an_unfinished_classifier_of_another_run_is_not_replaced(
+    config, splits, tmp_path, monkeypatch
+):
+    stop_at(2, config, splits, tmp_path, monkeypatch)
+    classifier_lib.check_same_run(config, splits, tmp_path)
+    config.seed = 5
+    with pytest.raises(UserError, match=r"holds another run: config\.seed was 0, is 5"):
+        classifier_lib.check_same_run(config, splits, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b'{"origin": 3}', b'{"origin": {"data": 1}}']
+)
+def test_a_damaged_info_file_means_no_classifier(config, splits, workdir, content):
+    (workdir / "classifiers" / "toy_a" / classifier_lib.INFO).write_bytes(content)
+    classifier_lib.check_same_run(config, splits, workdir)
+    assert classifier_lib.load_classifier("toy_a", splits, config, workdir) is None
+    with pytest.raises(UserError, match="has no classifier 'toy_a'"):
+        classifier_lib.load_classifiers(config, splits, workdir)
+
+
+def test_damaged_weights_are_told_and_trained_anew(
+    config, splits, workdir, fitted, capsys, monkeypatch
+):
+    config.classifiers.held_out = ()
+    (workdir / "classifiers" / "toy_a" / "variables" / "_METADATA").unlink()
+    message = r"the classifier .*toy_a can't be read .*: train\.py .* trains it anew"
+    with pytest.raises(UserError, match=message):
+        classifier_lib.load_classifiers(config, splits, workdir)
+    monkeypatch.setattr(classifier_lib, "fit_classifier", lambda *args: fitted[1])
+    assert classifier_lib.ensure_classifiers(config, splits, workdir)["toy_a"][1] is fitted[1]
+    assert "toy_a can't be read" in capsys.readouterr().err
+
+
 def test_other_data_are_not_taken_for_the_same(config, splits, workdir):
     other = dataclasses.replace(splits, fingerprint="f" * 16)
     assert classifier_lib.load_classifier("toy_a", other, config, workdir) is None

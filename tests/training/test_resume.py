@@ -1,5 +1,6 @@
 """The loop around a toy step: going on with a run equals never having stopped."""
 
+import json
 import signal
 
 import jax
@@ -16,7 +17,7 @@ from loop_toys import (
 
 from raeg_jax import data
 from raeg_jax.errors import UserError
-from raeg_jax.training import loop
+from raeg_jax.training import classifier, loop
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -147,6 +148,21 @@ def test_another_run_in_the_same_workdir_is_refused(config, tmp_path, looks, cha
     assert_refused(config, tmp_path, change, f"holds another run: {message}.* another --workdir")
 
 
+@pytest.mark.parametrize("stages", [("learned",), ("gradient",)])
+def test_another_run_without_checkpoints_is_refused(config, tmp_path, stages):
+    """Its classifiers and results would be replaced."""
+    config.generator.stages = stages
+    origin = classifier._origin("resnet_small", SPLITS, config)
+    info = tmp_path / "classifiers" / "resnet_small" / "info.json"
+    info.parent.mkdir(parents=True)
+    info.write_text(json.dumps({"origin": origin}))
+    config.seed = 1
+    with pytest.raises(UserError, match=r"holds another run: config\.seed was 0, is 1"):
+        loop.train(config, tmp_path)
+    assert json.loads(info.read_text()) == {"origin": origin}
+    assert not (tmp_path / "config.json").exists()
+
+
 def test_other_images_are_refused(config, tmp_path, looks, monkeypatch):
     config.train.steps = 3
     loop.train(config, tmp_path)
@@ -163,6 +179,19 @@ def test_a_longer_run_goes_on_and_says_so(config, tmp_path, looks, capsys):
     config.train.steps = 6
     assert loop.train(config, tmp_path) == {"step": 6}
     assert "going on with other settings: config.train.steps was 3, is 6" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, looks, capsys):
+    loop.train(config, tmp_path / "whole")
+    config.train.update(keep_last=3)
+    loop.train(config, tmp_path / "damaged")
+    (tmp_path / "damaged" / "checkpoints" / "12" / "iterator" / "metadata").write_text("")
+    looks.clear()
+    loop.train(config, tmp_path / "damaged")
+    message = capsys.readouterr().err
+    assert "checkpoints/12 can't be read" in message
+    assert "the one of step 9 is used instead" in message
+    assert_same_run(config, tmp_path / "whole", tmp_path / "damaged")
 
 
 def test_other_versions_are_told(config, tmp_path, looks, capsys, monkeypatch):

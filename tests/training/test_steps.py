@@ -142,6 +142,18 @@ def test_a_checkpoint_is_renamed_before_it_is_removed(tmp_path, monkeypatch):
     assert not (tmp_path / "unfinished" / "1").exists()
 
 
+def test_what_training_removes_meanwhile_is_not_missed(tmp_path, capsys):
+    settings = base.get_config().train
+    settings.keep_last = 1
+    with Checkpoints(tmp_path, settings) as training:
+        training.save(make_state(1), POSITION, base.get_config())
+        with Checkpoints(tmp_path, settings, writable=False) as reading:
+            training.save(make_state(2), POSITION, base.get_config())
+            assert reading.steps() == [1]
+            assert_equal_states(jax.device_get(reading.restore(make_state())[0]), make_state(2))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / FOLDER).touch()
     for writable in (True, False):
