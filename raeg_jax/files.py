@@ -154,6 +154,12 @@ def check_room(folder: os.PathLike | str) -> None:
             temporary.unlink()
 
 
+def cache_folder(chosen: str = "") -> pathlib.Path:
+    """The folder of what can be made again: `chosen`, else $RAEG_DATA, else ~/.cache/raeg_jax."""
+    chosen = chosen or os.environ.get("RAEG_DATA") or "~/.cache/raeg_jax"
+    return pathlib.Path(chosen).expanduser().absolute()
+
+
 def write_whole(path: os.PathLike | str, content: bytes) -> None:
     """Writes a file that has its whole content from the moment it appears under its name.
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from raeg_jax import compilation
 from raeg_jax.errors import UserError
 from raeg_jax.files import check_local, explaining
 
@@ -59,6 +60,8 @@ def run(
         check_local(flags.FLAGS.workdir)
         for name in ("source", "cache_dir"):
             check_local(config.get("data", {}).get(name, ""))
+        cache_dir = config.get("data", {}).get("cache_dir", "")
+        compilation.keep_programs(cache_dir, flags.FLAGS.compile_cache)
         workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}")
         with explaining(workdir):
             main(config, workdir)
@@ -121,6 +124,12 @@ def _parse(argv: list[str], module: str) -> list[str]:
     argv = _with_paths(argv)
     values = flags.FLAGS
     flags.DEFINE_string("workdir", "", "Folder of the run; runs/<config.name> if not given.")
+    flags.DEFINE_string(
+        "compile_cache",
+        "",
+        "Folder of compiled programs, or 'off'; $RAEG_COMPILE_CACHE or a part of the folder of "
+        "prepared data if not given.",
+    )
     if {"-h", "--help"} & set(argv):
         flags.DEFINE_string("config", _DEFAULT, f"{_choices()}; or a Python file. {_OVERRIDING}")
         print(_help(module))
@@ -135,7 +144,7 @@ def _help(module: str) -> str:
     values = flags.FLAGS
     # absl knows the main module by the name of its file.
     name = sys.argv[0] if module == "__main__" else module
-    for flag in ("workdir", "config"):
+    for flag in ("workdir", "compile_cache", "config"):
         values.register_key_flag_for_module(name, values[flag])
     _, _, lines = values.module_help(name).split("\n", 2)  # without the module's name
     return f"{sys.modules[module].__doc__ or ''}\nFlags:\n{lines}"

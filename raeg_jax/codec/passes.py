@@ -5,11 +5,11 @@ Both ways only one batch of tiles is ever held in floating point.
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from raeg_jax.codec import codes, tiles
+from raeg_jax.codec.programs import Programs
 from raeg_jax.codec.token import Token
 from raeg_jax.invertible.chain import Chain
 
@@ -30,7 +30,7 @@ def forward(
       labels: int32 [n], told to all tiles of an image.
       tokens: of each image.
       sides: of each image's tiles, as for `tiles.layout`.
-      batch_size: tiles at a time.
+      batch_size: most tiles at a time.
 
     Returns:
       The values, n of int32 [H, W, 3], some perhaps outside 0..255; and the stages' codes, n of
@@ -42,12 +42,13 @@ def forward(
     tables = [np.empty((len(layout), columns), np.int64) for layout in layouts]
     for turn in tiles.TURNS:
         for places in tiles.batches(layouts, turn, batch_size):
-            batch, free = tiles.take(values, layouts, places, batch_size)
-            told = tiles.fill(labels[[image for image, _ in places]], batch_size)
+            size = _FORWARD.batch_size(chain, *_shape(layouts), len(places), batch_size)
+            batch, free = tiles.take(values, layouts, places, size)
+            told = tiles.fill(labels[[image for image, _ in places]], size)
             token = _token(tokens, places, batch)
-            found, code = _forward(chain, batch, told, token, free)
+            found, code = _FORWARD(chain, batch, told, token, free)
             _put(values, layouts, places, np.asarray(found))
-            table = codes.to_table(chain, code, batch_size)
+            table = codes.to_table(chain, code, size)
             for (image, tile), row in zip(places, table, strict=False):
                 tables[image][tile] = row
     return values, tables
@@ -69,7 +70,7 @@ def inverse(
       tables: n of int64 [tiles, columns].
       tokens: of each image.
       sides: of each image's tiles.
-      batch_size: tiles at a time; where stages compute in floating point, that of `forward`.
+      batch_size: most tiles at a time; where stages compute in floating point, that of `forward`.
 
     Returns:
       n of uint8 [H, W, 3].
@@ -78,12 +79,11 @@ def inverse(
     images = [own.astype(np.int32) for own in values]
     for turn in reversed(tiles.TURNS):
         for places in tiles.batches(layouts, turn, batch_size):
-            batch, free = tiles.take(images, layouts, places, batch_size)
-            table = tiles.fill(
-                np.stack([tables[image][tile] for image, tile in places]), batch_size
-            )
+            size = _INVERSE.batch_size(chain, *_shape(layouts), len(places), batch_size)
+            batch, free = tiles.take(images, layouts, places, size)
+            table = tiles.fill(np.stack([tables[image][tile] for image, tile in places]), size)
             token = _token(tokens, places, batch)
-            found = _inverse(chain, batch, codes.from_table(chain, table), token, free)
+            found = _INVERSE(chain, batch, codes.from_table(chain, table), token, free)
             _put(images, layouts, places, np.asarray(found))
     # Only an image that isn't the protected one gives values outside.
     return [np.clip(image, 0, 255).astype(np.uint8) for image in images]
@@ -92,6 +92,12 @@ def inverse(
 def _layouts(images, sides):
     sizes = (image.shape[:2] for image in images)
     return [tiles.layout(*size, side) for size, side in zip(sizes, sides, strict=True)]
+
+
+def _shape(layouts):
+    """Height and width that all tiles have."""
+    tile = layouts[0][0]
+    return tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
 
 
 def _put(images, layouts, places, batch):
@@ -109,12 +115,13 @@ def _token(tokens, places, batch):
     return tiles.fill(np.stack(parts), len(batch))
 
 
-@jax.jit
 def _forward(chain, values, labels, token, free):
     values, code = chain.forward(values.astype(jnp.float32), labels, token, free)
     return values.astype(jnp.int32), code
 
 
-@jax.jit
 def _inverse(chain, values, code, token, free):
     return chain.inverse(values.astype(jnp.float32), code, token, free).astype(jnp.int32)
+
+
+_FORWARD, _INVERSE = Programs(_forward), Programs(_inverse)

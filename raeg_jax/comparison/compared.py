@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from raeg_jax import config as config_lib
+from raeg_jax.bar import Bar
 from raeg_jax.comparison import files as files_lib
 from raeg_jax.comparison.contender import Contender
 from raeg_jax.comparison.contenders import contender
@@ -80,7 +80,7 @@ class Compared(Subject):
         made, maker, watch = [], self.contender(), Stopwatch()
         some = spread(labels, min(size, len(labels)))
         maker.prepare(images[some], labels[some])
-        with tqdm(total=len(labels), desc=f"{self.method}, {self.psnr:g} dB", unit="img") as bar:
+        with Bar(total=len(labels), desc=f"{self.method}, {self.psnr:g} dB", unit="img") as bar:
             for start in range(0, len(labels), _TOGETHER * size):
                 index = np.arange(len(labels), dtype=np.int32)[start : start + _TOGETHER * size]
                 with watch:

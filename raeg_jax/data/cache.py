@@ -1,19 +1,18 @@
 """The folder of prepared data."""
 
 import contextlib
-import os
 import pathlib
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
+from raeg_jax import files
 from raeg_jax.errors import UserError
 
 
 def cache_folder(settings: ConfigDict) -> pathlib.Path:
     """`settings.cache_dir`, else $RAEG_DATA, else ~/.cache/raeg_jax."""
-    chosen = settings.cache_dir or os.environ.get("RAEG_DATA") or "~/.cache/raeg_jax"
-    return pathlib.Path(chosen).expanduser().absolute()
+    return files.cache_folder(settings.cache_dir)
 
 
 @contextlib.contextmanager

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
+from raeg_jax.bar import Bar
 from raeg_jax.evaluation.images import DecodedOnDemand
 
 
@@ -63,7 +63,7 @@ def measure_all(
       ValueError: as `batches`.
     """
     rows = []
-    with tqdm(
+    with Bar(
         total=len(labels),
         desc=f"{description}: compiling (the first batch takes longest)",
         unit="img",

@@ -20,8 +20,6 @@ from raeg_jax.validation import check_targets, validate
 
 # What the numbers depend on, beside the checkpoint itself.
 _MEASURED = ("seed", "data", "generator", "classifiers")
-# A run at work may delete a checkpoint while it is read; so often the newest one is tried.
-_TRIES = 10
 
 
 class Opened(NamedTuple):

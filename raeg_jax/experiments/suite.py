@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from raeg_jax import config as config_lib
+from raeg_jax.bar import Bar
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.evaluation.workdir import open_run
@@ -140,7 +140,7 @@ def run(units: Sequence[Unit], store: Store) -> None:
     """
     left = [unit for unit in units if store.find(unit) is None]
     total, spent, cost = sum(unit.cost for unit in left), 0.0, 0.0
-    with tqdm(
+    with Bar(
         total=len(units),
         initial=len(units) - len(left),
         bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} units [{elapsed}{postfix}]",

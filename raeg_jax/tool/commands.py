@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from raeg_jax import generators
+from raeg_jax import compilation, generators
 from raeg_jax.codec.key import Key, read_key
 from raeg_jax.errors import UserError
 from raeg_jax.tool import codec, places, walk
@@ -124,6 +124,7 @@ def _work(where: Places) -> Work:
 
 def _open_generator(path: pathlib.Path):
     _say(f"loading the generator {path}…")
+    compilation.keep_programs()
     return codec.open_generator(path)
 
 

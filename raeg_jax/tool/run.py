@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import tqdm
 
+from raeg_jax.bar import Bar
 from raeg_jax.errors import UserError
 from raeg_jax.launch import INTERRUPTED
 from raeg_jax.tool.flow import Flow
@@ -88,7 +89,7 @@ class Runner:
 
 def progress_bar(what: str, total: int) -> tqdm.tqdm:
     """Shows a bar where somebody is looking."""
-    return tqdm.tqdm(
+    return Bar(
         total=total,
         desc=what,
         file=sys.stderr,
