@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from raeg_jax.networks.convolution import conv_general_dilated
+
 # Mean and standard deviation of ImageNet, in pixel units: published weights expect them.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -19,7 +21,7 @@ MIN_SIDE = 32
 
 # He initialisation by fan-out, as in torchvision's ResNet and VGG.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-Conv = functools.partial(nn.Conv, kernel_init=conv_init)
+Conv = functools.partial(nn.Conv, kernel_init=conv_init, conv_general_dilated=conv_general_dilated)
 
 
 def standardise(images: jax.Array) -> jax.Array:
