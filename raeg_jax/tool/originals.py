@@ -30,7 +30,7 @@ class Originals:
             raise UserError(f"{given} doesn't exist: check the name of the originals")
         if source.is_dir() and not self.path.is_dir():
             raise UserError(f"{given} is a file, and {source} a folder: name the originals' folder")
-        self._origins = manifest.origins(source)
+        self._origins = manifest.origins(source if source.is_dir() else source.parent)
         self._candidates = functools.lru_cache(maxsize=8)(_candidates)
 
     def room(self, job: Job) -> int:

@@ -101,6 +101,8 @@ def test_names_come_back_and_originals_are_found_however_similar(
     raeg("protect", tmp_path / "photos", out, "--format", suffix[1:])
     if not with_manifest:
         (out / NAME).unlink()
+    for path in out.glob("a.bmp*"):
+        raeg("verify", path, "--originals", tmp_path / "photos")
     raeg("verify", out, "--originals", tmp_path / "photos")
     raeg("recover", out, tmp_path / "back")
     back = files(tmp_path / "back")
