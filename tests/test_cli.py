@@ -9,10 +9,11 @@ import tomllib
 
 import pytest
 
+from configs import smoke
 from raeg_jax import cli, generators
 from raeg_jax.codec.key import read_key
 from raeg_jax.tool import codec
-from tests.tool import documented
+from tests.tool import documented, fake_codec
 
 COMMANDS = ("keygen", "export", "protect", "recover", "verify", "inspect")
 
@@ -108,6 +109,18 @@ def test_export_hands_its_arguments_on(capsys, monkeypatch):
         "others": ["vgg_small", "resnet_small"],
     }
     assert (status, err) == (130, "interrupted\n")
+
+
+def test_export_tells_what_the_generator_does(capsys, monkeypatch):
+    bundle = fake_codec.Bundle()
+    bundle.config, bundle.portable = smoke.get_config(), True
+    monkeypatch.setattr(codec, "export", lambda *_, **__: bundle)
+    monkeypatch.setattr(codec, "effect", lambda *given: ([f"{given[0]}, {given[2]}"], ["hardly"]))
+    status, out, err = run(capsys, "export", "RUN", "FILE", "--checkpoint", "best")
+    assert (status, err) == (0, "warning: hardly\n")
+    first, second = out.splitlines()
+    assert first.startswith(f"generator {b'fakefake'.hex()} (learned; recovers on any machine) is")
+    assert second == "RUN, best"
 
 
 def test_jax_is_not_imported_before_arguments_are_checked(tmp_path):
