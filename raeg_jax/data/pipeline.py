@@ -1,6 +1,8 @@
 """The endless, shuffled, sharded, resumable stream of training batches."""
 
+import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Sequence
 
 import grain
@@ -76,7 +78,8 @@ class TrainIterator(Iterator):
             if not flags.FLAGS.is_parsed():
                 # Grain reads flags of its own, which only absl.app parses.
                 flags.FLAGS.mark_as_parsed()
-            stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=self.workers))
+            options = grain.MultiprocessingOptions(num_workers=self.workers)
+            stream = stream.mp_prefetch(options, worker_init_fn=_end_with_parent)
         return iter(stream)
 
 
@@ -127,6 +130,17 @@ def train_iterator(
     identity = {"seed": seed, "examples": len(split), "global_batch": batch_size * shard_count}
     # Images in memory need no more than threads; each process would hold them once more.
     return TrainIterator(batches, 0 if make.in_memory else settings.workers, identity)
+
+
+def _end_with_parent(index: int, count: int) -> None:
+    """Lets a worker process end when its parent does, killed ones included."""
+    del index, count
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class _Batch:

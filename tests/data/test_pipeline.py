@@ -5,6 +5,10 @@ import io
 import itertools
 import json
 import multiprocessing
+import pathlib
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -204,3 +208,27 @@ def test_padding_must_be_below_the_image(config):
     with pytest.raises(UserError, match=r"augment.crop_padding=16"):
         make(config)
     assert next(make(config, crop=False))["image"].shape == (4, 16, 16, 3)
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        f"""
+import multiprocessing, os, signal, sys
+sys.path[:0] = {[str(pathlib.Path(__file__).parents[n]) for n in (0, 2)]!r}
+if __name__ == "__main__":
+    from configs.base import get_config
+    from test_pipeline import make, take
+    config = get_config()
+    config.data.update(workers=2, memory_mib=0, image_size=16)
+    iterator = make(config)
+    take(iterator, 2)
+    print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    )
+    # The workers hold the pipe of the output: reading ends when the last of them has ended.
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert result.returncode == -signal.SIGKILL
+    assert len(result.stdout.split()) == 2
