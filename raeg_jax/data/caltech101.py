@@ -15,7 +15,7 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from raeg_jax.data.builder import ListingBuilder
 from raeg_jax.data.cache import writing_to
 from raeg_jax.data.image_folder import class_images, make_listing
-from raeg_jax.data.listing import Listing, folders_in, source_folder
+from raeg_jax.data.listing import Listing, folders_in, loose_images, source_folder
 from raeg_jax.errors import UserError
 from raeg_jax.lock import locked
 
@@ -57,6 +57,7 @@ class Caltech101(ListingBuilder, skip_registration=True):
             # Names and order as in TFDS.
             titles={name: name.lower() for name in found},
             notes=tuple(f"caltech101: the class {name} is left out" for name in background),
+            loose=loose_images(tree),
         )
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import pathlib
+import reprlib
 
 from raeg_jax.data.builder import ListingBuilder
 from raeg_jax.data.listing import (
@@ -18,6 +19,7 @@ IDENTITIES = 100
 LIST_FILE = "celeba_100.txt"
 IDENTITY_FILE = "identity_CelebA.txt"
 IMAGE_FOLDER = "img_align_celeba"
+_MOST_DIGITS = 18
 LAYOUT = (
     f"Expected: FOLDER/{IMAGE_FOLDER}/NNNNNN.jpg and FOLDER/{IDENTITY_FILE} "
     "(rows 'file identity'). Get img_align_celeba.zip (folder Img) and identity_CelebA.txt "
@@ -160,11 +162,13 @@ def _rows(path: pathlib.Path, form: str):
         if not fields:
             continue
         if len(fields) != len(form.split()):
-            raise UserError(f"{path}, line {number}: expected '{form}', found {line!r}")
+            raise UserError(f"{path}, line {number}: expected '{form}', found {reprlib.repr(line)}")
         yield number, fields
 
 
 def _integer(path: pathlib.Path, number: int, text: str) -> int:
-    if not text.isdecimal():
-        raise UserError(f"{path}, line {number}: expected a whole number, found {text!r}")
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise UserError(
+            f"{path}, line {number}: expected a whole number, found {reprlib.repr(text)}"
+        )
     return int(text)

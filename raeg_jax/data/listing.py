@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterable
 
 from raeg_jax.data.digests import digests
+from raeg_jax.data.text import printable
 from raeg_jax.errors import UserError
 
 EXTENSIONS = (
@@ -50,9 +51,10 @@ class Listing:
       dataset: the registered name.
       class_names: one a label.
       entries: the images; their order is the order in the prepared data.
-      left_out: files that aren't images by their name, each with a reason.
+      left_out: files that aren't images by their name and the like, each with a reason.
       notes: sentences the user should read once.
       extra_files: name -> text of files written beside the prepared data.
+      warnings: sentences on what is probably not as the user means it.
     """
 
     dataset: str
@@ -61,8 +63,10 @@ class Listing:
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     extra_files: dict[str, str] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "class_names", tuple(map(printable, self.class_names)))
         if len(self.class_names) < 2:
             raise UserError(
                 f"{self.dataset}: found {len(self.class_names)} classes "
@@ -88,25 +92,75 @@ class Listing:
         entries = (dataclasses.replace(entry, digest=read[entry.path]) for entry in self.entries)
         return dataclasses.replace(self, entries=tuple(entries))
 
+    def in_two_classes(self) -> list[tuple[str, str]]:
+        """Pairs of names of images that are the same in every byte but have different classes."""
+        first: dict[tuple, Entry] = {}
+        pairs = []
+        for entry in self.entries:
+            other = first.setdefault((entry.digest, entry.box), entry)
+            if entry.digest and other.label != entry.label:
+                pairs.append((other.file_name, entry.file_name))
+        return pairs
+
 
 def images_in(folder: pathlib.Path) -> tuple[list[str], list[str]]:
     """Lists the image files below a folder, in sorted order.
 
     Args:
-      folder: searched recursively; hidden files and folders are ignored.
+      folder: searched recursively, linked folders as well, but each folder once; hidden files and
+        folders are ignored.
 
     Returns:
-      Names relative to `folder` ('/' between folders), and the names of other files.
+      Names relative to `folder` ('/' between folders), and what else is there, with reasons.
     """
-    images, others = [], []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        prefix = pathlib.Path(parent).relative_to(folder)
-        for name in files:
-            if not name.startswith("."):
-                known = os.path.splitext(name)[1].lower() in EXTENSIONS
-                (images if known else others).append((prefix / name).as_posix())
+    images, others, seen = [], [], set()
+
+    def tell(error: OSError) -> None:
+        name = pathlib.Path(error.filename).relative_to(folder).as_posix()
+        others.append(f"{name}/ ({error.strerror})")
+
+    # Links come last, so that what they lead to keeps its own name if it is here too.
+    pending = [folder]
+    for start in pending:
+        for parent, folders, files in os.walk(start, onerror=tell):
+            prefix = pathlib.Path(parent).relative_to(folder)
+            status = os.stat(parent)
+            if (status.st_dev, status.st_ino) in seen:
+                others.append(f"{prefix.as_posix()}/ (a link to a folder that is listed already)")
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            like_images = (prefix / name for name in folders if is_image_name(name))
+            others += [f"{path.as_posix()} (is not a file)" for path in like_images]
+            paths = (pathlib.Path(parent, name) for name in folders)
+            pending += [path for path in paths if path.is_symlink()]
+            for name in files:
+                if not name.startswith("."):
+                    path = (prefix / name).as_posix()
+                    if is_image_name(name):
+                        images.append(path)
+                    else:
+                        others.append(f"{path} (not an image)")
     return sorted(images), sorted(others)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file counts as an image by its extension."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def loose_images(folder: pathlib.Path, prefix: str = "") -> list[str]:
+    """Names of the images directly in a folder of class folders, sorted, each with the reason.
+
+    Args:
+      folder: that holds the class folders.
+      prefix: of the names.
+    """
+    with os.scandir(folder) as found:
+        names = [e.name for e in found if not e.name.startswith(".") and not e.is_dir()]
+    loose = sorted(printable(name) for name in names if is_image_name(name))
+    return [f"{prefix}{name} (in no class folder)" for name in loose]
 
 
 def folders_in(folder: pathlib.Path) -> list[str]:

@@ -1,22 +1,25 @@
 """Mini-ImageNet: 100 classes of 600 images, split within classes."""
 
 import collections
+import contextlib
 import csv
 import io
 import pathlib
+from collections.abc import Iterator
 
 from raeg_jax.data.builder import ListingBuilder
-from raeg_jax.data.image_folder import class_images, draw_splits, make_listing
+from raeg_jax.data.image_folder import class_images, draw_splits, make_listing, unused_folders
 from raeg_jax.data.listing import (
     Listing,
     check_fraction,
     folders_in,
+    loose_images,
     source_folder,
 )
-from raeg_jax.data.text import read_text
+from raeg_jax.data.parts import TRAIN, inner, part_of
+from raeg_jax.data.text import printable, read_text
 from raeg_jax.errors import UserError
 
-PARTS = ("train", "val", "test")
 NAMES_FILE = "class_names.txt"
 LAYOUT = (
     "Expected: class folders FOLDER/<wnid>/*.jpg, or FOLDER/{train,val,test}/<wnid>/*.jpg, or "
@@ -40,11 +43,18 @@ class MiniImagenet(ListingBuilder, skip_registration=True):
         """Lists class folders, or `images/` by the csv files."""
         del cache_dir
         source = source_folder("mini_imagenet", settings.source, LAYOUT)
-        tables = [source / f"{part}.csv" for part in PARTS if (source / f"{part}.csv").is_file()]
-        found = read_tables(tables, source / "images") if tables else read_folders(source)
+        tables = [path for path in source.glob("*.csv") if _is_part(path.stem)]
+        tables.sort(key=lambda path: (part_of(path.stem).part != TRAIN, path.name))
+        notes, loose = (), []
+        if tables:
+            found = read_tables(tables, source / "images")
+        else:
+            found = read_folders(source)
+            notes, loose = _unused(source)
         found = dict(sorted(found.items()))
         testing = draw_splits(found, check_fraction(settings.test_fraction))
-        return make_listing("mini_imagenet", found, testing, read_titles(source / NAMES_FILE))
+        titles = read_titles(source / NAMES_FILE)
+        return make_listing("mini_imagenet", found, testing, titles, notes, loose=loose)
 
 
 def read_folders(source: pathlib.Path) -> dict[str, tuple[list, list]]:
@@ -56,9 +66,8 @@ def read_folders(source: pathlib.Path) -> dict[str, tuple[list, list]]:
     Raises:
       UserError: no class folders, or a class has two images of one name.
     """
-    parts = [source / part for part in PARTS if folders_in(source / part)] or [source]
     found: dict[str, tuple[list, list]] = {}
-    for part in parts:
+    for part in [inner(source / name) for name in _parts(source)] or [source]:
         for name, (images, others) in class_images(part, folders_in(part)).items():
             pairs, rest = found.setdefault(name, ([], []))
             pairs += images
@@ -87,14 +96,14 @@ def read_tables(tables: list[pathlib.Path], images: pathlib.Path) -> dict[str, t
     found = collections.defaultdict(lambda: ([], []))
     missing = []
     for table in tables:
-        with io.StringIO(read_text(table), newline="") as file:
-            rows = csv.DictReader(file)
+        with io.StringIO(read_text(table), newline="") as file, _explained(table):
+            rows = csv.DictReader(file, strict=True)
             if not {"filename", "label"} <= set(rows.fieldnames or ()):
                 raise UserError(
                     f"{table}: expected the columns filename,label, found {rows.fieldnames}"
                 )
             for row in rows:
-                name, label = row["filename"], row["label"]
+                name, label = (printable(row[column] or "") for column in ("filename", "label"))
                 if not name or not label:
                     raise UserError(f"{table}, line {rows.line_num}: no filename or no label")
                 path = images / name
@@ -122,6 +131,37 @@ def read_titles(path: pathlib.Path) -> dict[str, str]:
     return {
         wnid: f"{first} ({wnid})" if shared[first] > 1 else first for wnid, first in firsts.items()
     }
+
+
+def _parts(source: pathlib.Path) -> list[str]:
+    """The folders of a source that hold class folders of its parts."""
+    names = (name for name in folders_in(source) if _is_part(name))
+    return [name for name in names if folders_in(inner(source / name))]
+
+
+def _unused(source: pathlib.Path) -> tuple[tuple[str, ...], list[str]]:
+    """Notes on the folders beside the parts, and the images in no class folder."""
+    parts, loose = _parts(source), loose_images(source)
+    for part in parts:
+        loose += loose_images(inner(source / part), f"{part}/")
+    others = [name for name in folders_in(source) if name not in parts] if parts else []
+    unused = unused_folders(source, others)
+    return ((f"mini_imagenet: left out: {unused}",) if unused else ()), loose
+
+
+def _is_part(name: str) -> bool:
+    part = part_of(name)
+    return part is not None and not part.rest
+
+
+@contextlib.contextmanager
+def _explained(table: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except csv.Error as error:
+        raise UserError(
+            f"{table} is not a csv file as expected ({error}): look for a quote that isn't closed"
+        ) from error
 
 
 def _check_unique(class_name: str, images: list) -> None:

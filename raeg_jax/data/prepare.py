@@ -1,7 +1,6 @@
 """Loading a data set by name: prepared once, then read from the cache."""
 
 import contextlib
-import dataclasses
 import json
 import pathlib
 import shutil
@@ -27,7 +26,8 @@ from raeg_jax.data.image_folder import ImageFolder
 from raeg_jax.data.listing import Listing
 from raeg_jax.data.mini_imagenet import MiniImagenet
 from raeg_jax.data.photographs import Photographs
-from raeg_jax.data.records import Records
+from raeg_jax.data.records import Records, Splits
+from raeg_jax.data.summary import content_notes, summary
 from raeg_jax.errors import UserError
 from raeg_jax.files import write_whole
 from raeg_jax.lock import locked
@@ -40,32 +40,6 @@ DATASETS: dict[str, type[ListingBuilder]] = {
     "mini_imagenet": MiniImagenet,
     "image_folder": ImageFolder,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Splits:
-    """A data set ready for reading.
-
-    Attributes:
-      train: records `{"image": bytes, "label": int, "file_name": str}` to fit on.
-      test: the same, unseen in training.
-      class_names: one a label.
-      skipped: files left out of the data set, each with its reason.
-      name: of the data set.
-      fingerprint: 16 digits that change with the images, their labels and their split.
-    """
-
-    train: Records
-    test: Records
-    class_names: tuple[str, ...]
-    skipped: tuple[str, ...]
-    name: str
-    fingerprint: str
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-        return len(self.class_names)
 
 
 def load(settings: ConfigDict) -> Splits:
@@ -99,11 +73,7 @@ def load(settings: ConfigDict) -> Splits:
                 if not folder.is_dir():
                     _prepare(kind, listing, cache)
     skipped = _skipped(listing, folder)
-    for note in listing.notes:
-        print(f"note: {note}", file=sys.stderr)
-    if skipped:
-        print(_warning(listing.dataset, skipped, folder), file=sys.stderr)
-    return Splits(
+    splits = Splits(
         train=Records(folder, "train"),
         test=Records(folder, "test"),
         class_names=listing.class_names,
@@ -111,6 +81,14 @@ def load(settings: ConfigDict) -> Splits:
         name=listing.dataset,
         fingerprint=listing.fingerprint,
     )
+    for note in (*listing.notes, *content_notes(listing, splits)):
+        print(f"note: {note}", file=sys.stderr)
+    for warning in listing.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if skipped:
+        print(_warning(splits, folder), file=sys.stderr)
+    print(summary(splits), file=sys.stderr)
+    return splits
 
 
 def _memory(listing: Listing, cache: pathlib.Path) -> pathlib.Path:
@@ -155,11 +133,10 @@ def _prepare(kind: type[ListingBuilder], listing: Listing, cache: pathlib.Path) 
         logging.set_verbosity(verbosity)
 
 
-def _warning(dataset: str, skipped: tuple[str, ...], folder: pathlib.Path) -> str:
-    index = read_index(folder)
-    total = len(index["train"]) + len(index["test"])
+def _warning(splits: Splits, folder: pathlib.Path) -> str:
+    total, skipped = len(splits.train) + len(splits.test), splits.skipped
     more = ", ..." if len(skipped) > 3 else ""
     return (
-        f"warning: {dataset}: {len(skipped)} files skipped, {total} kept: "
+        f"warning: {splits.name}: {len(skipped)} files skipped, {total} kept: "
         f"{', '.join(skipped[:3])}{more} (all in {folder / SKIPPED_FILE})"
     )

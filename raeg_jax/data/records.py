@@ -1,5 +1,6 @@
 """A split of a prepared data set as a sequence of records."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
@@ -68,3 +69,29 @@ class Records(Sequence):
 
     def __repr__(self) -> str:
         return f"Records({str(self.folder)!r}, {self.split!r})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """A data set ready for reading.
+
+    Attributes:
+      train: records `{"image": bytes, "label": int, "file_name": str}` to fit on.
+      test: the same, unseen in training.
+      class_names: one a label.
+      skipped: files left out of the data set, each with its reason.
+      name: of the data set.
+      fingerprint: 16 digits that change with the images, their labels and their split.
+    """
+
+    train: Records
+    test: Records
+    class_names: tuple[str, ...]
+    skipped: tuple[str, ...]
+    name: str
+    fingerprint: str
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)

@@ -83,6 +83,8 @@ def test_list_file_of_the_user_wins(settings, source, tmp_path):
         ("a.jpg 1\n", "line 1: expected 'file identity class'"),
         ("a.jpg 1 zero\n", "line 1: expected a whole number, found 'zero'"),
         ("a.jpg 1 0\nb.jpg 2 0\n", "line 2: class 0 has the identities 1 and 2"),
+        (f"a.jpg {5000 * '1'} 0\n", r"line 1: expected a whole number, found '1{12}\.\.\.1{13}'$"),
+        ("a.jpg 1 0\nb\0.jpg 1 0\n", "line 2: there is a NUL, so it is not a text"),
         ("a.jpg 1 0\nb.jpg 2 2\n", "without gaps"),
         ("a.jpg 1 0\na.jpg 1 0\n", "line 2: a.jpg is listed twice"),
     ],

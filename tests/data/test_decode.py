@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from raeg_jax.codec.picture import decode_picture
 from raeg_jax.data import decode
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 14, 3), np.uint8)
@@ -239,3 +240,60 @@ def test_fit_is_resize_then_crop():
 def test_fit_leaves_fitting_images_alone():
     image = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
     np.testing.assert_array_equal(decode.fit(image, 16), image)
+
+
+def keyed_png(values, depth, colour, key, palette=b""):
+    """A PNG with a chunk tRNS, by hand; values [H, W * channels] are samples of the file."""
+
+    def chunk(kind, content):
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    bits = (values[..., None] >> np.arange(depth - 1, -1, -1)) & 1
+    rows = np.packbits(bits.reshape(len(values), -1).astype(np.uint8), axis=1)
+    width = values.shape[1] // (3 if colour == 2 else 1)
+    header = struct.pack(">IIBBBBB", width, len(values), depth, colour, 0, 0, 0)
+    content = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    parts = [(b"IHDR", header), (b"PLTE", palette), (b"tRNS", key), (b"IDAT", content)]
+    chunks = [chunk(kind, part) for kind, part in parts if part]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (8, 2), (1, 3), (2, 3), (4, 3), (8, 3)]
+)
+def test_transparent_colours_are_read_as_the_codec_reads_them(depth, colour):
+    values = np.arange(6 * 24).reshape(6, 24) * 7 % 2**depth
+    key, palette = struct.pack(">H", values[0, 1]), b""
+    if colour == 2:
+        key = b"".join(struct.pack(">H", value) for value in values[0, 3:6])
+    elif colour == 3:
+        key = b"\x60\0"
+        palette = np.random.default_rng(0).bytes(3 * 2**depth)
+    data = keyed_png(values, depth, colour, key, palette)
+    picture = decode_picture(data, "a.png")
+    assert (picture.alpha < 255).any()
+    expected = on_white(picture.pixels, picture.alpha)
+    np.testing.assert_allclose(decode.to_rgb(data), expected, atol=1)
+    # The same once it is stored.
+    np.testing.assert_array_equal(decode.to_rgb(decode.storable(data)), decode.to_rgb(data))
+
+
+@pytest.mark.parametrize("colour", [0, 2])
+def test_transparent_colours_of_16_bits(colour):
+    values = np.arange(12 * 24).reshape(12, 24) * 200
+    key = b"".join(struct.pack(">H", value) for value in values[4, 6 : 9 if colour else 7])
+    image = decode.to_rgb(keyed_png(values, 16, colour, key))
+    assert (image[4, 2 if colour else 6] == 255).all()
+    assert (image.min(-1) == 255).sum() == 1
+
+
+def test_reasons_are_the_same_every_time():
+    for content in (b"nothing", encode(Image.fromarray(RGB))[:60]):
+        reasons = set()
+        for _ in range(2):
+            with pytest.raises(decode.UnreadableImageError) as error:
+                decode.to_rgb(content)
+            reasons.add(str(error.value))
+        assert len(reasons) == 1
+        assert "0x" not in reasons.pop()

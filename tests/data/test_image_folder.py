@@ -65,7 +65,9 @@ def test_folders_beside_the_split_are_named(settings, make_tree, tmp_path):
         make_tree(tmp_path / "in" / part, {"a": 2, "b": 2})
     settings.source = str(tmp_path / "in")
     listing = ImageFolder.list_source(settings, tmp_path)
-    assert listing.notes == ("image_folder: test is the test part; left out: more, val",)
+    assert listing.notes == (
+        "image_folder: test is the test part; left out: more (4 images), val (4 images)",
+    )
     assert {entry.file_name.split("/")[0] for entry in listing.entries} == {"train", "test"}
 
 
@@ -128,3 +130,30 @@ def test_loads(settings, make_tree, tmp_path):
     splits = data.load(settings)
     assert splits.class_names == ("a", "b")
     assert (len(splits.train), len(splits.test)) == (10, 2)
+
+
+def test_linked_folders_are_followed_once(settings, make_tree, tmp_path):
+    make_tree(tmp_path / "elsewhere", {"cats": 2})
+    source = make_tree(tmp_path / "in", {"cat": 3, "dog": 3})
+    (source / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "cats")
+    (source / "cat" / "round").symlink_to(source / "cat")
+    (source / "0.jpg").write_bytes((source / "cat" / "0000.jpg").read_bytes())
+    settings.source = str(source)
+    listing = ImageFolder.list_source(settings, tmp_path)
+    listed = {entry.file_name for entry in listing.entries}
+    assert {"cat/more/0000.jpg", "cat/more/0001.jpg"} < listed
+    assert len(listed) == 8
+    assert listing.left_out == (
+        "cat/round/ (a link to a folder that is listed already)",
+        "0.jpg (in no class folder)",
+    )
+
+
+def test_names_with_control_characters_are_escaped(settings, make_tree, tmp_path):
+    source = make_tree(tmp_path / "in", {"a\nb": 3, "c\x1b[31m": 3})
+    settings.source = str(source)
+    listing = ImageFolder.list_source(settings, tmp_path)
+    assert listing.class_names == ("a\\nb", "c\\x1b[31m")
+    make_tree(source, {"a\\nb": 3})
+    with pytest.raises(UserError, match=r"two folders that are written a\\nb: rename one"):
+        ImageFolder.list_source(settings, tmp_path)

@@ -48,7 +48,10 @@ def test_images_in_ignores_hidden_files_and_names_the_others(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert listing.images_in(tmp_path) == (["a.png", "b.JPG", "deep/er/c.tiff"], ["x.txt"])
+    assert listing.images_in(tmp_path) == (
+        ["a.png", "b.JPG", "deep/er/c.tiff"],
+        ["x.txt (not an image)"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -87,13 +87,27 @@ def test_missing_images_are_counted(settings, make_tree, tmp_path):
 
 @pytest.mark.parametrize(
     ("table", "message"),
-    [("file,class\na.jpg,b\n", "expected the columns"), ("filename,label\na.jpg\n", "line 2")],
+    [
+        ("file,class\na.jpg,b\n", "expected the columns"),
+        ("filename,label\na.jpg\n", "line 2"),
+        (f'filename,label\n"a.jpg,b\n{200_000 * "x"}', r"val.csv is .*\(field larger than field"),
+        ('filename,label\n"a.jpg,b\n', r"val.csv is .*\(unexpected end .*quote that isn't closed"),
+    ],
 )
 def test_wrong_tables_are_explained(settings, make_tree, tmp_path, table, message):
     root = tables(make_tree, tmp_path / "mini")
     (root / "val.csv").write_text(table)
     with pytest.raises(UserError, match=message):
         data.load(settings)
+
+
+def test_an_image_of_two_classes_is_named(settings, make_tree, tmp_path, capsys):
+    root = tables(make_tree, tmp_path / "mini")
+    with (root / "val.csv").open("a") as table:
+        table.write("\nn030002.jpg,n01\n")
+    data.load(settings)
+    note = "1 images are in two classes and count in both: n01/n030002.jpg = n03/n030002.jpg"
+    assert note in capsys.readouterr().err
 
 
 def test_an_image_in_two_parts_is_named(settings, make_tree, tmp_path):

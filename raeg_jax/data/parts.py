@@ -1,0 +1,105 @@
+"""Which folders of a source are parts of a split, as in train/<class>/ beside test/<class>/."""
+
+import dataclasses
+import pathlib
+import re
+
+from raeg_jax.data.listing import folders_in
+
+TRAIN = "train"
+# Spelling -> part; where several can be the test part, the first one here is taken.
+_SPELLINGS = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "validation", "valid", "validate", "validating"), "val"),
+    "dev": "dev",
+    **dict.fromkeys(("eval", "evaluation"), "eval"),
+}
+_ORDER = tuple(_SPELLINGS)
+# Words beside which a part is still a part: Training_set, test images, trainset.
+_FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "folder", "split"}
+# Of folders that hold nothing but one folder: links may lead round in circles.
+_DEPTH = 4
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_RUN_TOGETHER = re.compile(rf"({'|'.join(_SPELLINGS)})({'|'.join(_FILLERS)})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What the name of a folder says.
+
+    Attributes:
+      part: "train", "test", "val", "dev" or "eval".
+      spelling: how it is spelled, in small letters.
+      rest: the name's other words: seg_train and seg_test belong together, as bullet_train and
+        test_tube do not.
+    """
+
+    part: str
+    spelling: str
+    rest: tuple[str, ...]
+
+
+def part_of(name: str) -> Part | None:
+    """Reads the name of a folder or file in any case; None where it names no part, or two."""
+    words = _WORD.findall(_RUN_TOGETHER.sub(r"\1 \2", name.lower()))
+    spelled = [word for word in words if word in _SPELLINGS]
+    if len(spelled) != 1:
+        return None
+    rest = tuple(word for word in words if word not in _SPELLINGS and word not in _FILLERS)
+    return Part(_SPELLINGS[spelled[0]], spelled[0], rest)
+
+
+def inner(folder: pathlib.Path) -> pathlib.Path:
+    """Where a part's class folders are: seg_train/seg_train/<class> holds nothing else above."""
+    for _ in range(_DEPTH):
+        names = folders_in(folder)
+        if len(names) != 1 or not folders_in(folder / names[0]):
+            break
+        same = names[0].casefold() == folder.name.casefold()
+        if not same and not set(_WORD.findall(names[0].lower())) <= _FILLERS:
+            break
+        folder /= names[0]
+    return folder
+
+
+def split_folders(source: pathlib.Path) -> tuple[str | None, str | None]:
+    """Finds the two folders of a split, each with class folders.
+
+    Args:
+      source: that may hold them.
+
+    Returns:
+      The names of the training and of the test part. Without a test part the second is None, and
+      the first only set where the name says nothing else than "train". A part named "test" is
+      taken before one for validation.
+    """
+    found = [(name, part) for name in folders_in(source) if (part := part_of(name))]
+    found = [(name, part) for name, part in found if folders_in(inner(source / name))]
+    training = sorted(
+        ((name, part) for name, part in found if part.part == TRAIN),
+        key=lambda pair: (len(pair[1].rest), pair[0] != TRAIN, pair[0]),
+    )
+    for name, part in training:
+        tests = [
+            (_ORDER.index(other.spelling), test)
+            for test, other in found
+            if other.part != TRAIN and other.rest == part.rest
+        ]
+        if tests:
+            return name, min(tests)[1]
+    alone = [name for name, part in training if not part.rest]
+    return (alone[0] if alone else None), None
+
+
+def split_root(source: pathlib.Path) -> pathlib.Path:
+    """The source, or the folder below it, each the only one in the other, that holds a split."""
+    folder = source
+    for _ in range(_DEPTH):
+        names = folders_in(folder)
+        if split_folders(folder)[1]:
+            return folder
+        if len(names) != 1:
+            break
+        folder /= names[0]
+    return source
