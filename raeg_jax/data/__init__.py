@@ -8,8 +8,8 @@ batches = data.train_iterator(splits.train, config.data, batch_size=32, ...)
 from raeg_jax.data import decode
 from raeg_jax.data.memory import arrays
 from raeg_jax.data.pipeline import TrainIterator, train_iterator
-from raeg_jax.data.prepare import DATASETS, Splits, load
-from raeg_jax.data.records import Records
+from raeg_jax.data.prepare import DATASETS, load
+from raeg_jax.data.records import Records, Splits
 
 __all__ = [
     "DATASETS",
