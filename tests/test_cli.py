@@ -1,11 +1,9 @@
 """The command line itself; tests/tool has what the commands do."""
 
-import fnmatch
 import json
 import os
 import subprocess
 import sys
-import tomllib
 
 import pytest
 
@@ -177,11 +175,3 @@ def keygen_to(stream, folder):
         env=environment,
         text=True,
     )
-
-
-def test_the_package_installs_the_command_and_its_generator():
-    with open("pyproject.toml", "rb") as file:
-        content = tomllib.load(file)
-    assert content["project"]["scripts"] == {"raeg": "raeg_jax.cli:main"}
-    (pattern,) = content["tool"]["setuptools"]["package-data"]["raeg_jax.generators"]
-    assert fnmatch.fnmatch(generators.NAME, pattern)
