@@ -34,5 +34,6 @@ def test_another_origin_or_setting_counts_as_not_done(tmp_path):
 def test_a_broken_file_counts_as_not_done(tmp_path):
     store = Store(tmp_path, {})
     store.do(unit([]))
-    (tmp_path / "a" / "b.json").write_text("{")
-    assert store.find(unit([])) is None
+    for content in ("", "{", "[]", "{}", "3"):
+        (tmp_path / "a" / "b.json").write_text(content)
+        assert store.find(unit([])) is None

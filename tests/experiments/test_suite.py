@@ -15,6 +15,7 @@ from raeg_jax.experiments.store import Store, Unit
 def test_experiments_are_chosen_by_name():
     assert suite.choose("full") == list(suite.EXPERIMENTS)
     assert suite.choose("pirates,reading,pirates") == ["pirates", "reading"]
+    assert suite.choose("reading,full,pirates") == list(suite.EXPERIMENTS)
     with pytest.raises(UserError, match=r"--suite=reading,pirate: .*'pirate'; choose 'full' or"):
         suite.choose("reading,pirate")
 
