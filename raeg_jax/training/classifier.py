@@ -90,9 +90,8 @@ def load_classifiers(
     Raises:
       UserError: the workdir lacks one, or has one that is damaged or of other data or settings.
     """
-    classifiers, names = {}, (*config.classifiers.targets, *config.classifiers.held_out)
-    check_same_run(config, splits, workdir, names)
-    for name in names:
+    classifiers = {}
+    for name in (*config.classifiers.targets, *config.classifiers.held_out):
         try:
             variables = load_classifier(name, splits, config, workdir)
         except DamagedError as error:
@@ -100,9 +99,16 @@ def load_classifiers(
                 f"{error}: train.py with the same --config and --workdir trains it anew"
             ) from error
         if variables is None:
-            raise UserError(
+            lack = (
                 f"{pathlib.Path(workdir) / FOLDER} has no classifier {name!r} for these data and "
-                "settings: evaluate with the config of the training run, or run train.py first"
+                "settings"
+            )
+            try:
+                check_same_run(config, splits, workdir, name)
+            except UserError as error:
+                raise UserError(f"{lack}: {error}") from error
+            raise UserError(
+                f"{lack}: evaluate with the config of the training run, or run train.py first"
             )
         classifiers[name] = networks.classifier(name, splits.num_classes), variables
     return classifiers

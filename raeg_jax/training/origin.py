@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -39,7 +39,7 @@ def check_same_run(
     config: ConfigDict,
     splits: data.Splits | DataOrigin,
     workdir: pathlib.Path,
-    names: Sequence[str] | None = None,
+    name: str = "*",
 ) -> None:
     """Stops at a workdir with classifiers, finished or not, of other data or settings.
 
@@ -49,14 +49,12 @@ def check_same_run(
       config: the whole configuration.
       splits: the data set, or what `trained_on` knows of it.
       workdir: folder of the run.
-      names: of the classifiers to look at; all by default.
+      name: of the one classifier to look at; all by default.
 
     Raises:
       UserError: naming what was and what is.
     """
-    for folder in sorted((pathlib.Path(workdir) / FOLDER).glob("*")):
-        if names is not None and folder.name not in names:
-            continue
+    for folder in sorted((pathlib.Path(workdir) / FOLDER).glob(name)):
         present = origin_of(folder.name, splits, config)
         for origin in (info_of(folder).get("origin", present), *unfinished_origins(folder)):
             if changes := config_lib.changed(

@@ -182,8 +182,9 @@ def test_a_longer_run_goes_on_and_says_so(config, tmp_path, looks, capsys):
 
 
 def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, looks, capsys):
+    config.train.update(eval_every=12, keep_last=3)
     loop.train(config, tmp_path / "whole")
-    config.train.update(keep_last=3)
+    looks.clear()
     loop.train(config, tmp_path / "damaged")
     (tmp_path / "damaged" / "checkpoints" / "12" / "iterator" / "metadata").write_text("")
     looks.clear()
