@@ -1,13 +1,13 @@
 """JPEG with 4:2:0 chroma as libjpeg writes and reads it, differentiable.
 
-The forward pass rounds wherever the codec does, so that its output is that of a saved and reopened
-file: on photographs most samples equal Pillow's, and the PSNR between the two is
-53 dB or more; constant grey images are equal. Backward, every rounding counts as the identity
-(straight-through), and all else is linear. Entropy coding loses nothing and is left out.
+The forward pass computes in whole numbers and rounds wherever the codec does, so that its output is
+that of a saved and reopened file: every sample equals that of Pillow, whose libjpeg-turbo has
+the same integer transforms. Backward, every rounding counts as the identity (straight-through), and
+all else is linear. Entropy coding loses nothing and is left out.
 
 Sources: ITU-T T.81 (tables of annex K, transform), and for what T.81 leaves open libjpeg's
-jcparam.c (quality), jccolor.c and jdcolor.c (rounding of colours), jcsample.c (chroma means) and
-jdsample.c ("fancy" upsampling).
+jcparam.c (quality), jccolor.c and jdcolor.c (colours), jfdctint.c and jidctint.c (transforms),
+jcsample.c (chroma means) and jdsample.c ("fancy" upsampling).
 """
 
 import jax
@@ -39,20 +39,36 @@ _CHROMA_TABLE = np.array([
 ])
 # fmt: on
 
-# JFIF 1.02: rows give Y, Cb, Cr from R, G, B; chroma is centred on 128.
-_TO_YCC = np.array(
-    [[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]],
-    np.float32,
-)
+# Of Y, Cb, Cr in R, G, B, in whole 2^-16 as libjpeg has them; chroma is centred on 128.
+_TO_YCC = np.array([[19595, 38470, 7471], [-11058, -21710, 32768], [32768, -27439, -5329]])
+# Of Cr in R, Cb and Cr in G, and Cb in B.
+_RED, _GREEN, _BLUE = 91881, (-22554, -46802), 116130
+_PARTS = 2**16
 
 
 def _cosines():
-    """The 8-point DCT, [frequency, sample]: sqrt(8) times orthonormal, as libjpeg scales it."""
-    frequency, sample = np.mgrid[:8, :8]
-    scale = np.where(frequency == 0, 1.0, np.sqrt(2.0))
-    return (scale * np.cos((2 * sample + 1) * frequency * np.pi / 16)).astype(np.float32)
+    """The 8-point DCT, [frequency, sample], sqrt(8) times orthonormal, in 2^-13 (`_DIGITS`).
+
+    What libjpeg's sums of rounded constants come to; hence not the nearest whole number everywhere.
+    """
+    left = np.array(
+        [
+            [8192, 8192, 8192, 8192],
+            [11363, 9633, 6437, 2260],
+            [10703, 4433, -4433, -10703],
+            [9633, -2259, -11362, -6436],
+            [8192, -8192, -8192, 8192],
+            [6437, -11362, 2261, 9633],
+            [4433, -10704, 10704, -4433],
+            [2260, -6436, 9633, -11363],
+        ]
+    )
+    odd = np.arange(8)[:, None] % 2 == 1
+    return np.concatenate([left, np.where(odd, -1, 1) * left[:, ::-1]], axis=1)
 
 
+# Binary digits of these after the point, and further ones that are kept between two passes.
+_DIGITS, _MORE = 13, 2
 _COSINES = _cosines()
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -99,10 +115,12 @@ def quantisation_table(base: np.ndarray, quality: jax.Array | int) -> jax.Array:
 
 
 def _rgb_to_ycc(rgb):
-    ycc = jnp.einsum("bhwc,dc->dbhw", rgb, _TO_YCC, precision=_EXACT)
+    # Whole multiples of 2^-16 below 2^8, as in `_ycc_to_rgb`: float32 holds every sum.
+    weights = np.float32(_TO_YCC / _PARTS)
+    ycc = jnp.einsum("bhwc,dc->dbhw", rgb, weights, precision=_EXACT)
     # Chroma ties go down in jccolor.c, so that pure blue and red stay below 256. They are common:
     # every odd difference of blue to an equal red and green is one.
-    centre = np.array([0.0, 128.0 - 2**-14, 128.0 - 2**-14], np.float32)
+    centre = np.array([0.0, 128.0 - 1 / _PARTS, 128.0 - 1 / _PARTS], np.float32)
     return _round_up(ycc + centre[:, None, None, None])
 
 
@@ -111,9 +129,9 @@ def _ycc_to_rgb(luma, blue, red):
     return clip_ste(
         jnp.stack(
             [
-                luma + _round_up(1.402 * red),
-                luma + _round_up(-0.344136286 * blue - 0.714136286 * red),
-                luma + _round_up(1.772 * blue),
+                luma + _round_up(_RED / _PARTS * red),
+                luma + _round_up(_GREEN[0] / _PARTS * blue + _GREEN[1] / _PARTS * red),
+                luma + _round_up(_BLUE / _PARTS * blue),
             ],
             axis=-1,
         )
@@ -127,24 +145,46 @@ def _code(plane, table):
     rows, columns = padded.shape[1] // 8, padded.shape[2] // 8
     blocks = padded.reshape(N, rows, 8, columns, 8).swapaxes(2, 3).reshape(-1, 8, 8)
     table = table.reshape(8, 8)
-    blocks = _inverse_dct(_round_away(_dct(blocks - 128.0) / table) * table)
+    blocks = _inverse_dct(_quantise(_dct(blocks - 128.0), table) * table)
     padded = clip_ste(blocks + 128.0).reshape(N, rows, columns, 8, 8).swapaxes(2, 3)
     return padded.reshape(N, rows * 8, columns * 8)[:, :H, :W]
 
 
-# Both directions round after each pass as libjpeg's default integer transforms do (jfdctint.c,
-# jidctint.c: two binary digits between the passes, three after). Otherwise coefficients at a tie,
-# common with small integers, fall differently and move whole blocks.
+# Both directions compute as libjpeg's default integer transforms do (jfdctint.c, jidctint.c).
+# Otherwise coefficients at a tie, common with small integers, fall differently and move blocks.
 
 
 def _dct(blocks):
-    half_way = _round_up(4 * jnp.einsum("nij,vj->niv", blocks, _COSINES, precision=_EXACT))
-    return _round_up(jnp.einsum("ui,niv->nuv", _COSINES, half_way, precision=_EXACT) / 4) / 8
+    """Whole eighths of coefficients."""
+    half_way = _pass("vj,nij->niv", blocks, _DIGITS - _MORE)
+    return _pass("ui,niv->nuv", half_way, _DIGITS + _MORE)
+
+
+def _quantise(eighths, table):
+    # Ties go away from zero. Integers, as compilers may replace a division of floats by a
+    # multiplication with 1 / table, which moves ties.
+    number, step = eighths.astype(jnp.int32), 8 * table.astype(jnp.int32)
+    whole = jnp.sign(number) * jax.lax.div(
+        jnp.abs(number) + step // 2, jnp.broadcast_to(step, number.shape)
+    )
+    return straight_through(whole.astype(jnp.float32), eighths / (8 * table))
 
 
 def _inverse_dct(coefficients):
-    half_way = _round_up(4 * jnp.einsum("ui,nuv->niv", _COSINES, coefficients, precision=_EXACT))
-    return _round_up(jnp.einsum("vj,niv->nij", _COSINES, half_way, precision=_EXACT) / 32)
+    half_way = _pass("ui,nuv->niv", coefficients, _DIGITS - _MORE)
+    return _pass("vj,niv->nij", half_way, _DIGITS + _MORE + 3)
+
+
+def _pass(subscripts, x, bits):
+    """Multiplies whole numbers by `_COSINES`, and divides by 2^bits; ties go up."""
+
+    def product(matrix):
+        return jnp.einsum(subscripts, np.float32(matrix), x, precision=_EXACT)
+
+    # float32 holds the sums of each half of the matrix's digits, and int32 that of both.
+    high, low = (product(digits).astype(jnp.int32) for digits in np.divmod(_COSINES, 128))
+    whole = (high * 128 + low + 2 ** (bits - 1)) >> bits
+    return straight_through(whole.astype(jnp.float32), product(_COSINES / 2**bits))
 
 
 def _halve(plane):
@@ -177,7 +217,3 @@ def _double(plane):
 
 def _round_up(x):
     return straight_through(jnp.floor(x + 0.5), x)
-
-
-def _round_away(x):
-    return straight_through(jnp.sign(x) * jnp.floor(jnp.abs(x) + 0.5), x)

@@ -33,39 +33,50 @@ def crop(height, width):
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-@pytest.mark.parametrize(
-    ("quality", "least"), [(1, 53), (10, 56), (25, 56), (50, 56), (75, 56), (90, 56), (100, 56)]
-)
-def test_agrees_with_pillow(name, quality, least):
+@pytest.mark.parametrize("quality", [1, 10, 25, 50, 75, 90, 100])
+def test_photographs_are_those_of_pillow(name, quality):
     image = getattr(skimage.data, name)()
     y = compiled(jnp.float32(image)[None], quality)
-    psnr = metrics.psnr(y, np.float32(pillow_jpeg(image, quality))[None])
-    assert psnr[0] >= least  # The project promises 41 / 43 / 44 / 46 at 25 / 50 / 75 / 90.
+    np.testing.assert_array_equal(y[0], pillow_jpeg(image, quality))
+
+
+@pytest.mark.parametrize("quality", [1, 5, 25, 50, 75, 90, 100])
+def test_crops_are_those_of_pillow(quality):
+    """Where one coefficient that falls the other way at a tie shifts much of the image."""
+    coffee, random = skimage.data.coffee(), np.random.default_rng(0)
+    corners = [
+        (189, 75),
+        *zip(random.integers(0, 336, 40), random.integers(0, 536, 40), strict=True),
+    ]
+    crops = np.stack([coffee[i : i + 64, j : j + 64] for i, j in corners])
+    y = compiled(jnp.float32(crops), quality)
+    np.testing.assert_array_equal(y, [pillow_jpeg(image, quality) for image in crops])
 
 
 @pytest.mark.parametrize(
-    "size", [(1, 1), (3, 5), (5, 6), (17, 33), (31, 47), (40, 20), (23, 9), (24, 56), (32, 32)]
+    "size",
+    [
+        (1, 1),
+        (3, 5),
+        (5, 6),
+        (17, 33),
+        (31, 47),
+        (40, 20),
+        (23, 9),
+        (24, 56),
+        (32, 32),
+        (20, 22),
+        (22, 20),
+        (19, 21),
+    ],
 )
-@pytest.mark.parametrize("quality", [30, 80])
-def test_sizes_that_are_no_multiple_of_the_block(size, quality):
-    image = crop(*size)
-    y = compiled(jnp.float32(image)[None], quality)
-    difference = np.abs(y[0] - pillow_jpeg(image, quality))
-    assert difference.mean() < 0.1
-    # Borders are where padding would show.
-    for border in (difference[-1], difference[:, -1], difference[0], difference[:, 0]):
-        assert border.mean() < 0.25
-
-
-@pytest.mark.parametrize("size", [(20, 22), (22, 20), (19, 21)])
-def test_sharp_colours_at_the_border(size):
-    """Where it matters whether chroma is padded before or after its means are taken."""
-    images = np.random.default_rng(0).integers(0, 256, (8, *size, 3), dtype=np.uint8)
-    y = compiled(jnp.float32(images), 90)
-    difference = np.abs(y - np.stack([pillow_jpeg(image, 90) for image in images]))
-    # A coefficient that falls the other way at a tie shifts a whole block, so look at most images.
-    assert np.median(difference[:, :, -2:].mean((1, 2, 3))) < 0.1
-    assert np.median(difference[:, -2:].mean((1, 2, 3))) < 0.1
+def test_sizes_that_are_no_multiple_of_the_block(size):
+    """Samples of all values, and black and white ones, of which coefficients are largest."""
+    images = np.random.default_rng(1).integers(0, 256, (40, *size, 3), dtype=np.uint8)
+    images[20:] = np.where(images[20:] > 127, 255, 0)
+    for quality in (1, 30, 80):
+        y = compiled(jnp.float32(images), quality)
+        np.testing.assert_array_equal(y, [pillow_jpeg(image, quality) for image in images])
 
 
 @pytest.mark.parametrize("quality", [1, 7, 25, 49, 50, 51, 75, 90, 99, 100])
@@ -93,7 +104,7 @@ def test_constant_colours_agree_with_pillow(colour):
     image = np.full((24, 40, 3), colour, np.uint8)
     for quality in (30, 90, 100):
         y = compiled(jnp.float32(image)[None], quality)
-        np.testing.assert_allclose(y[0], pillow_jpeg(image, quality), atol=1)
+        np.testing.assert_array_equal(y[0], pillow_jpeg(image, quality))
 
 
 def test_output_is_on_the_8_bit_grid():
