@@ -8,7 +8,8 @@ from raeg_jax.baselines import recover as recover_lib
 from raeg_jax.baselines.method import Method
 from raeg_jax.baselines.protector import BaselineProtector
 from raeg_jax.codec.errors import PayloadError
-from raeg_jax.comparison.contender import Made, key_of, nonces_of
+from raeg_jax.comparison.contender import Made, nonces_of
+from raeg_jax.evaluation import tokens
 
 
 class Baseline:
@@ -23,7 +24,7 @@ class Baseline:
     """
 
     def __init__(self, method: Method, logits_fns: Sequence, psnr: float, seed: int, **options):
-        self.aim, self._key = psnr, key_of(seed)
+        self.aim, self._key = psnr, tokens.key_of(seed, "comparison")
         self._protector = BaselineProtector(
             method, logits_fns, self._key, psnr=psnr, nonces=nonces_of(seed), **options
         )

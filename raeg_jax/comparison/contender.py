@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from raeg_jax.codec.errors import PayloadError
-from raeg_jax.codec.key import Key
 from raeg_jax.codec.payload import NONCE_SIZE
 
 
@@ -64,11 +63,6 @@ class Reversible(Contender, Protocol):
 
     def estimate(self, images: np.ndarray, blobs: list[bytes]) -> list[np.ndarray | None]:
         """What changed files give whose payloads were kept: near the originals, or nothing."""
-
-
-def key_of(seed: int) -> Key:
-    """The owner's key in an experiment: no secret, so that runs can be repeated."""
-    return Key(hashlib.sha256(f"raeg comparison {seed}".encode()).digest())
 
 
 def nonces_of(seed: int) -> Callable[[], bytes]:

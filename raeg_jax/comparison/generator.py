@@ -9,7 +9,8 @@ from raeg_jax.codec.errors import PayloadError
 from raeg_jax.codec.extraction import extract
 from raeg_jax.codec.protect import Protector
 from raeg_jax.codec.recover import Recovered, Recoverer
-from raeg_jax.comparison.contender import Made, key_of, nonces_of
+from raeg_jax.comparison.contender import Made, nonces_of
+from raeg_jax.evaluation import tokens
 from raeg_jax.experiments.reading import aim_at, possible
 from raeg_jax.experiments.subject import Subject
 from raeg_jax.image.metrics import mse_of_psnr, psnr_of_mse
@@ -42,7 +43,7 @@ class Generator:
         self, subject: Subject, psnr: float, seed: int, batch_size: int, aim: float | None = None
     ):
         self._subject, self._psnr, self._batch_size = subject, psnr, batch_size
-        self._key, self._nonces = key_of(seed), nonces_of(seed)
+        self._key, self._nonces = tokens.key_of(seed, "comparison"), nonces_of(seed)
         self._own = subject.config.generator.stages[-1] == "learned"
         self._aim(psnr if aim is None else aim)
 

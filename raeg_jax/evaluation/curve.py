@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from raeg_jax.evaluation.compiled import LogitsFn
+from raeg_jax.evaluation.making import Pixels
 from raeg_jax.evaluation.protection import evaluate_split
 from raeg_jax.invertible.chain import Chain
 
@@ -51,7 +52,7 @@ def curve(
     rows = []
     for asked in psnrs:
         summary = evaluate_split(
-            make(asked),
+            Pixels(make(asked)),
             classifiers,
             images,
             labels,

@@ -14,16 +14,17 @@ from ml_collections import ConfigDict
 from raeg_jax import config as config_lib
 from raeg_jax import data, launch
 from raeg_jax.data.memory import spread
-from raeg_jax.evaluation import compiled, report, table
+from raeg_jax.evaluation import compiled, report, table, timing
 from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.images import open_split
+from raeg_jax.evaluation.making import maker_of
 from raeg_jax.evaluation.protection import evaluate_split, examples
 from raeg_jax.evaluation.summary import divergence
-from raeg_jax.evaluation.timing import throughput
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.networks.frozen import FrozenClassifier
 
 _GRID_ROWS = 6
+_LOG_WIDTH = 1000
 
 
 def run(
@@ -60,9 +61,11 @@ def run(
     if jax.process_index() == 0:
         report.check_writable(pathlib.Path(workdir), checkpoint)
     generator = compiled.on_one_device(generator)
-    frozen = {
-        name: compiled.on_one_device(FrozenClassifier(*pair)) for name, pair in classifiers.items()
+    classifiers = {
+        name: (module, compiled.on_one_device(variables))
+        for name, (module, variables) in classifiers.items()
     }
+    frozen = {name: FrozenClassifier(*pair) for name, pair in classifiers.items()}
     results: dict[str, Any] = {
         "config": config.name,
         "seed": config.seed,
@@ -94,9 +97,10 @@ def run(
     # One size for both splits, so that the second needs no compilation.
     most = max(len(labels) for _, labels, _ in opened.values())
     batch_size = min(config.eval.batch_size, most)
+    maker = maker_of(config, splits.class_names, generator, classifiers, batch_size)
     for split, (images, labels, names) in opened.items():
         summary = evaluate_split(
-            generator,
+            maker,
             frozen,
             images,
             labels,
@@ -105,18 +109,19 @@ def run(
             held_out=tuple(config.classifiers.held_out),
             pgd_steps=config.eval.pgd_steps,
             seed=config.seed,
+            parts=config.generator.stages[:-1],
             description=f"evaluating on {split} images",
         )
-        per_image = summary.pop("per_image")
+        per_image, speeds = summary.pop("per_image"), summary.pop("speeds")
         rows += report.image_rows(split, per_image, labels, names, splits.class_names)
         results["splits"][split] = summary
-    _say("drawing a picture and timing the generator…")
+    _say("drawing a picture…")
     # The last split: unseen images.
     chosen = spread(labels, min(_GRID_ROWS, len(labels), batch_size))
-    batches = examples(generator, images, labels, chosen, batch_size)
+    batches = examples(maker, images, labels, chosen, batch_size)
     classes = [splits.class_names[labels[i]] for i in chosen]
     picture = _picture(batches, classes, frozen, config.classifiers.targets[0], splits.class_names)
-    timings = throughput(generator, batches[0], labels[np.resize(chosen, batch_size)])
+    timings = timing.described(speeds, batches[0])
     if jax.process_index() == 0:
         kept = report.write(pathlib.Path(workdir), results, rows, picture, timings)
         _print(results, timings, pathlib.Path(workdir))
@@ -151,9 +156,12 @@ def _say(message: str) -> None:
 
 def _print(results, timings, workdir: pathlib.Path) -> None:
     console = rich.console.Console()
+    if not console.is_terminal:
+        # Of a log nobody knows the width, and columns must not be cut off.
+        console.width = _LOG_WIDTH
     for one in table.rich_tables(results):
         console.print(one)
-    console.print(table.NOTE)
+    console.print(table.NOTE, soft_wrap=True)
     console.print(
         f"{timings['protect_images_per_s']:.0f} images/s protected, "
         f"{timings['recover_images_per_s']:.0f} recovered, on {timings['device']}.",

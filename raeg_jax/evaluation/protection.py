@@ -8,15 +8,17 @@ import numpy as np
 from raeg_jax.evaluation import compiled, controls, tokens
 from raeg_jax.evaluation.batches import measure_all
 from raeg_jax.evaluation.images import DecodedOnDemand
+from raeg_jax.evaluation.making import Files, Pixels
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.evaluation.summary import summarise
+from raeg_jax.evaluation.timing import Stopwatch
 from raeg_jax.image.metrics import PSNR_CAP
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.networks.frozen import as_pytree
 
 
 def evaluate_split(
-    generator: Chain,
+    maker: Files | Pixels,
     classifiers: Mapping[str, compiled.LogitsFn],
     images: np.ndarray | DecodedOnDemand,
     labels: np.ndarray,
@@ -26,17 +28,18 @@ def evaluate_split(
     held_out: Sequence[str],
     pgd_steps: int,
     seed: int,
+    parts: Sequence[str] = (),
     description: str = "evaluating",
 ) -> dict[str, Any]:
     """Protects and recovers every image and says what classifiers make of it.
 
-    Every variant (protected, recovered, recovered with a wrong token where the generator has one,
-    and the two controls) is written as PNG and read back before anything is measured; recovery
-    starts from the protected file. The controls have the protected file's L2 distance from the
-    original.
+    Every variant (after the first stages alone, protected, recovered, from pixels alone where
+    recovery has a payload, with a wrong token where the generator has one, and the two controls) is
+    written as PNG and read back before anything is measured; recovery starts from the protected
+    file. The controls have the protected file's L2 distance from the original.
 
     Args:
-      generator: its stages.
+      maker: of the files.
       classifiers: logits functions by name, in evaluation mode.
       images: uint8 [N, H, W, 3], the originals; looked at batch by batch.
       labels: int [N].
@@ -45,10 +48,12 @@ def evaluate_split(
       held_out: names of the others.
       pgd_steps: steps of the PGD control; 0 leaves it out.
       seed: of the noise.
+      parts: names of the first stages, of which it is also measured what they do alone.
       description: what the progress bar says.
 
     Returns:
-      What `summary.summarise` returns, and `per_image`, the arrays [N] that it was made from.
+      What `summary.summarise` returns; `per_image`, the arrays [N] that it was made from; and
+      `speeds`, images a second to `protect` and to `recover`, without compilation.
 
     Raises:
       ValueError: no images, a batch size below one, or a classifier that is not given.
@@ -56,13 +61,17 @@ def evaluate_split(
     roles = dict.fromkeys(targets, "target") | dict.fromkeys(held_out, "held_out")
     if missing := [name for name in roles if name not in classifiers]:
         raise ValueError(f"no classifier named {missing[0]!r}; given are {sorted(classifiers)}")
-    generator = compiled.on_one_device(generator)
     fns = {name: _argument(classifiers[name]) for name in roles}
+    watches = {"protect": Stopwatch(), "recover": Stopwatch()}
     attacked = tuple(fns[name] for name in targets)
 
     def measure(index, originals, truth):
         """One batch: arrays [batch] by name."""
-        out = {}
+        with watches["protect"]:
+            made = maker.protect(index, originals, truth)
+        with watches["recover"]:
+            recovered = maker.recover(made)
+        out = dict(made.measured)
 
         def save(variant, images):
             """Writes and reads back; what is measured is what was read."""
@@ -71,17 +80,17 @@ def evaluate_split(
             if variant != "original":
                 measured = compiled.compare(images, originals)
                 out.update({f"{k}/{variant}": v for k, v in measured.items()})
-            return images
 
         save("original", originals)
-        token = tokens.draw(generator, index, *originals.shape[1:3])
-        protected, out["outside"], code = compiled.protect(generator, originals, truth, token)
-        out.update({f"code/{k}": v for own in code for k, v in _fields(own).items()})
-        protected = save("protected", protected)
-        save("recovered", compiled.recover(generator, protected, code, token))
-        if token is not None:
-            wrong = tokens.draw(generator, index, *originals.shape[1:3], tokens.WRONG)
-            save("wrong_token", compiled.recover(generator, protected, code, wrong))
+        for count, name in enumerate(parts, 1):
+            save(f"after_{name}", maker.partly(count, made, originals, truth))
+        save("protected", made.images)
+        out["bytes/protected"] = made.sizes
+        save("recovered", recovered)
+        if maker.has_payload:
+            save("pixels_alone", maker.from_pixels(made))
+        if maker.chain.token_planes:
+            save("wrong_token", maker.from_pixels(made, wrong_key=True))
         distance = out["distance/protected"]
         save("noise", controls.noise_control(seed, index, originals, distance))
         if pgd_steps > 0:
@@ -89,7 +98,10 @@ def evaluate_split(
         return out
 
     per_image = measure_all(measure, images, labels, batch_size, description)
-    return summarise(per_image, np.asarray(labels), roles) | {"per_image": per_image}
+    count = -(-len(labels) // batch_size) * batch_size
+    speeds = {name: count / watch.seconds for name, watch in watches.items()}
+    summary = summarise(per_image, np.asarray(labels), roles)
+    return summary | {"per_image": per_image, "speeds": speeds}
 
 
 def quick(
@@ -104,7 +116,7 @@ def quick(
     Files are left out because PNG keeps every uint8 value; `evaluate_split` checks that.
 
     Args:
-      generator: as `evaluate_split`.
+      generator: its stages.
       target_logits_fns: the attacked classifiers by name.
       images: uint8 [N, H, W, 3].
       labels: int [N].
@@ -140,12 +152,16 @@ def quick(
 
 
 def examples(
-    generator: Chain, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, batch_size: int
+    maker: Files | Pixels,
+    images: np.ndarray,
+    labels: np.ndarray,
+    chosen: np.ndarray,
+    batch_size: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Some images for a picture, in a batch of the size that is compiled already.
+    """Some files for a picture, in a batch of the size that is compiled already.
 
     Args:
-      generator: as `evaluate_split`.
+      maker: as `evaluate_split`.
       images: uint8 [N, H, W, 3], or what gives them for indices.
       labels: int [N].
       chosen: int [K], K at most `batch_size`.
@@ -154,18 +170,10 @@ def examples(
     Returns:
       Originals, protected and recovered images, uint8 [batch_size, H, W, 3], the chosen ones first.
     """
-    generator = compiled.on_one_device(generator)
     index = np.resize(chosen, batch_size)
     originals, truth = np.asarray(images[index]), np.asarray(labels[index], np.int32)
-    token = tokens.draw(generator, index, *originals.shape[1:3])
-    protected, _, code = compiled.protect(generator, originals, truth, token)
-    recovered = compiled.recover(generator, protected, code, token)
-    return originals, np.asarray(protected), np.asarray(recovered)
-
-
-def _fields(code: Any) -> dict[str, Any]:
-    """What a stage left for recovery, by name: the learned one leaves nothing."""
-    return {"rounds": code.rounds} if code else {}
+    made = maker.protect(index, originals, truth)
+    return originals, made.images, maker.recover(made)
 
 
 def _argument(logits_fn: compiled.LogitsFn) -> compiled.LogitsFn:

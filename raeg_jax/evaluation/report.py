@@ -168,10 +168,22 @@ def image_rows(
             "psnr_recovered": f"{per_image['psnr/recovered'][i]:.3f}",
             "outside_range": f"{per_image['outside'][i]:.6f}",
             "exact": int(per_image["exact/recovered"][i]),
+            **_of_payload(per_image, i),
             **{key.removeprefix("read/"): class_names[per_image[key][i]] for key in reads},
         }
         for i in range(len(labels))
     ]
+
+
+def _of_payload(per_image: Mapping[str, np.ndarray], i: int) -> dict[str, Any]:
+    if "payload/bytes" not in per_image:
+        return {}
+    return {
+        "payload_in_pixels": int(per_image["payload/in_pixels"][i]),
+        "payload_bytes": int(per_image["payload/bytes"][i]),
+        "exact_from_pixels_alone": int(per_image["exact/pixels_alone"][i]),
+        "psnr_from_pixels_alone": f"{per_image['psnr/pixels_alone'][i]:.3f}",
+    }
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 
-# In the order of the table's columns.
-VARIANTS = ("original", "protected", "recovered", "wrong_token", "noise", "pgd")
+# In the order of the table's columns, then those without a column.
+VARIANTS = (
+    *("original", "after_learned", "after_shortcut"),
+    *("protected", "recovered", "wrong_token", "noise", "pgd", "pixels_alone"),
+)
 CHANGED = VARIANTS[1:]
 # A generator that converged leaves .1 to .3 % of the samples outside 0..255 (docs/measured.md), and
 # misses its PSNR by less than 1 dB.
@@ -47,8 +50,8 @@ def summarise(
     Args:
       per_image: arrays [N] named 'read/<classifier>/<variant>' (class numbers),
         'psnr/<variant>' (decibels), 'ssim/<variant>', 'equal/<variant>' (share of equal
-        pixels), 'exact/<variant>' (bool), 'bytes/<variant>', 'outside' and 'code/rounds'.
-        Variants that are missing are left out.
+        pixels), 'exact/<variant>' (bool), 'bytes/<variant>', 'outside', and what else
+        `making.Made` has. Variants that are missing are left out.
       labels: int [N], the true classes.
       roles: 'target' or 'held_out' for each classifier.
 
@@ -65,6 +68,8 @@ def summarise(
       outside_range: share of samples that are outside 0..255 after rounding, before clipping.
       rounds: mean and most rounds of the last shortcut or gradient stage; None without one.
       png_bytes: mean size of the files of the original and of the protected images.
+      payload: of how many images it lies `in_pixels`, and `beside_pixels`; its mean `bytes`. None
+        where files have none.
     """
     variants = [name for name in VARIANTS if f"bytes/{name}" in per_image]
     changed = [name for name in variants if name in CHANGED]
@@ -80,6 +85,7 @@ def summarise(
         "png_bytes": {
             name: _mean(per_image[f"bytes/{name}"]) for name in ("original", "protected")
         },
+        "payload": _payload(per_image),
     }
 
 
@@ -111,6 +117,17 @@ def _rounds(per_image) -> dict[str, float] | None:
         return None
     rounds = per_image["code/rounds"]
     return {"mean": _mean(rounds), "most": int(rounds.max())}
+
+
+def _payload(per_image) -> dict[str, Any] | None:
+    if "payload/bytes" not in per_image:
+        return None
+    hidden = per_image["payload/in_pixels"]
+    return {
+        "in_pixels": int(hidden.sum()),
+        "beside_pixels": int((~hidden).sum()),
+        "bytes": _mean(per_image["payload/bytes"]),
+    }
 
 
 def _mean(values: np.ndarray) -> float | None:

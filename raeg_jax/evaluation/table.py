@@ -17,10 +17,12 @@ QUALITY = {
     "exact images": ("exact_images", "{:.4f}"),
 }
 NOTE = (
-    "Measured on PNG files read back. PSNR: mean over the images that differ. Exact pixels: all "
-    "three samples equal. Wrong key: undone with another token, but with the codes (such as the "
-    "class) that a payload hides. Noise and PGD (away from the true class, whatever the "
-    "generator's loss) have the protected image's L2 distance, up to rounding."
+    "Measured on PNG files read back; exact generators protect and recover them as raeg does, the "
+    "payload inside. PSNR: mean over the images that differ. Exact pixels: all three samples "
+    "equal. Alone: what the first stage makes, without the others and without a payload. Wrong "
+    "key: undone with another token, but with the codes (such as the class) that a payload hides. "
+    "Noise and PGD (away from the true class, whatever the generator's loss) have the protected "
+    "image's L2 distance, up to rounding."
 )
 
 
@@ -28,6 +30,10 @@ def columns(summary: Mapping[str, Any], pgd_steps: int) -> dict[str, str]:
     """The variants of a split and their titles, in order."""
     titles = {
         "original": "original",
+        "after_learned": "learned alone",
+        "after_shortcut": "and shortcut"
+        if "after_learned" in summary["quality"]
+        else "shortcut alone",
         "protected": "protected",
         "recovered": "recovered",
         "wrong_token": "wrong key",
@@ -72,6 +78,27 @@ def caption(split: str, summary: Mapping[str, Any]) -> str:
     )
 
 
+def recovery(summary: Mapping[str, Any]) -> str:
+    """One line: how many images came back bit for bit, and what the pixels alone give back."""
+    count, quality, payload = summary["images"], summary["quality"], summary["payload"]
+    exact = round(count * quality["recovered"]["exact_images"])
+    if payload is None:
+        return f"{exact} of {count} came back bit for bit, from the pixels alone."
+    there = [
+        f"{place} {payload[name]}"
+        for name, place in (("in_pixels", "in the pixels of"), ("beside_pixels", "beside them in"))
+        if payload[name]
+    ]
+    alone = quality["pixels_alone"]
+    equal = round(count * alone["exact_images"])
+    rest = "" if alone["psnr"] is None else f", the others {alone['psnr']:.1f} dB"
+    return (
+        f"{exact} of {count} came back bit for bit (payload {', '.join(there)}). From pixels "
+        f"alone, without the payload's clipped values: {equal} of {count} "
+        f"({alone['exact_pixels']:.1%} of the pixels){rest}."
+    )
+
+
 def rich_tables(results: Mapping[str, Any]) -> list[rich.table.Table]:
     """One table a split of at most 80 columns, for `rich.print`; numbers on the right."""
     tables = []
@@ -80,12 +107,15 @@ def rich_tables(results: Mapping[str, Any]) -> list[rich.table.Table]:
         table = rich.table.Table(
             title=caption(split, summary),
             title_justify="left",
+            caption=recovery(summary),
+            caption_justify="left",
             box=rich.box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
+            padding=0,
         )
-        table.add_column(header[0], min_width=25)
+        # Where there are eight columns, this one takes two lines: no number may be cut off.
+        table.add_column(header[0])
         for title in header[1:]:
-            table.add_column(title, justify="right", no_wrap=True)
+            table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
         for number, row in enumerate(body, 1):
             table.add_row(*row, end_section=number == len(summary["classifiers"]))
         tables.append(table)
@@ -108,7 +138,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         header, *body = rows(summary, results["pgd_steps"])
         lines += ["", f"## {caption(split, summary)}", ""]
         lines += [_line(header), "|---|" + "---:|" * (len(header) - 1)]
-        lines += [_line(row) for row in body]
+        lines += [*(_line(row) for row in body), "", recovery(summary)]
     return "\n".join(lines) + "\n"
 
 

@@ -91,11 +91,24 @@ def speeds(
     Returns:
       `<name>_images_per_s` of each call, and what they were measured on.
     """
+    found = {
+        name: len(images) / median_time(call, repeats, seconds) for name, call in calls.items()
+    }
+    return described(found, images)
+
+
+def described(found: Mapping[str, float], images: np.ndarray) -> dict[str, Any]:
+    """Speeds, and what they were measured on.
+
+    Args:
+      found: images a second, by name.
+      images: [B, H, W, 3], a batch.
+
+    Returns:
+      `<name>_images_per_s` of each; the size of a batch and of its images, and the device.
+    """
     device = jax.devices()[0]
-    return {
-        f"{name}_images_per_s": len(images) / median_time(call, repeats, seconds)
-        for name, call in calls.items()
-    } | {
+    return {f"{name}_images_per_s": speed for name, speed in found.items()} | {
         "batch_size": len(images),
         "image_size": list(images.shape[1:3]),
         "device": f"{device.platform} ({device.device_kind})",

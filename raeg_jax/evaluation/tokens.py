@@ -1,8 +1,11 @@
 """The tokens with which generators are evaluated: fixed ones, so that results can be repeated."""
 
+import hashlib
+
 import numpy as np
 
 from raeg_jax.codec import token
+from raeg_jax.codec.key import Key
 from raeg_jax.codec.payload import NONCE_SIZE
 from raeg_jax.invertible.chain import Chain
 
@@ -27,7 +30,22 @@ def draw(
     """
     if not generator.token_planes:
         return None
-    nonces = [int(number).to_bytes(NONCE_SIZE, "little") for number in numbers]
+    nonces = [nonce_of(number) for number in numbers]
     return np.stack(
         [token.planes(key, nonce, height, width, generator.token_planes) for nonce in nonces]
     )
+
+
+def nonce_of(number: int) -> bytes:
+    """The nonce of an image, by its number in its split."""
+    return int(number).to_bytes(NONCE_SIZE, "little")
+
+
+def key_of(seed: int, purpose: str) -> Key:
+    """The owner's key in an experiment: no secret, so that runs can be repeated.
+
+    Args:
+      seed: of the run.
+      purpose: keys for different purposes have nothing in common.
+    """
+    return Key(hashlib.sha256(f"raeg {purpose} {seed}".encode()).digest())

@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from raeg_jax.assembly import crowded
+from raeg_jax.evaluation.making import Pixels
 from raeg_jax.evaluation.protection import evaluate_split
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.experiments.store import Unit
@@ -57,7 +58,7 @@ def read(subject: Subject, split: str, psnr: float | None) -> dict[str, Any]:
     if psnr is not None:
         aim_at(config, psnr)
     summary = evaluate_split(
-        dataclasses.replace(subject, config=config).chain,
+        Pixels(dataclasses.replace(subject, config=config).chain),
         subject.frozen,
         *subject.originals(split),
         subject.batch_size(split),
@@ -67,6 +68,7 @@ def read(subject: Subject, split: str, psnr: float | None) -> dict[str, Any]:
         seed=config.seed,
         description=f"{split} images" + ("" if psnr is None else f" at {psnr:g} dB"),
     )
+    del summary["speeds"]
     each = summary.pop("per_image")["psnr/protected"]
     return summary | {
         "split": split,

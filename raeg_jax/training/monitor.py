@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from raeg_jax import data, evaluation
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.grid import grid
+from raeg_jax.evaluation.making import Pixels
 from raeg_jax.evaluation.protection import examples
 from raeg_jax.invertible.chain import Chain, Learned
 from raeg_jax.networks.frozen import FrozenClassifier
@@ -78,6 +79,7 @@ class Monitor:
     def _picture(self, generator: Chain) -> np.ndarray:
         rows = min(_GRID_ROWS, self._batch_size)
         chosen = np.linspace(0, len(self._labels) - 1, rows).astype(int)
-        batches = examples(generator, self._images, self._labels, chosen, self._batch_size)
+        maker = Pixels(generator)
+        batches = examples(maker, self._images, self._labels, chosen, self._batch_size)
         captions = [[self._class_names[self._labels[i]]] for i in chosen]
         return grid(*(batch[:rows] for batch in batches), captions)

@@ -2,12 +2,15 @@
 
 import importlib.util
 import pathlib
+import types
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from configs import base
+from raeg_jax.evaluation.making import Files
 from raeg_jax.invertible.chain import Chain, Learned
 
 
@@ -34,6 +37,20 @@ class Shift(nn.Module):
 def shift(strength):
     """A whole generator of one stage, `Shift`."""
     return Chain((Learned(Shift(), {"strength": jnp.float32(strength)}),))
+
+
+def files(generator, batch_size=4, size=32):
+    """What makes files of a toy generator, with payloads."""
+    config = base.get_config()
+    config.data.image_size = size
+    bundle = types.SimpleNamespace(
+        config=config,
+        class_names=("dark", "middle", "bright"),
+        chain=generator,
+        id=b"of a toy",
+        portable=True,
+    )
+    return Files(bundle, 0, batch_size)
 
 
 def _left(x):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evaluation_toys import Brightness, flat_images, shift
+from evaluation_toys import Brightness, files, flat_images, shift
 
 from configs import base
 from raeg_jax import config as config_lib
@@ -15,7 +15,7 @@ from raeg_jax.data import memory
 from raeg_jax.data.decode import encode_png, to_rgb
 from raeg_jax.evaluation import evaluate, images, report
 
-SIZE = 16
+SIZE = 32
 LEVELS, LABELS = [60, 86, 120, 146, 180], [0, 0, 1, 1, 2]
 
 
@@ -38,7 +38,10 @@ SPLITS = types.SimpleNamespace(
 
 
 @pytest.fixture
-def config():
+def config(monkeypatch):
+    monkeypatch.setattr(
+        evaluate, "maker_of", lambda config, names, generator, nets, size: files(generator, size)
+    )
     config = base.get_config()
     config.data.image_size = SIZE
     config.classifiers.targets = ("near",)
@@ -48,7 +51,7 @@ def config():
     return config
 
 
-def run(config, workdir, **changes):
+def run(config, workdir, names=("near", "far"), **changes):
     near, far = Brightness(), Brightness()
     variables = near.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)), train=False)
     moved = {**variables, "params": {"offset": jnp.float32(-2)}}
@@ -57,7 +60,7 @@ def run(config, workdir, **changes):
         workdir,
         SPLITS,
         shift(20),
-        {"near": (near, variables), "far": (far, moved)},
+        dict(zip(names, [(near, variables), (far, moved)], strict=True)),
         **({"step": 7, "command": "python eval.py"} | changes),
     )
 
@@ -148,10 +151,24 @@ def test_the_table_is_printed_and_the_picture_drawn(config, tmp_path, capsys):
     for words in ("test images (unseen), 5", "train images (fitted), 10", "0.600", "PGD-2"):
         assert words in out.out
     assert "results.json" in out.out
-    assert "drawing a picture and timing the generator" in out.err
+    assert "drawing a picture" in out.err
+    for split in ("5 of 5", "10 of 10"):
+        assert f"{split} came back bit for bit (payload in the pixels of" in out.out
     picture = to_rgb((tmp_path / "grid.png").read_bytes())
     assert picture.shape[0] > 4 * 128
     assert picture.shape[1] > 4 * 128
+
+
+def test_a_log_has_all_columns_and_whole_lines(config, tmp_path, capsys):
+    names = "a_target_whose_name_alone_takes_most_of_a_line_of_80_columns", "far"
+    config.classifiers.targets = names[:1]
+    run(config, tmp_path / ("folder" * 20), names)
+    printed = capsys.readouterr().out.splitlines()
+    (row,) = {line.strip() for line in printed if line.strip().startswith(names[0])}
+    assert row.startswith(f"{names[0]} (target)")
+    assert len(row.split()) == 2 + len(("original", "protected", "recovered", "noise", "PGD-2"))
+    assert any("PNG" in line and "images (unseen)" in line for line in printed)
+    assert any("folder" * 20 in line and "grid.png" in line for line in printed)
 
 
 def test_another_checkpoint_has_files_of_its_own(config, tmp_path, capsys):

@@ -26,10 +26,12 @@ SUMMARY = {
             "exact_images": 0.0,
         },
         "recovered": {"psnr": None, "ssim": 1.0, "exact_pixels": 1.0, "exact_images": 1.0},
+        "pixels_alone": {"psnr": 40.25, "ssim": 0.99, "exact_pixels": 0.7, "exact_images": 0.65},
         "noise": {"psnr": 35.2, "ssim": 0.9, "exact_pixels": 0.09, "exact_images": 0.0},
     },
     "outside_range": 0.00125,
     "png_bytes": {"original": 8192.0, "protected": 10240.0},
+    "payload": {"in_pixels": 319, "beside_pixels": 1, "bytes": 90.0},
 }
 RESULTS = {
     "config": "quickstart",
@@ -54,6 +56,39 @@ def test_rows_hold_every_number_under_its_column():
     assert body[5] == ("exact images", "", "0.0000", "1.0000", "0.0000")
 
 
+@pytest.mark.parametrize(
+    ("beside", "told"), [(1, "in the pixels of 319, beside them in 1"), (0, "in the pixels of 320")]
+)
+def test_a_line_says_how_many_came_back_and_what_pixels_alone_give(beside, told):
+    payload = {"in_pixels": 320 - beside, "beside_pixels": beside, "bytes": 90.0}
+    assert table.recovery({**SUMMARY, "payload": payload}) == (
+        f"320 of 320 came back bit for bit (payload {told}). From pixels alone, without "
+        "the payload's clipped values: 208 of 320 (70.0% of the pixels), the others 40.2 dB."
+    )
+
+
+def test_without_a_payload_only_pixels_give_something_back():
+    quality = {**SUMMARY["quality"], "recovered": SUMMARY["quality"]["pixels_alone"]}
+    assert table.recovery({**SUMMARY, "quality": quality, "payload": None}) == (
+        "208 of 320 came back bit for bit, from the pixels alone."
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "titles"),
+    [
+        (("after_learned",), ["learned alone"]),
+        (("after_shortcut",), ["shortcut alone"]),
+        (("after_learned", "after_shortcut"), ["learned alone", "and shortcut"]),
+    ],
+)
+def test_first_stages_have_columns_before_the_whole(parts, titles):
+    quality = SUMMARY["quality"] | dict.fromkeys(parts, SUMMARY["quality"]["noise"])
+    found = table.columns({**SUMMARY, "quality": quality}, 20)
+    assert list(found.values())[1:-3] == titles
+    assert "pixels_alone" not in found
+
+
 def test_pgd_has_its_steps_in_the_title():
     with_pgd = {**SUMMARY, "quality": {**SUMMARY["quality"], "pgd": SUMMARY["quality"]["noise"]}}
     assert table.columns(with_pgd, 7)["pgd"] == "PGD-7"
@@ -72,6 +107,7 @@ def test_markdown_is_a_table_a_split():
     assert "`python eval.py --workdir=runs/quickstart`" in text
     assert "learned stage (integer coupling), checkpoint latest (step 1500), seed 0" in text
     assert text.count("| resnet_small (target) | 0.981 | 0.250 | 0.980 | 0.900 |") == 2
+    assert text.count("320 of 320 came back bit for bit") == 2
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {6}
 
@@ -86,12 +122,14 @@ def test_a_generator_that_is_exact_in_one_place_only_is_labelled(exact, portable
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_terminal_table_fits_eighty_columns(width):
+@pytest.mark.parametrize("more", [(), ("after_learned", "wrong_token")], ids=["six", "eight"])
+def test_terminal_table_fits_eighty_columns(width, more):
+    added = (*more, "pgd")
     summary = {
         **SUMMARY,
-        "quality": {**SUMMARY["quality"], "pgd": SUMMARY["quality"]["noise"]},
+        "quality": SUMMARY["quality"] | dict.fromkeys(added, SUMMARY["quality"]["noise"]),
         "classifiers": {
-            name: {**result, "accuracy": {**result["accuracy"], "pgd": 0.125}}
+            name: {**result, "accuracy": result["accuracy"] | dict.fromkeys(added, 0.125)}
             for name, result in SUMMARY["classifiers"].items()
         },
     }
@@ -101,8 +139,12 @@ def test_terminal_table_fits_eighty_columns(width):
         console.print(one)
     text = output.getvalue()
     for word in (
-        "densenet_small (held out) ",
+        "densenet_small" if more else "densenet_small (held out) ",
         "test images (unseen), 320",
+        "320 of 320 came back",
+        "protected",
+        "recovered",
+        *(["learned", "alone", "wrong"] if more else []),
         "PGD-100",
         "0.981",
         "0.125",
@@ -111,4 +153,4 @@ def test_terminal_table_fits_eighty_columns(width):
     ):
         assert word in text
     assert "…" not in text
-    assert max(len(line) for line in text.splitlines()) <= 80
+    assert max(len(line) for line in text.splitlines()) <= (86 if more and width > 80 else 80)

@@ -1,0 +1,99 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from evaluation_toys import files, flat_images, shift
+
+from raeg_jax.errors import UserError
+from raeg_jax.evaluation.making import Files, Pixels, maker_of
+from raeg_jax.invertible.chain import Chain
+from tests.codec import bundles
+
+LABELS = np.zeros(3, np.int32)
+INDEX = np.arange(3)
+# Half of the second one leaves 0..255; so many clipped values find no room in the pixels.
+IMAGES = flat_images([120, 245, 60], 64)
+
+
+@pytest.fixture(scope="module")
+def made():
+    maker = files(shift(20), 3, 64)
+    return maker, maker.protect(INDEX, IMAGES, LABELS)
+
+
+def test_files_come_back_bit_for_bit_from_pixels_and_from_a_chunk(made):
+    maker, batch = made
+    np.testing.assert_array_equal(maker.recover(batch), IMAGES)
+    assert batch.measured["payload/in_pixels"].tolist() == [True, False, True]
+    assert (batch.measured["payload/bytes"] >= 80).all()
+    np.testing.assert_allclose(batch.measured["outside"], [0, 0.5, 0], atol=0.25)
+    assert batch.measured["outside"][1] > 0.1
+    assert (batch.sizes > 100).all()
+
+
+def test_pixels_alone_lose_what_was_clipped(made):
+    maker, batch = made
+    found = maker.from_pixels(batch)
+    equal = [np.array_equal(*pair) for pair in zip(found, IMAGES, strict=True)]
+    assert equal == [True, False, True]
+
+
+def test_both_makers_agree_up_to_the_payload(made):
+    maker, batch = made
+    pixels = Pixels(shift(20))
+    alone = pixels.protect(INDEX, IMAGES, LABELS)
+    changed = (batch.images != alone.images).any(axis=(1, 2, 3))
+    assert changed.tolist() == batch.measured["payload/in_pixels"].tolist()
+    # Tokens differ, and this generator has none.
+    np.testing.assert_array_equal(maker.from_pixels(batch), pixels.recover(alone))
+
+
+def test_the_first_stages_alone_have_no_payload():
+    chain = Chain((*shift(8).stages, *shift(20).stages))
+    for maker in (files(chain, 3, 64), Pixels(chain)):
+        batch = maker.protect(INDEX, IMAGES[:1].repeat(3, 0), LABELS)
+        found = maker.partly(1, batch, IMAGES[:1].repeat(3, 0), LABELS)
+        np.testing.assert_array_equal(found[:, :, :32], IMAGES[:1].repeat(3, 0)[:, :, :32] + 8)
+        np.testing.assert_array_equal(found[:, :, 32:], IMAGES[:1].repeat(3, 0)[:, :, 32:])
+
+
+def test_files_are_the_same_again_and_a_wrong_key_recovers_something_else():
+    bundle = bundles.quick()
+    images = np.stack(bundles.photographs(2, 32, 32))
+    index, labels = np.array([3, 8]), np.array([0, 2], np.int32)
+    first, second = (
+        Files(bundle, 0, 2).protect(index, images, labels),
+        Files(bundle, 0, 2).protect(index, images, labels),
+    )
+    np.testing.assert_array_equal(first.images, second.images)
+    other = Files(bundle, 1, 2).protect(index, images, labels)
+    assert not np.array_equal(other.images, first.images)
+    maker = Files(bundle, 0, 2)
+    np.testing.assert_array_equal(maker.recover(first), images)
+    wrong = maker.from_pixels(first, wrong_key=True)
+    assert (wrong != images).any(axis=(1, 2, 3)).all()
+    assert (first.measured["code/rounds"] >= 1).all()
+
+
+def test_a_generator_that_diverged_is_named():
+    with pytest.raises(UserError, match=r"amounts.*lower config.optimizer.learning_rate"):
+        files(shift(1e6), 3, 64).protect(INDEX, IMAGES, LABELS)
+
+
+def test_fractions_have_no_payload():
+    stage = shift(0.5).stages[0]
+
+    class Fractions(type(stage.module)):
+        exact = portable = False
+
+    chain = Chain((dataclasses.replace(stage, module=Fractions()),))
+    maker = maker_of(None, (), chain, {}, 4)
+    assert isinstance(maker, Pixels)
+    assert not maker.has_payload
+
+
+def test_an_exact_generator_makes_files():
+    bundle = bundles.make(("gradient",))
+    maker = maker_of(bundle.config, bundle.class_names, bundle.chain, bundle.classifiers, 4)
+    assert isinstance(maker, Files)
+    assert maker.chain.stages[0].rounds == bundle.chain.stages[0].rounds
