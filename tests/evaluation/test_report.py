@@ -149,6 +149,22 @@ def test_a_folder_whose_name_is_no_text_can_be_written(tmp_path):
     assert json.loads((tmp_path / "results.json").read_text())["command"] == command
 
 
+def test_a_row_says_where_the_payload_is_and_what_pixels_alone_give():
+    per_image = {
+        **{f"psnr/{name}": np.array([40.0]) for name in ("protected", "pixels_alone")},
+        "psnr/recovered": np.array([np.inf]),
+        "ssim/protected": np.array([0.9]),
+        "outside": np.array([0.25]),
+        "exact/recovered": np.array([True]),
+        "exact/pixels_alone": np.array([False]),
+        "payload/in_pixels": np.array([False]),
+        "payload/bytes": np.array([92]),
+    }
+    (row,) = report.image_rows("test", per_image, np.array([0]), ["x.png"], ("cat",))
+    assert (row["exact"], row["exact_from_pixels_alone"]) == (1, 0)
+    assert (row["payload_in_pixels"], row["payload_bytes"]) == (0, 92)
+
+
 def test_a_row_an_image_says_what_was_read():
     per_image = {
         "psnr/protected": np.array([35.0, np.inf]),

@@ -74,6 +74,16 @@ def test_range_and_file_sizes_are_means():
     assert result["png_bytes"] == {"original": 250.0, "protected": 260.0}
 
 
+def test_a_payload_is_in_the_pixels_or_beside_them():
+    assert summarise(per_image(), LABELS, {"net": "target"})["payload"] is None
+    values = {
+        "payload/in_pixels": np.array([True, True, False, True]),
+        "payload/bytes": np.array([80, 84, 88, 80]),
+    }
+    result = summarise(per_image(**values), LABELS, {"net": "target"})
+    assert result["payload"] == {"in_pixels": 3, "beside_pixels": 1, "bytes": 83.0}
+
+
 @pytest.mark.parametrize("left_out", ["noise", "pgd"])
 def test_variants_that_were_not_measured_do_not_appear(left_out):
     result = summarise(per_image(), LABELS, {"net": "target"})

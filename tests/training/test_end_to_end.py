@@ -118,18 +118,23 @@ def test_a_run_leaves_all_its_files_and_prints_the_table(unbroken):
     workdir, output = unbroken
     for name in ("config.json", "metrics.jsonl", "results.json", "grid.png", "tensorboard"):
         assert (workdir / name).exists(), name
-    for text in ("compiling the step", "resnet_small: accuracy on clean images", "PSNR, dB"):
+    for text in (
+        *("compiling the step", "resnet_small: accuracy on clean images", "PSNR, dB"),
+        "8 of 8 came back bit for bit (payload ",
+    ):
         assert text in output, text
     assert "Traceback" not in output
     assert "Warning" not in output
     assert json.loads((workdir / "results.json").read_text())["step"] == STEPS
 
 
-def test_images_that_stay_in_range_come_back_exactly(unbroken):
+def test_files_come_back_exactly_and_pixels_alone_where_they_stay_in_range(unbroken):
     with (unbroken[0] / "images.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if float(row["outside_range"]) == 0]
-    assert rows
+        rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows if row["exact"] != "1"] == []
+    rows = [row for row in rows if float(row["outside_range"]) == 0]
+    assert rows
+    assert [row["file"] for row in rows if row["exact_from_pixels_alone"] != "1"] == []
     # Which says little of a generator that changes nothing.
     assert any(float(row["psnr_protected"]) < 60 for row in rows)
 

@@ -49,9 +49,10 @@ def rows_of(workdir):
 
 def assert_protected_and_recovered(workdir):
     rows = rows_of(workdir)
+    assert [row["file"] for row in rows if row["exact"] != "1"] == []
     in_range = [row for row in rows if float(row["outside_range"]) == 0]
     assert in_range
-    assert [row["file"] for row in in_range if row["exact"] != "1"] == []
+    assert [row["file"] for row in in_range if row["exact_from_pixels_alone"] != "1"] == []
     assert [r["psnr_protected"] for r in rows if abs(float(r["psnr_protected"]) - PSNR) > 0.3] == []
 
 
@@ -68,6 +69,10 @@ def test_gradient_stages_follow_the_learned_one(trained):
     assert_protected_and_recovered(trained)
     results = json.loads((trained / "results.json").read_text())
     assert results["generator"]["stages"] == ["learned", "gradient"]
+    test = results["splits"]["test"]
+    assert "after_learned" in test["quality"]
+    assert "learned alone" in (trained / "results.md").read_text()
+    assert sum(test["payload"][name] for name in ("in_pixels", "beside_pixels")) == test["images"]
     assert 1 <= results["splits"]["test"]["rounds"]["mean"] < ROUNDS
 
 
