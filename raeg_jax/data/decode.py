@@ -159,9 +159,9 @@ def _open(data: bytes, at_least: int, reduce: bool = False) -> tuple[Image.Image
 
 def _reason(error: Exception) -> str:
     """What is wrong with a file, in the same words every time."""
-    if isinstance(error, UnidentifiedImageError):  # Its text holds an address in memory.
-        return "not an image, or damaged"
-    return f"{type(error).__name__}: {error}"
+    # The text of this one holds an address in memory.
+    unknown = isinstance(error, UnidentifiedImageError)
+    return f"{type(error).__name__}: {'not an image, or damaged' if unknown else error}"
 
 
 def _with_alpha(image: Image.Image, depth: int) -> Image.Image:

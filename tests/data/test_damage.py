@@ -45,7 +45,7 @@ def test_what_is_not_a_photograph_is_skipped_unread(settings, source):
         "a/pipe.jpg (is not a file)",
         "a/zero.jpg (is not a file)",
         "b/huge.jpg (has 1,099,511,627,776 bytes, more than the 1,073,741,824 that are read)",
-        "b/odd.jpg (not an image, or damaged)",
+        "b/odd.jpg (UnidentifiedImageError: not an image, or damaged)",
         "b/sparse.jpg (not an image)",
     ]
 
