@@ -79,7 +79,7 @@ def launch(folder, *arguments, cwd=None, **environment):
 @pytest.mark.parametrize(
     ("arguments", "ran"),
     [
-        ([], "ran runs/quickstart 34.5 (1, 1, 1) 0\n"),
+        ([], "ran runs/quickstart 34.0 (1, 1) 0\n"),
         (["--config=smoke", "--config.seed=1"], "ran runs/smoke 34.5 (1, 1) 1\n"),
         (["--config", "folder:cpu"], "ran runs/folder_cpu 34.0 (1, 1, 1) 0\n"),
     ],
@@ -192,7 +192,8 @@ def test_help_of_our_commands_is_all_of_their_flags(command):
     )
     assert result.stdout.startswith(("Fits a ", "Measures a "))
     evaluates = "eval" in command[-1]
-    flags = ["config", "workdir", *(["checkpoint", "method", "suite"] if evaluates else [])]
+    shared = ["compile_cache", "config", "workdir"]
+    flags = [*shared, *(["checkpoint", "method", "suite"] if evaluates else [])]
     assert re.findall(r"^  --(\w+): ", result.stdout, re.MULTILINE) == sorted(flags)
 
 
