@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import orbax.checkpoint as ocp
+from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from raeg_jax.errors import UserError
@@ -34,7 +35,7 @@ class DamagedError(UserError):
 def _ignore_closed_loops() -> None:
     """Hides what TensorStore prints when parts of a read or write end after one has failed.
 
-    It tells an event loop of Orbax's, which is closed by then: the error itself is raised.
+    It tells an event loop of Orbax's, which is closed by then.
     """
     before = sys.unraisablehook
 
@@ -43,6 +44,18 @@ def _ignore_closed_loops() -> None:
             before(unraisable)
 
     sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps Orbax from logging tracebacks of errors that it raises too."""
+    _ignore_closed_loops()
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager
@@ -55,9 +68,9 @@ def reading(what: str) -> Iterator[None]:
     Raises:
       DamagedError: the block raised anything.
     """
-    _ignore_closed_loops()
     try:
-        yield
+        with quietly():
+            yield
     except Exception as error:  # Orbax and TensorStore raise almost any kind
         reason = str(error).split("\n", 1)[0].strip()[:200] or type(error).__name__
         raise DamagedError(f"{what} can't be read ({reason})") from error
@@ -110,7 +123,6 @@ class Steps(contextlib.AbstractContextManager):
             )
         if writable:
             self._clear()
-        _ignore_closed_loops()
         self._manager = _Manager(
             self.folder,
             item_handlers=dict(handlers),
@@ -154,7 +166,8 @@ class Steps(contextlib.AbstractContextManager):
     ) -> None:
         """Saves a checkpoint, and removes those that the policy doesn't keep."""
         args = ocp.args.Composite(**items)
-        self._manager.save(step, args=args, metrics=metrics, force=True)
+        with quietly():
+            self._manager.save(step, args=args, metrics=metrics, force=True)
         self._clear()
 
     def shapes(self, step: int, item: str) -> Any:
