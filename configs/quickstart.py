@@ -23,13 +23,13 @@ def get_config() -> ConfigDict:
     config.data.dataset = "photographs"
     config.data.image_size = 48
     config.classifiers.steps = 150
-    # A small U-shaped network takes most of the squared distance, gradient rounds some of the rest;
-    # hiding the payload in what these leave takes the file to 32 dB.
+    # A small U-shaped network takes two fifths of the squared distance, gradient rounds the rest;
+    # hiding the payload takes the file to 32 dB.
     config.generator.stages = ("learned", "gradient")
     config.generator.blocks = (1, 1)
     config.generator.widths = (16, 16)
-    config.loss.target_psnr = 34.0
-    config.generator.gradient.target_psnr = 32.7
+    config.loss.target_psnr = 36.0
+    config.generator.gradient.target_psnr = 32.6
     # It is trained through the attack layer, and against the discriminator.
     config.attack_layer.probability.update(
         jpeg=1.0, gaussian_blur=1.0, rescale=1.0, gaussian_noise=1.0

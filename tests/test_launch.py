@@ -79,7 +79,7 @@ def launch(folder, *arguments, cwd=None, **environment):
 @pytest.mark.parametrize(
     ("arguments", "ran"),
     [
-        ([], "ran runs/quickstart 34.0 (1, 1) 0\n"),
+        ([], "ran runs/quickstart 36.0 (1, 1) 0\n"),
         (["--config=smoke", "--config.seed=1"], "ran runs/smoke 34.5 (1, 1) 1\n"),
         (["--config", "folder:cpu"], "ran runs/folder_cpu 34.0 (1, 1, 1) 0\n"),
     ],
