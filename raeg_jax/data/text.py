@@ -4,7 +4,7 @@ import pathlib
 import re
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import RefusedFileError, read_file
+from raeg_jax.files import read_file
 
 # Control characters, what else ends a line, and bytes that are not UTF-8, which Python keeps as
 # lone surrogates.
@@ -38,5 +38,5 @@ def read_text(path: pathlib.Path) -> str:
             f"{path}, line {line}: byte {error.object[error.start]:#04x} is not UTF-8 text; save "
             "the file as UTF-8"
         ) from error
-    except (OSError, RefusedFileError) as error:
+    except OSError as error:
         raise UserError(f"{path} can't be read ({error})") from error
