@@ -57,10 +57,10 @@ def run(
         # At absl's default level Orbax tells every file it opens.
         logging.set_verbosity(logging.WARNING)
         config = flags.FLAGS.config
-        check_local(flags.FLAGS.workdir)
-        for name in ("source", "cache_dir"):
-            check_local(config.get("data", {}).get(name, ""))
-        cache_dir = config.get("data", {}).get("cache_dir", "")
+        settings = config.get("data", {})
+        cache_dir = settings.get("cache_dir", "")
+        for path in (flags.FLAGS.workdir, cache_dir, settings.get("source", "")):
+            check_local(path)
         compilation.keep_programs(cache_dir, flags.FLAGS.compile_cache)
         workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}")
         with explaining(workdir):
