@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -53,11 +54,13 @@ def reading(what: str) -> Iterator[None]:
       what: is read.
 
     Raises:
-      DamagedError: the block raised anything.
+      DamagedError: the block raised anything but that memory, or that of a device, is full.
     """
     _ignore_closed_loops()
     try:
         yield
+    except (MemoryError, jax.errors.JaxRuntimeError):
+        raise
     except Exception as error:  # Orbax and TensorStore raise almost any kind
         reason = str(error).split("\n", 1)[0].strip()[:200] or type(error).__name__
         raise DamagedError(f"{what} can't be read ({reason})") from error
