@@ -16,11 +16,11 @@ from raeg_jax import __version__, launch
 from raeg_jax.baselines import ids
 from raeg_jax.codec import key as key_lib
 from raeg_jax.errors import UserError
-from raeg_jax.files import check_local
+from raeg_jax.files import check_local, printable
 from raeg_jax.launch import INTERRUPTED, MISTAKE
 from raeg_jax.tool import codec, commands, labels
 from raeg_jax.tool.inspection import inspect
-from raeg_jax.tool.lines import one_line, tell
+from raeg_jax.tool.lines import tell
 from raeg_jax.tool.run import FAILED, StoppedError
 
 _END = "docs/tool.md tells more."
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stop(message: str, status: int) -> int:
-    print(one_line(message), file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     return status
 
 

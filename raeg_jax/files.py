@@ -17,6 +17,9 @@ from raeg_jax.errors import UserError
 MOST_BYTES = 2**30
 _HEAD_BYTES = 32
 _URL = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
+# Control characters, what else ends a line, and bytes that are not UTF-8, which Python keeps as
+# lone surrogates.
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 # Errors of the operating system that end a run, and what a sentence about the folder says of them.
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _RESUMES = "can't be used ({}): %s; then the same command resumes"
@@ -93,6 +96,14 @@ def check_local(path: str) -> None:
             f"{path} is a URL, and only files and folders of this machine are read and written: "
             "copy it here or mount it, and name the folder"
         )
+
+
+def printable(text: str) -> str:
+    r"""Returns the name of a file, or a text with names in it, in one line that shows anywhere.
+
+    A newline becomes '\n', a byte that is not UTF-8 '\udcXX', and so on; all else stays as it is.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _check_regular(mode: int) -> None:

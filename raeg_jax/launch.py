@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 
 from raeg_jax import compilation
 from raeg_jax.errors import UserError
-from raeg_jax.files import check_local, explaining
+from raeg_jax.files import check_local, explaining, printable
 
 # STOPPED is EX_TEMPFAIL of sysexits.h: a signal stopped the run, the same command resumes it.
 MISTAKE, STOPPED, INTERRUPTED = 2, 75, 130
@@ -115,7 +115,7 @@ def _call(main: Callable[[], None], rest: list[str]) -> None:
 
 
 def _stop(message: str, status: int) -> None:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     sys.exit(status)
 
 
