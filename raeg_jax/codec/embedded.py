@@ -83,8 +83,9 @@ def _views(block: bytes, depth: int) -> Iterator[bytes]:
 def _inner(block: bytes) -> Iterator[bytes]:
     for found in _PACKED.finditer(block):
         try:
-            # 47: of both kinds, with any window.
-            yield zlib.decompressobj(47).decompress(block[found.start() :], _UNPACKED_BYTES)
+            # 47: of both kinds, with any window. The rest of a large block is not copied each time.
+            packed = block[found.start() : found.start() + _UNPACKED_BYTES]
+            yield zlib.decompressobj(47).decompress(packed, _UNPACKED_BYTES)
         except zlib.error:
             continue
     # Without zeros, UTF-16 and UTF-32 are ASCII.

@@ -89,6 +89,6 @@ class Programs:
 
 
 def _kind(chain, *size):
-    """What programs depend on but for the number of tiles."""
+    """Returns what programs depend on but for the number of tiles."""
     leaves, structure = jax.tree.flatten(chain)
     return structure, tuple(map(jax.typeof, leaves)), *size

@@ -76,7 +76,7 @@ class _Manager(ocp.CheckpointManager):
         return found if isinstance(found, dict) else None
 
 
-class Steps(contextlib.AbstractContextManager):
+class Steps:
     """The checkpoints in one folder.
 
     Attributes:
@@ -195,7 +195,7 @@ class Steps(contextlib.AbstractContextManager):
                 if not self._writable:
                     self._manager.reload()
                     if steps[-1] not in self._manager.all_steps():
-                        continue  # training, which goes on meanwhile, has removed it
+                        continue  # a training run beside this process has removed it
                 if len(steps) == 1:
                     raise DamagedError(
                         f"{error}, and there is none before it: restore it, or remove "
@@ -224,6 +224,3 @@ class Steps(contextlib.AbstractContextManager):
     def close(self) -> None:
         """Releases the folder."""
         self._manager.close()
-
-    def __exit__(self, *_):
-        self.close()
