@@ -141,7 +141,9 @@ def _explanation(error: BaseException | None, folder: pathlib.Path) -> str | Non
             reason = os.strerror(number)
             # TensorStore and others have errors of their own, which quote the system's.
             if getattr(error, "errno", None) == number or reason in str(error):
-                where = getattr(error, "filename", None) or folder
+                where = pathlib.Path(getattr(error, "filename", None) or folder)
+                if number == errno.ENOTDIR:  # the file is one of the folders above
+                    where = next((path for path in (where, *where.parents) if path.exists()), where)
                 return f"{where} {explanation.format(reason)}"
         error = error.__cause__ or error.__context__
     return None
@@ -163,6 +165,9 @@ def check_room(folder: os.PathLike | str) -> None:
         with temporary.open("xb") as file:
             file.write(bytes(1 << 20))
             os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(folder)
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -210,9 +215,11 @@ def whole_file(path: os.PathLike | str) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)
         raise
 
 

@@ -207,6 +207,18 @@ def test_what_is_wrong_with_a_folder_is_explained(error, message):
         raise later
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "classifiers").touch()
+    message = f"^{tmp_path}/classifiers is in the way .Not a directory.: remove it"
+    with pytest.raises(UserError, match=message), explaining(tmp_path):
+        (tmp_path / "classifiers" / "net" / "unfinished").mkdir()
+
+
+def test_a_file_that_cannot_be_written_has_its_own_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"missing/results\.json"):
+        write_whole(tmp_path / "missing" / "results.json", b"")
+
+
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "no file"), ValueError("x"), MemoryError()])
 def test_other_errors_pass(error):
     with pytest.raises(type(error)) as raised, explaining("RUN"):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from raeg_jax.attacks.gradient import LogitsFn, margin
+from raeg_jax.image.inputs import as_images, as_labels
 
 # arctanh of this share of the range: 0 and 255 themselves would lie infinitely far away.
 _INSIDE = 0.999999
@@ -38,6 +39,8 @@ def carlini_wagner(
       labels: int `[B]`, the true classes, or with `targeted` the classes to be read instead.
       steps: of Adam, for each c; at least 1.
       kappa: by how many logits each classifier must be misled; `[B]` or a scalar, not negative.
+        With 0 some images mislead no longer once they are rounded to 8 bits (6 of 32 measured; with
+        1 none).
       searches: how many c are tried.
       first_constant: in squared pixel units a logit; the paper's 1e-3, of images within 0..1.
       step_size: of Adam; 1 is about half of the range, near its middle.
@@ -48,12 +51,14 @@ def carlini_wagner(
       where nothing did, the last one tried. Not rounded.
 
     Raises:
-      ValueError: fewer than one step or search, or no classifier.
+      ValueError: fewer than one step or search, no classifier, or see `image.inputs`.
     """
     if min(steps, searches) < 1:
         raise ValueError(f"needs at least one step and search, not {steps} and {searches}")
     if not logits_fns:
         raise ValueError("an attack needs at least one classifier; logits_fns is empty")
+    (images,) = as_images(images)
+    labels = as_labels(labels, images)
     sign = -1 if targeted else 1
     start = jnp.arctanh((images / _HALF - 1) * _INSIDE)
     reachable = _to_pixels(start)

@@ -2,6 +2,8 @@
 
 They show what an irreversible attack reaches with the same distance from the original. All
 distances are L2 norms over one image, in pixel units, but for I-FGSM, which bounds each value.
+
+Images may have any real type, and labels may be a list; see `image.inputs` for what is refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,6 +11,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from raeg_jax.image.inputs import as_images, as_labels
 from raeg_jax.image.metrics import unit
 
 # float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
@@ -94,7 +97,8 @@ def fgsm(
     Returns:
       float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
     """
-    descent = _descent(logits_fns, labels, targeted)
+    (images,) = as_images(images)
+    descent = _descent(logits_fns, as_labels(labels, images), targeted)
     return _move(images, images, jnp.sign(descent(images)), radius, radius)
 
 
@@ -132,7 +136,8 @@ def pgd_l2(
     """
     if steps < 1:
         raise ValueError(f"PGD needs at least one step, not {steps}")
-    descent = _descent(logits_fns, labels, targeted)
+    (images,) = as_images(images)
+    descent = _descent(logits_fns, as_labels(labels, images), targeted)
     start = images
     if key is not None:
         noise_key, length_key = jax.random.split(key)
@@ -208,7 +213,8 @@ def ifgsm(
         raise ValueError(f"I-FGSM needs at least one step, not {steps}")
     epsilon = _per_image(epsilon)
     step_size = 2.5 * epsilon / steps if step_size is None else _per_image(step_size)
-    descent = _descent(logits_fns, labels, targeted)
+    (images,) = as_images(images)
+    descent = _descent(logits_fns, as_labels(labels, images), targeted)
     low, high = jnp.maximum(images - epsilon, 0), jnp.minimum(images + epsilon, 255)
 
     def step(_, adversarial):
@@ -228,6 +234,7 @@ def gaussian_noise(key: jax.Array, images: jax.Array, radius: jax.Array) -> jax.
     Returns:
       float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
     """
+    (images,) = as_images(images)
     return _move(images, images, jax.random.normal(key, images.shape), radius, radius)
 
 

@@ -27,6 +27,8 @@ def _carlini_wagner(logits_fns, images, labels, strength, steps):
 # What a strength means: of `pgd` the root mean square of the change, of `ifgsm` the greatest
 # change of a sample, both in pixel units; of `cw` the confidence kappa, in logits.
 ATTACKS = {"pgd": _pgd, "ifgsm": _ifgsm, "cw": _carlini_wagner}
+# Of `cw`. With less, rounding to 8 bits undoes some of the attacks.
+CONFIDENCE = 1.0
 
 
 def attack(

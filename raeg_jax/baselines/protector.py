@@ -10,7 +10,7 @@ import numpy as np
 
 from raeg_jax.attacks.gradient import LogitsFn
 from raeg_jax.baselines import carrier, superpixels
-from raeg_jax.baselines.attack import ATTACKS, attack
+from raeg_jax.baselines.attack import ATTACKS, CONFIDENCE, attack
 from raeg_jax.baselines.carrier import Source
 from raeg_jax.baselines.method import Method
 from raeg_jax.baselines.recover import recover
@@ -86,7 +86,7 @@ class BaselineProtector:
       attack: one of `ATTACKS`.
       steps: of the attack.
       strength: of the attack, see `ATTACKS`; with `psnr` where the search begins, by default the
-        distance of that PSNR (of `cw` no confidence, 0).
+        distance of that PSNR (of `cw` the confidence 1).
       psnr: of the protected files against their originals, in decibels: image by image so much is
         taken of what the attack changed, and where that is far from all of it, a stronger or weaker
         attack is made. None takes the strength as it is.
@@ -122,7 +122,7 @@ class BaselineProtector:
         if strength is None:
             if psnr is None:
                 raise UserError("neither strength nor psnr is given: name one of them")
-            strength = 0.0 if attack == "cw" else math.sqrt(mse_of_psnr(psnr))
+            strength = CONFIDENCE if attack == "cw" else math.sqrt(mse_of_psnr(psnr))
         if not (0 < strength <= 255 or (strength == 0 and attack == "cw")):
             raise UserError(f"strength={strength} is impossible: it must be above 0, at most 255")
         self._method, self._key, self._psnr, self._strength = method, key, psnr, strength

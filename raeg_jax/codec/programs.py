@@ -9,8 +9,8 @@ import jax
 
 from raeg_jax.invertible.chain import Chain
 
-# So many are kept, the last used ones: each takes tens of megabytes.
-_KEPT = 4
+# So many are kept, the last used ones: each takes some 150 MB and 1,200 memory maps.
+_KEPT = 2
 
 
 class _Program:

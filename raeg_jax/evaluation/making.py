@@ -20,11 +20,10 @@ from raeg_jax.codec.key import Key
 from raeg_jax.codec.overflow import split
 from raeg_jax.codec.payload import Payload
 from raeg_jax.codec.picture import Picture, decode_picture
-from raeg_jax.codec.protect import Protected, Protector, UnrecoverableError
+from raeg_jax.codec.protect import Protected, Protector
 from raeg_jax.codec.recover import Recovered, Recoverer
 from raeg_jax.codec.token import Token
 from raeg_jax.codec.writing import png_bytes
-from raeg_jax.errors import UserError
 from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.invertible.chain import Chain, Learned
@@ -138,16 +137,10 @@ class Files:
         """As `raeg protect` does, in memory.
 
         Raises:
-          UserError: values too far outside 0..255, as of a generator that diverged.
+          DivergedError: values too far outside 0..255.
         """
         self._numbers = iter(index)
-        try:
-            protected = self._protector.protect(list(images), labels.tolist())
-        except (UnrecoverableError, ValueError) as error:
-            raise UserError(
-                f"the generator makes images that can't be protected ({error}): if its losses grew "
-                "in training, lower config.optimizer.learning_rate and use another --workdir"
-            ) from error
+        protected = self._protector.protect(list(images), labels.tolist())
         files = [_written(one) for one in protected]
         opened = [_Opened.read(file, self._key) for file in files]
         payloads = [one.payload for one in opened]

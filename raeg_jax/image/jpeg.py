@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from raeg_jax.image.inputs import as_images
 from raeg_jax.image.quantise import clip_ste, quantise, straight_through
 
 # fmt: off
@@ -85,10 +86,11 @@ def jpeg(x: jax.Array, quality: jax.Array | int) -> jax.Array:
       float32 [B, H, W, 3]: integers in 0..255, with straight-through gradients.
 
     Raises:
-      ValueError: if x doesn't have three channels.
+      ValueError: if x doesn't have three channels, or see `as_images`.
     """
     if x.ndim != 4 or x.shape[-1] != 3:
         raise ValueError(f"jpeg needs RGB images [B, H, W, 3], got {x.shape}")
+    (x,) = as_images(x)
     B, H, W, _ = x.shape
     luma, blue, red = _rgb_to_ycc(quantise(x))
     luma = _code(luma, quantisation_table(_LUMA_TABLE, quality))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from raeg_jax.image.inputs import as_images
 from raeg_jax.image.separable import apply_separable, correlation_matrix, gaussian_kernel
 
 # An equal image has infinite PSNR; a mean, a log and a comparison need a number.
@@ -31,7 +32,7 @@ def mse(a: jax.Array, b: jax.Array) -> jax.Array:
       float32 [B], in squared pixel units.
 
     Raises:
-      ValueError: if the shapes differ or aren't [B, H, W, C].
+      ValueError: if the shapes differ or aren't [B, H, W, C], or see `as_images`.
     """
     a, b = _as_floats(a, b)
     return jnp.mean((a - b) ** 2, axis=(1, 2, 3))
@@ -48,7 +49,7 @@ def psnr(a: jax.Array, b: jax.Array) -> jax.Array:
       float32 [B], in decibels; infinite (and without a useful gradient) where the images are equal.
 
     Raises:
-      ValueError: if the shapes differ or aren't [B, H, W, C].
+      ValueError: if the shapes differ or aren't [B, H, W, C], or see `as_images`.
     """
     return 10.0 * jnp.log10(_RANGE**2 / mse(a, b))
 
@@ -127,4 +128,4 @@ def ssim(a: jax.Array, b: jax.Array) -> jax.Array:
 def _as_floats(a, b):
     if a.shape != b.shape or len(a.shape) != 4:
         raise ValueError(f"need two image batches of one shape [B, H, W, C]: {a.shape}, {b.shape}")
-    return jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32)
+    return as_images(a, b)

@@ -188,7 +188,11 @@ class Coupling(nn.Module):
         self.second = variant.second(conditioner, self.clamp, self.gain)
 
     def forward(self, x: jax.Array, mask: jax.Array | None = None, token: jax.Array | None = None):
-        """(a, b) -> (c, d) and the log-determinant per image, float32 [B]."""
+        """(a, b) -> (c, d) and the log-determinant per image, float32 [B].
+
+        Raises:
+          ValueError: an odd number of channels.
+        """
         (a, b), (mask_a, mask_b) = _halves(x), _halves(mask)
         c, log_det_a = self.first.forward(a, b, mask_a, token)
         d, log_det_b = self.second.forward(b, c, mask_b, token)
@@ -205,4 +209,10 @@ class Coupling(nn.Module):
 
 
 def _halves(x):
-    return (1.0, 1.0) if x is None else jnp.split(x, 2, axis=-1)
+    if x is None:
+        return 1.0, 1.0
+    if x.shape[-1] % 2:
+        raise ValueError(
+            f"a coupling halves the channels, which {x.shape[-1]} can't be: give an even number"
+        )
+    return jnp.split(x, 2, axis=-1)

@@ -40,7 +40,7 @@ from raeg_jax.training.origin import (
 from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.progress import Progress
 from raeg_jax.training.state import make_optimizer
-from raeg_jax.training.steps import DamagedError, reading
+from raeg_jax.training.steps import DamagedError, quietly, reading
 
 _WEIGHTS = "variables"
 # Accuracy on the training images is measured on at most so many, spread over the classes.
@@ -339,7 +339,7 @@ def _save_weights(folder: pathlib.Path, variables: Any) -> None:
     """Saves the weights; they count as finished only when `_save_info` follows."""
     if parallel.is_main_process():
         (folder / INFO).unlink(missing_ok=True)
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with quietly(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         checkpointer.save(folder / _WEIGHTS, args=ocp.args.StandardSave(variables), force=True)
 
 

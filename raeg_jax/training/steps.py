@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from raeg_jax.errors import UserError
@@ -35,7 +36,7 @@ class DamagedError(UserError):
 def _ignore_closed_loops() -> None:
     """Hides what TensorStore prints when parts of a read or write end after one has failed.
 
-    It tells an event loop of Orbax's, which is closed by then: the error itself is raised.
+    It tells an event loop of Orbax's, which is closed by then.
     """
     before = sys.unraisablehook
 
@@ -44,6 +45,18 @@ def _ignore_closed_loops() -> None:
             before(unraisable)
 
     sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps Orbax from logging tracebacks of errors that it raises too."""
+    _ignore_closed_loops()
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager
@@ -56,9 +69,9 @@ def reading(what: str) -> Iterator[None]:
     Raises:
       DamagedError: the block raised anything but that memory, or that of a device, is full.
     """
-    _ignore_closed_loops()
     try:
-        yield
+        with quietly():
+            yield
     except (MemoryError, jax.errors.JaxRuntimeError):
         raise
     except Exception as error:  # Orbax and TensorStore raise almost any kind
@@ -113,7 +126,6 @@ class Steps:
             )
         if writable:
             self._clear()
-        _ignore_closed_loops()
         self._manager = _Manager(
             self.folder,
             item_handlers=dict(handlers),
@@ -157,7 +169,8 @@ class Steps:
     ) -> None:
         """Saves a checkpoint, and removes those that the policy doesn't keep."""
         args = ocp.args.Composite(**items)
-        self._manager.save(step, args=args, metrics=metrics, force=True)
+        with quietly():
+            self._manager.save(step, args=args, metrics=metrics, force=True)
         self._clear()
 
     def shapes(self, step: int, item: str) -> Any:

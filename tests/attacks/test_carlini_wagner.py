@@ -118,3 +118,19 @@ def test_bad_arguments(change, message):
     fns = change.pop("fns", (net(),))
     with pytest.raises(ValueError, match=message):
         carlini_wagner(fns, IMAGES, LABELS, change.pop("steps", 5), **change)
+
+
+def test_images_of_8_bits_and_lists_of_labels_are_taken():
+    images, labels = IMAGES.astype(np.uint8), LABELS.tolist()
+    found = carlini_wagner((net(),), images, labels, 2, searches=1)
+    expected = carlini_wagner((net(),), images.astype(np.float32), LABELS, 2, searches=1)
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match=r"within 0\.\.1"):
+        carlini_wagner((net(),), IMAGES / 255, labels, 2)
+
+
+def test_confidence_outlives_rounding():
+    """Without, rounding to 8 bits undoes some of the attacks."""
+    labels = read(net(), IMAGES)
+    rounded = np.round(attacked((net(),), labels, kappa=0.5, steps=60, step_size=0.02))
+    assert np.all(read(net(), rounded) != labels)

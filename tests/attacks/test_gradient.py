@@ -305,3 +305,22 @@ def test_bad_arguments():
         ifgsm((curved(),), images, LABELS, 1.0, steps=0)
     with pytest.raises(ValueError, match="logits_fns is empty"):
         fgsm([], images, LABELS, 1.0)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd_1"])
+def test_images_of_8_bits_and_lists_of_labels_are_taken(name):
+    images = images_of().astype(np.uint8)
+    found = EAGER[name]((linear(),), images, LABELS.tolist(), 50.0)
+    np.testing.assert_array_equal(
+        found, EAGER[name]((linear(),), images.astype(np.float32), LABELS, 50.0)
+    )
+
+
+@pytest.mark.parametrize(
+    "attack", [fgsm, functools.partial(pgd_l2, steps=1), functools.partial(ifgsm, steps=1)]
+)
+def test_what_are_no_images_or_labels_is_refused(attack):
+    with pytest.raises(ValueError, match=r"within 0\.\.1.*multiply them by 255"):
+        attack((linear(),), images_of() / 255, LABELS, 5.0)
+    with pytest.raises(ValueError, match=r"one whole number for each of 6 images, not int32 \[5\]"):
+        attack((linear(),), images_of(), LABELS[:5].tolist(), 5.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from evaluation_toys import files, flat_images, shift
 
-from raeg_jax.errors import UserError
+from raeg_jax.errors import DivergedError
 from raeg_jax.evaluation.making import Files, Pixels, maker_of
 from raeg_jax.invertible.chain import Chain
 from tests.codec import bundles
@@ -76,7 +76,7 @@ def test_files_are_the_same_again_and_a_wrong_key_recovers_something_else():
 
 
 def test_a_generator_that_diverged_is_named():
-    with pytest.raises(UserError, match=r"amounts.*lower config.optimizer.learning_rate"):
+    with pytest.raises(DivergedError, match=r"with a lower config.optimizer.learning_rate"):
         files(shift(1e6), 3, 64).protect(INDEX, IMAGES, LABELS)
 
 

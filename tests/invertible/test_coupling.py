@@ -141,3 +141,11 @@ def test_conditioners_keep_the_resolution(conditioner, size):
     x = np.ones((2, *size, 4), np.float32)
     y, _ = net.init_with_output(jax.random.key(0), x)
     assert y.shape == (2, *size, 6)
+
+
+def test_an_odd_number_of_channels_is_refused():
+    layer = make("affine")
+    with pytest.raises(
+        ValueError, match="halves the channels, which 3 can't be: give an even number"
+    ):
+        layer.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)), method="forward")

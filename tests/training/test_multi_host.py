@@ -57,14 +57,12 @@ def work(mode, workdir):
     share = slice(4 * jax.process_index(), 4 * jax.process_index() + 4)
     for _ in range(2):
         weights, norm = run(mode, workdir, share, steps=2)
-    stopped = None
     if jax.process_index() == 0:
-        os.kill(os.getpid(), signal.SIGTERM)  # before the first step of a run that is resumed
+        os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(4)  # until both processes have heard of it, before the first step
     with Preemption() as preemption:
-        for step in range(101, 201):  # noqa: B007
-            time.sleep(0.05)  # about as long as the other process takes to hear of it
-            if stopped := preemption.requested():
-                break
+        seen = [preemption.requested() for _ in range(20)]
+    step, stopped = next((pair for pair in enumerate(seen) if pair[1]), (None, None))
     print("stopped", step, stopped)
     print("result", *(float(value).hex() for value in (*weights, norm)))
 

@@ -53,7 +53,9 @@ def assert_protected_and_recovered(workdir):
     in_range = [row for row in rows if float(row["outside_range"]) == 0]
     assert in_range
     assert [row["file"] for row in in_range if row["exact_from_pixels_alone"] != "1"] == []
-    assert [r["psnr_protected"] for r in rows if abs(float(r["psnr_protected"]) - PSNR) > 0.3] == []
+    # Hiding the payload, at 40 dB or more, comes on top of what the stages do.
+    psnrs = [float(row["psnr_protected"]) for row in rows]
+    assert [psnr for psnr in psnrs if not PSNR - 1.3 < psnr < PSNR + 0.3] == []
 
 
 @pytest.fixture(scope="module")

@@ -51,19 +51,29 @@ def load_classifier(folder, writable):
         return checkpoint.restore(make_state())[1]
 
 
+GENERATOR = save_generator, load_generator, FOLDER, True
+READING = save_generator, load_generator, FOLDER, False
+CLASSIFIER = save_classifier, load_classifier, "unfinished", True
+
+
 @pytest.mark.parametrize(
-    ("save", "load", "name", "writable"),
+    ("damage", "case"),
     [
-        (save_generator, load_generator, FOLDER, True),
-        (save_generator, load_generator, FOLDER, False),
-        (save_classifier, load_classifier, "unfinished", True),
+        ("half", GENERATOR),
+        ("removed", GENERATOR),
+        ("half", READING),
+        ("removed", CLASSIFIER),
+        pytest.param("empty", GENERATOR, marks=pytest.mark.slow),
+        pytest.param("empty", READING, marks=pytest.mark.slow),
+        pytest.param("removed", READING, marks=pytest.mark.slow),
+        pytest.param("empty", CLASSIFIER, marks=pytest.mark.slow),
+        pytest.param("half", CLASSIFIER, marks=pytest.mark.slow),
     ],
-    ids=["generator", "reading", "classifier"],
 )
-@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(
-    tmp_path, capsys, damage, save, load, name, writable
+    tmp_path, capsys, damage, case
 ):
+    save, load, name, writable = case
     save(tmp_path / "whole")
     newest = tmp_path / "whole" / name / "2"
     files = sorted(path.relative_to(newest) for path in newest.rglob("*") if path.is_file())
