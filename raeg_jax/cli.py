@@ -5,23 +5,22 @@ what was asked for; 130 Ctrl-C.
 """
 
 import argparse
+import functools
+import importlib
 import pathlib
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import NoReturn
-
-from PIL import Image
 
 from raeg_jax import __version__, launch
 from raeg_jax.baselines import ids
 from raeg_jax.codec import key as key_lib
 from raeg_jax.errors import UserError
-from raeg_jax.files import check_local
+from raeg_jax.files import check_local, printable
 from raeg_jax.launch import INTERRUPTED, MISTAKE
 from raeg_jax.tool import codec, commands, labels
 from raeg_jax.tool.inspection import inspect
-from raeg_jax.tool.lines import one_line, tell
+from raeg_jax.tool.lines import tell
 from raeg_jax.tool.run import FAILED, StoppedError
 
 _END = "docs/tool.md tells more."
@@ -39,8 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # Names of files may hold anything.
         stream.reconfigure(errors="backslashreplace")
-    # Large photographs are what we are for; twice as large ones are refused.
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     try:
         options = _parser().parse_args(argv)
         for value in vars(options).values():
@@ -59,21 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stop(message: str, status: int) -> int:
-    print(one_line(message), file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     return status
 
 
-def _train(options: argparse.Namespace) -> NoReturn:
-    from raeg_jax.tool import train
-
-    launch.run(train.main, ["raeg train", *options.flags])
-
-
-def _evaluate(options: argparse.Namespace) -> NoReturn:
-    # Its flags are not those of other commands.
-    from raeg_jax.tool import evaluate
-
-    launch.run(evaluate.main, ["raeg eval", *options.flags])
+def _launch(program: str, options: argparse.Namespace) -> NoReturn:
+    # Imported here, as each program defines flags, which other commands don't have.
+    main_of_program = importlib.import_module(f"raeg_jax.tool.{program}").main
+    launch.run(main_of_program, [f"raeg {options.command}", *options.flags])
 
 
 def _keygen(options: argparse.Namespace) -> int:
@@ -141,10 +131,11 @@ def _parser() -> argparse.ArgumentParser:
 
     # These have absl's flags, such as --config.seed=1, which argparse leaves as they are where
     # options of its own begin with another sign.
-    for name, run, summary in (
-        ("train", _train, "fit a generator to a data set"),
-        ("eval", _evaluate, "measure a trained generator, or compare methods"),
+    for name, program, summary in (
+        ("train", "train", "fit a generator to a data set"),
+        ("eval", "evaluate", "measure a trained generator, or compare methods"),
     ):
+        run = functools.partial(_launch, program)
         add(name, run, summary, prefix_chars="\0", add_help=False).add_argument("flags", nargs="*")
 
     keygen = add("keygen", _keygen, "make a key", "A key that is there is never replaced.")

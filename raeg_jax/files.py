@@ -17,10 +17,26 @@ from raeg_jax.errors import UserError
 MOST_BYTES = 2**30
 _HEAD_BYTES = 32
 _URL = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
+# Control characters, what else ends a line, and bytes that are not UTF-8, which Python keeps as
+# lone surrogates.
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
+# Errors of the operating system that end a run, and what a sentence about the folder says of them.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_RESUMES = "can't be used ({}): %s; then the same command resumes"
+_EXPLANATIONS = {
+    **dict.fromkeys((*FULL, errno.EFBIG), _RESUMES % "make room there"),
+    **dict.fromkeys(
+        (errno.EROFS, errno.EACCES, errno.EPERM), _RESUMES % "give this user access to it"
+    ),
+    **dict.fromkeys(
+        (errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+        "is in the way ({}): remove it, or use another folder",
+    ),
+}
 
 
-class RefusedFileError(ValueError):
-    """What is not read; the message ends a sentence that begins with the name of the file."""
+class RefusedFileError(OSError):
+    """A file that is not read; the message ends a sentence that begins with the file's name."""
 
 
 def open_file(path: os.PathLike | str) -> BinaryIO:
@@ -43,7 +59,6 @@ def open_file(path: os.PathLike | str) -> BinaryIO:
 def read_file(
     path: os.PathLike | str,
     look: Callable[[bytes], None] = lambda head: None,
-    most: int = MOST_BYTES,
 ) -> bytes:
     """Reads a regular file whose first bytes and size are looked at before the rest is read.
 
@@ -51,36 +66,44 @@ def read_file(
       path: of the file.
       look: is called with the first 32 bytes (fewer where there are fewer, none of an empty file)
         and raises what is to be raised for a file of another kind.
-      most: bytes that the file may have.
 
     Returns:
       its content.
 
     Raises:
-      RefusedFileError: "is not a file", or it has more than `most` bytes.
+      RefusedFileError: "is not a file", or it has more than `MOST_BYTES`.
       OSError: as for `open_file`, or reading failed.
     """
     with open_file(path) as file:
         head = file.read(_HEAD_BYTES)
         look(head)
         size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise RefusedFileError(f"has {size:,} bytes, more than the {most:,} that are read")
+        if size > MOST_BYTES:
+            raise RefusedFileError(
+                f"has {size:,} bytes, more than the {MOST_BYTES:,} that are read"
+            )
         return head + file.read(max(size - len(head), 0))
 
 
-def check_local(path: str) -> str:
-    """Returns a path as it was given, unless it is a URL, of which a folder `gs:` would be made.
+def check_local(path: str) -> None:
+    """Refuses URLs such as `gs://bucket/photos`, of which a folder `gs:` would be made.
 
     Raises:
-      UserError: such as `gs://bucket/photos`.
+      UserError: the path is a URL.
     """
     if _URL.match(path):
         raise UserError(
             f"{path} is a URL, and only files and folders of this machine are read and written: "
             "copy it here or mount it, and name the folder"
         )
-    return path
+
+
+def printable(text: str) -> str:
+    r"""Returns the name of a file, or a text with names in it, in one line that shows anywhere.
+
+    A newline becomes '\n', a byte that is not UTF-8 '\udcXX', and so on; all else stays as it is.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _check_regular(mode: int) -> None:
@@ -91,11 +114,6 @@ def _check_regular(mode: int) -> None:
 def _open_at_once(path: str, how: int) -> int:
     # Without the flag, which Windows lacks, opening a pipe waits for somebody who writes.
     return os.open(path, how | getattr(os, "O_NONBLOCK", 0))
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DENIED = (errno.EROFS, errno.EACCES, errno.EPERM)
-_OTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 @contextlib.contextmanager
@@ -119,18 +137,14 @@ def explaining(folder: pathlib.Path) -> Iterator[None]:
 def _explanation(error: BaseException | None, folder: pathlib.Path) -> str | None:
     """One sentence; None where neither the error nor what it came of is of this kind."""
     while error is not None and not isinstance(error, UserError):
-        for number in (*_FULL, *_DENIED, *_OTHER_KIND):
+        for number, explanation in _EXPLANATIONS.items():
             reason = os.strerror(number)
             # TensorStore and others have errors of their own, which quote the system's.
-            if getattr(error, "errno", None) != number and reason not in str(error):
-                continue
-            where = pathlib.Path(getattr(error, "filename", None) or folder)
-            if number == errno.ENOTDIR:  # the file is one of the folders above
-                where = next((path for path in (where, *where.parents) if path.exists()), where)
-            if number in _OTHER_KIND:
-                return f"{where} is in the way ({reason}): remove it, or use another folder"
-            way = "make room there" if number in _FULL else "give this user access to it"
-            return f"{where} can't be used ({reason}): {way}; then the same command resumes"
+            if getattr(error, "errno", None) == number or reason in str(error):
+                where = pathlib.Path(getattr(error, "filename", None) or folder)
+                if number == errno.ENOTDIR:  # the file is one of the folders above
+                    where = next((path for path in (where, *where.parents) if path.exists()), where)
+                return f"{where} {explanation.format(reason)}"
         error = error.__cause__ or error.__context__
     return None
 

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 
 from raeg_jax import compilation
 from raeg_jax.errors import UserError
-from raeg_jax.files import check_local, explaining
+from raeg_jax.files import check_local, explaining, printable
 
 # STOPPED is EX_TEMPFAIL of sysexits.h: a signal stopped the run, the same command resumes it.
 MISTAKE, STOPPED, INTERRUPTED = 2, 75, 130
@@ -57,10 +57,10 @@ def run(
         # At absl's default level Orbax tells every file it opens.
         logging.set_verbosity(logging.WARNING)
         config = flags.FLAGS.config
-        check_local(flags.FLAGS.workdir)
-        for name in ("source", "cache_dir"):
-            check_local(config.get("data", {}).get(name, ""))
-        cache_dir = config.get("data", {}).get("cache_dir", "")
+        settings = config.get("data", {})
+        cache_dir = settings.get("cache_dir", "")
+        for path in (flags.FLAGS.workdir, cache_dir, settings.get("source", "")):
+            check_local(path)
         compilation.keep_programs(cache_dir, flags.FLAGS.compile_cache)
         workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}")
         with explaining(workdir):
@@ -115,7 +115,7 @@ def _call(main: Callable[[], None], rest: list[str]) -> None:
 
 
 def _stop(message: str, status: int) -> None:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     sys.exit(status)
 
 

@@ -130,6 +130,7 @@ def test_settings_of_every_type_can_be_changed(folder):
         (["stray"], "unexpected argument 'stray'"),
         (["--workdir=gs://bucket/run"], "gs://bucket/run is a URL, and only files and folders of"),
         (["--config.data.source=s3://b/photos"], "s3://b/photos is a URL"),
+        (["--config.data.source=s3://b/a\nb"], r"s3://b/a\nb is a URL"),
         (["--config.seed=13"], "thirteen won't do"),
     ],
 )

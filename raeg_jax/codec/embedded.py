@@ -54,7 +54,7 @@ _PACKED = re.compile(
     )
     + rb"|\x1f\x8b\x08"
 )
-_UNPACKED_BYTES = 2**20
+_FIRST_BYTES, _UNPACKED_BYTES = 2**8, 2**20
 _DEPTH = 3
 
 
@@ -82,9 +82,12 @@ def _views(block: bytes, depth: int) -> Iterator[bytes]:
 
 def _inner(block: bytes) -> Iterator[bytes]:
     for found in _PACKED.finditer(block):
+        # 47: of both kinds, with any window. That most are none shows in their first bytes.
+        stream, start = zlib.decompressobj(47), found.start()
         try:
-            # 47: of both kinds, with any window.
-            yield zlib.decompressobj(47).decompress(block[found.start() :], _UNPACKED_BYTES)
+            first = stream.decompress(block[start : start + _FIRST_BYTES])
+            rest = block[start + _FIRST_BYTES : start + _UNPACKED_BYTES]
+            yield first + stream.decompress(rest, _UNPACKED_BYTES)
         except zlib.error:
             continue
     # Without zeros, UTF-16 and UTF-32 are ASCII.

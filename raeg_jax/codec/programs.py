@@ -78,7 +78,7 @@ class Programs:
         kind, new = _kind(chain, height, width), min(1 << (count - 1).bit_length(), most)
         there = {
             batch: program
-            for (other, batch), program in self._programs.items()
+            for (other, batch), program in list(self._programs.items())  # others may add to it
             if other == kind and new <= batch <= most
         }
         seconds = {batch: program.running for batch, program in there.items()}
@@ -89,6 +89,6 @@ class Programs:
 
 
 def _kind(chain, *size):
-    """What programs depend on but for the number of tiles."""
+    """Returns what programs depend on but for the number of tiles."""
     leaves, structure = jax.tree.flatten(chain)
     return structure, tuple(map(jax.typeof, leaves)), *size

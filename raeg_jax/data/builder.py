@@ -204,7 +204,7 @@ def content(path: pathlib.Path, digest: str) -> bytes:
 
     Raises:
       ChangedError: its content has another digest.
-      UnreadableImageError, RefusedFileError, OSError: as for `decode.read_image`.
+      UnreadableImageError, OSError: as for `decode.read_image`.
     """
     read = decode.read_image(path)
     if digest and digest_of(read) != digest:

@@ -30,7 +30,7 @@ def read_image(path: os.PathLike | str) -> bytes:
 
     Raises:
       UnreadableImageError: no format in `FORMATS` begins like this.
-      RefusedFileError, OSError: as for `files.read_file`.
+      OSError: as for `files.read_file`.
     """
     return read_file(path, _check_kind)
 

@@ -9,19 +9,20 @@ import time
 from collections.abc import Iterable
 from multiprocessing.pool import ThreadPool
 
+import numpy as np
 from tqdm import tqdm
 
-from raeg_jax.files import MOST_BYTES, RefusedFileError, open_file, write_whole
+from raeg_jax.files import MOST_BYTES, open_file, write_whole
 
 # A file touched so shortly before it is read may change again without a change of its times:
 # file systems count in steps of up to two seconds.
 _SETTLED_NS = 2 * 10**9
-_DIGEST_SIZE = 16
+DIGITS = 32
 
 
-def digest_of(content: bytes) -> str:
-    """The digest of a file's content: 32 hexadecimal digits (BLAKE2b)."""
-    return hashlib.blake2b(content, digest_size=_DIGEST_SIZE).hexdigest()
+def digest_of(content: bytes | np.ndarray) -> str:
+    """Returns the digest of a file's content: `DIGITS` hexadecimal digits (BLAKE2b)."""
+    return hashlib.blake2b(content, digest_size=DIGITS // 2).hexdigest()
 
 
 def digests(paths: Iterable[pathlib.Path], memory: pathlib.Path) -> dict[pathlib.Path, str]:
@@ -64,8 +65,8 @@ def _digest(path: pathlib.Path, known: dict[str, tuple]) -> tuple[int, int, int,
         if status.st_size > MOST_BYTES:
             return None
         with open_file(path) as file:
-            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST_SIZE))
-    except (OSError, RefusedFileError):
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGITS // 2))
+    except OSError:
         return None
     return (*key, content.hexdigest())
 

@@ -16,8 +16,8 @@ from raeg_jax.data.listing import (
     source_folder,
 )
 from raeg_jax.data.parts import inner, part_of, split_folders, split_root
-from raeg_jax.data.text import printable
 from raeg_jax.errors import UserError
+from raeg_jax.files import printable
 
 LAYOUT = (
     "Expected: one folder a class, FOLDER/<class>/**/<image>, or FOLDER/train/<class>/... beside "

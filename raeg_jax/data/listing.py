@@ -9,8 +9,8 @@ import pathlib
 from collections.abc import Iterable
 
 from raeg_jax.data.digests import digests
-from raeg_jax.data.text import printable
 from raeg_jax.errors import UserError
+from raeg_jax.files import printable
 
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff"),

@@ -1,7 +1,6 @@
 """Whole splits as arrays: decoded and resized once, then mapped from disk."""
 
 import functools
-import hashlib
 import os
 import pathlib
 import sys
@@ -14,12 +13,12 @@ from tqdm import tqdm
 
 from raeg_jax.data import decode
 from raeg_jax.data.cache import writing_to
+from raeg_jax.data.digests import DIGITS, digest_of
 from raeg_jax.data.records import Records
 from raeg_jax.errors import UserError
 from raeg_jax.files import whole_file
 
 _CHUNK = 64
-_DIGEST_SIZE = 16
 
 
 def arrays(
@@ -83,7 +82,7 @@ def images_of(
         images = _decode(split, everything, image_size)
         with writing_to(split.folder), whole_file(path) as file:
             np.save(file, images)
-            file.write(hashlib.blake2b(images, digest_size=_DIGEST_SIZE).digest())
+            file.write(digest_of(images).encode())
     # A view of the mapped file: memory is shared by all who read it.
     return np.asarray(np.load(path, mmap_mode="r"))[chosen]
 
@@ -107,11 +106,10 @@ def _ends_with_digest(path: pathlib.Path, size: int, changed: int) -> bool:
     try:
         images = np.load(path, mmap_mode="r")
         with path.open("rb") as file:
-            file.seek(-_DIGEST_SIZE, os.SEEK_END)
-            digest = file.read()
+            file.seek(-DIGITS, os.SEEK_END)
+            return file.read() == digest_of(images).encode()
     except (OSError, ValueError, EOFError):
         return False
-    return hashlib.blake2b(images, digest_size=_DIGEST_SIZE).digest() == digest
 
 
 def fits(split: Sequence[dict], image_size: int, settings: ConfigDict) -> bool:

@@ -17,8 +17,9 @@ from raeg_jax.data.listing import (
     source_folder,
 )
 from raeg_jax.data.parts import TRAIN, inner, part_of
-from raeg_jax.data.text import printable, read_text
+from raeg_jax.data.text import read_text
 from raeg_jax.errors import UserError
+from raeg_jax.files import printable
 
 NAMES_FILE = "class_names.txt"
 LAYOUT = (

@@ -53,11 +53,8 @@ class Store:
             entry = json.loads(self._path(unit).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-        return (
-            entry
-            if isinstance(entry, dict) and entry.get("origin") == self._origin_of(unit)
-            else None
-        )
+        is_own = isinstance(entry, dict) and entry.get("origin") == self._origin_of(unit)
+        return entry if is_own else None
 
     def do(self, unit: Unit) -> dict[str, Any]:
         """Measures a unit and keeps its result, in place of an older one."""

@@ -10,9 +10,10 @@ from typing import Any
 from raeg_jax import compilation, generators
 from raeg_jax.codec.key import Key, read_key
 from raeg_jax.errors import UserError
+from raeg_jax.files import printable
 from raeg_jax.tool import codec, places, walk
 from raeg_jax.tool.files import Files
-from raeg_jax.tool.lines import one_line, tell
+from raeg_jax.tool.lines import tell
 from raeg_jax.tool.places import Places
 from raeg_jax.tool.protecting import Protecting
 from raeg_jax.tool.recovering import Recovering
@@ -151,4 +152,4 @@ def _status(report: Report) -> int:
 
 
 def _say(message: str) -> None:
-    print(one_line(message), file=sys.stderr)
+    print(printable(message), file=sys.stderr)

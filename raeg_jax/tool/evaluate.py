@@ -16,9 +16,9 @@ workdir; with another checkpoint than the latest results-best.json or results-<s
 on. Results of other stages that were there are renamed, such as to results-learned.json. Two runs
 give equal numbers.
 
-With `--suite` experiments (docs/protocol.md) are done instead, going on where an earlier run
-stopped; workdir/suite has their results and report.html. With `--method` the generator's files,
-payload inside, are compared with those of other methods at equal PSNR (docs/comparison.md);
+With `--suite` experiments (docs/protocol.md) are done instead, and the same command resumes a suite
+that was stopped; workdir/suite has their results and report.html. With `--method` the generator's
+files, payload inside, are compared with those of other methods at equal PSNR (docs/comparison.md);
 workdir/comparison has the results.
 """
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 from raeg_jax.errors import UserError
+from raeg_jax.files import printable
 from raeg_jax.tool import labels, places, walk
-from raeg_jax.tool.lines import one_line
 from raeg_jax.tool.manifest import NAME, opened
 from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
@@ -93,5 +93,5 @@ def _survey(source: pathlib.Path) -> walk.Survey:
             + ": name a folder with images"
         )
     if found.others:
-        print(one_line(f"not images by their names, left out: {others}"), file=sys.stderr)
+        print(printable(f"not images by their names, left out: {others}"), file=sys.stderr)
     return found

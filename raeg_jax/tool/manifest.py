@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import RefusedFileError, open_file
+from raeg_jax.files import open_file
 from raeg_jax.lock import locked
 from raeg_jax.tool.walk import comparable
 
@@ -136,7 +136,7 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if path.exists() and not path.is_file():
-                raise RefusedFileError("is not a file")
+                raise UserError(f"{path} is not a file: name another folder")
             stack.enter_context(locked(path, wait=False))
             head, entries, left_out, whole = _read(path)
             if head is not None:
@@ -157,8 +157,6 @@ def opened(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manife
                 f"another run is at work in {folder}: wait until it has ended, or name another "
                 "folder"
             ) from error
-        except RefusedFileError as error:
-            raise UserError(f"{path} {error}: name another folder") from None
         except OSError as error:
             raise UserError(
                 f"{folder} can't be written ({error.strerror or error}): name another folder"
@@ -174,7 +172,7 @@ def origins(folder: pathlib.Path) -> dict[str, str]:
     """
     try:
         head, entries, *_ = _read(folder / NAME)
-    except (OSError, RefusedFileError, UserError):
+    except (OSError, UserError):
         return {}
     if head is None or head.get("command") != "protect":
         return {}

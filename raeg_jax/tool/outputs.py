@@ -15,14 +15,13 @@ from typing import Any, Protocol
 from raeg_jax.codec.picture import Picture
 from raeg_jax.codec.writing import write_picture
 from raeg_jax.errors import UserError
-from raeg_jax.files import RefusedFileError, move_new, open_file
+from raeg_jax.files import FULL, RefusedFileError, move_new, open_file
 from raeg_jax.tool.manifest import Entry, Manifest, is_as_written
 from raeg_jax.tool.outcome import NoSpaceError, Outcome, Status, failure
 from raeg_jax.tool.places import is_within
 from raeg_jax.tool.walk import Job
 
 STAGING = ".raeg-unfinished"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,7 +296,7 @@ def _is_full(error: BaseException | None, folder: pathlib.Path, need: int) -> bo
             # Pillow's encoders may not say why they failed; the file they began is gone by now.
             if error.errno is None and folder.exists():
                 return shutil.disk_usage(folder).free < need
-            return error.errno in _FULL
+            return error.errno in FULL
         error = error.__cause__
     return False
 

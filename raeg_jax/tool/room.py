@@ -12,7 +12,7 @@ from PIL import Image
 from raeg_jax.codec.chunk import SIGNATURE
 from raeg_jax.codec.picture import FORMATS
 from raeg_jax.codec.pillow_warnings import pillow_warnings
-from raeg_jax.files import MOST_BYTES, RefusedFileError, open_file
+from raeg_jax.files import MOST_BYTES, open_file
 
 # What reading takes for each pixel: so many bytes of a file count as one.
 BYTES_A_PIXEL = 10
@@ -76,49 +76,37 @@ class Room:
         return bool(self._used) and self._used + pixels > self._size
 
 
-def room_of(file) -> int:
+def room_of(file: os.PathLike | str | BinaryIO) -> int:
     """Returns how much room reading an image takes, in pixels: for its samples and for its file.
 
     Args:
       file: a path, or an open file.
+
+    Returns:
+      0 for what is not read: no file, or one with more than `files.MOST_BYTES`.
     """
+    named = isinstance(file, (str, os.PathLike))
     try:
-        with _opened(file) as opened:
+        with open_file(file) if named else contextlib.nullcontext(file) as opened:
             size = opened.seek(0, os.SEEK_END)
-    except (OSError, RefusedFileError):
+            return _pixels(opened) + size // BYTES_A_PIXEL if size <= MOST_BYTES else 0
+    except OSError:
         return 0
-    # What is larger is not read.
-    return pixels_of(file) + size // BYTES_A_PIXEL if size <= MOST_BYTES else 0
 
 
-def pixels_of(file) -> int:
-    """Returns how many pixels an image has by its header; 0 where it can't be told.
-
-    Args:
-      file: a path, or an open file.
-    """
+def _pixels(file: BinaryIO) -> int:
+    """Returns how many pixels an image has by its header; 0 where the header can't be read."""
+    # A PNG first: Pillow reads profiles and texts, of any size, and refuses some.
+    file.seek(0)
+    start = file.read(_PNG_START.size)
+    if len(start) == _PNG_START.size and start.startswith(SIGNATURE):
+        _, width, height = _PNG_START.unpack(start)
+        if width * height <= 2 * Image.MAX_IMAGE_PIXELS:
+            return width * height
+    file.seek(0)
     try:
-        with _opened(file) as opened:
-            # A PNG first: Pillow reads profiles and texts, of any size, and refuses some.
-            if pixels := _pixels_of_png(opened):
-                return pixels
-            opened.seek(0)
-            with pillow_warnings(), Image.open(opened, formats=FORMATS) as image:
-                return image.width * image.height
+        with pillow_warnings(), Image.open(file, formats=FORMATS) as image:
+            return image.width * image.height
     except Exception:
         # Whoever reads it tells what is wrong.
         return 0
-
-
-def _opened(file) -> contextlib.AbstractContextManager[BinaryIO]:
-    named = isinstance(file, (str, os.PathLike))
-    return open_file(file) if named else contextlib.nullcontext(file)
-
-
-def _pixels_of_png(file: BinaryIO) -> int:
-    file.seek(0)
-    start = file.read(_PNG_START.size)
-    if len(start) < _PNG_START.size or not start.startswith(SIGNATURE):
-        return 0
-    _, width, height = _PNG_START.unpack(start)
-    return width * height if width * height <= 2 * Image.MAX_IMAGE_PIXELS else 0

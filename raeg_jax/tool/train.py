@@ -5,7 +5,7 @@ raeg train --config=celeba --workdir=DIR --config.data.source=FOLDER
 raeg train --config=caltech101:cpu --config.loss.target_psnr=36
 raeg train --config=my/config.py                      # a Python file of your own
 
-In a clone `python train.py` does the same. The same command goes on with a run that was stopped.
+In a clone `python train.py` does the same. The same command resumes a run that was stopped.
 The workdir holds the checkpoints, the classifiers, metrics.jsonl, TensorBoard files, and the
 results: a table, JSON, a picture.
 """

@@ -33,10 +33,10 @@ from raeg_jax.training.origin import (
     INFO,
     DataOrigin,
     check_same_run,
+    classifier_folder,
+    info_of,
+    origin_of,
 )
-from raeg_jax.training.origin import classifier_folder as _folder
-from raeg_jax.training.origin import info_of as _info
-from raeg_jax.training.origin import origin_of as _origin
 from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.progress import Progress
 from raeg_jax.training.state import make_optimizer
@@ -116,7 +116,7 @@ def load_classifiers(
 
 def clean_accuracies(names: tuple[str, ...], workdir: pathlib.Path) -> dict[str, dict[str, float]]:
     """Accuracies on clean images by name: {'train': share, 'test': share}, as when trained."""
-    infos = {name: _folder(workdir, name) / INFO for name in names}
+    infos = {name: classifier_folder(workdir, name) / INFO for name in names}
     return {name: json.loads(path.read_text())["accuracy"] for name, path in infos.items()}
 
 
@@ -126,7 +126,7 @@ def trained_on(name: str, workdir: pathlib.Path) -> DataOrigin:
     Raises:
       UserError: the workdir has no such classifier.
     """
-    origin = _info(_folder(workdir, name)).get("origin")
+    origin = info_of(classifier_folder(workdir, name)).get("origin")
     if origin is None:
         raise UserError(
             f"{pathlib.Path(workdir) / FOLDER} has no classifier {name!r}: run train.py first, or "
@@ -143,8 +143,8 @@ def load_classifier(
     Raises:
       DamagedError: it was, but its files can't be read.
     """
-    origin = _info(_folder(workdir, name)).get("origin")
-    if origin is None or config_lib.with_later(origin) != _origin(name, splits, config):
+    origin = info_of(classifier_folder(workdir, name)).get("origin")
+    if origin is None or config_lib.with_later(origin) != origin_of(name, splits, config):
         return None
     return read_variables(name, splits.num_classes, workdir)
 
@@ -157,7 +157,7 @@ def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
       DamagedError: its files can't be read.
     """
     trained_on(name, workdir)
-    folder, module = _folder(workdir, name), networks.classifier(name, num_classes)
+    folder, module = classifier_folder(workdir, name), networks.classifier(name, num_classes)
     images = jnp.zeros((1, MIN_SIDE, MIN_SIDE, 3))
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
     # To the host: the weights go wherever they are used.
@@ -199,7 +199,7 @@ def fit_classifier(
       UserError: the loss is not finite, or the batch is larger than the data set.
     """
     module = networks.classifier(name, splits.num_classes)
-    folder, origin = _folder(workdir, name), _origin(name, splits, config)
+    folder, origin = classifier_folder(workdir, name), origin_of(name, splits, config)
     with ClassifierCheckpoint(folder, origin) as checkpoint:
         step, state, signal = _train(name, module, splits, config, folder, checkpoint, watch, start)
         if signal:

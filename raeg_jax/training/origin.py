@@ -88,7 +88,7 @@ def _settings(origin: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def info_of(folder: pathlib.Path) -> dict[str, Any]:
-    """What `_save_info` wrote; {} where there is no whole file, so no finished classifier."""
+    """Reads what the training of a classifier wrote at its end; {} where there is no whole file."""
     try:
         found = json.loads((folder / INFO).read_bytes())
         return found if found["origin"]["data"] and found["origin"]["classes"] else {}
@@ -97,7 +97,7 @@ def info_of(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def origin_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> dict[str, Any]:
-    """All that a trained classifier depends on."""
+    """Returns all that a trained classifier depends on, as JSON holds it."""
     settings = config_lib.to_json(config)
     for role in ("targets", "held_out"):
         del settings["classifiers"][role]
@@ -113,5 +113,5 @@ def origin_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -
 
 
 def classifier_folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
-    """Of a classifier, finished or not."""
+    """Returns the folder of a classifier, finished or not."""
     return pathlib.Path(workdir).absolute() / FOLDER / name

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
@@ -66,11 +67,13 @@ def reading(what: str) -> Iterator[None]:
       what: is read.
 
     Raises:
-      DamagedError: the block raised anything.
+      DamagedError: the block raised anything but that memory, or that of a device, is full.
     """
     try:
         with quietly():
             yield
+    except (MemoryError, jax.errors.JaxRuntimeError):
+        raise
     except Exception as error:  # Orbax and TensorStore raise almost any kind
         reason = str(error).split("\n", 1)[0].strip()[:200] or type(error).__name__
         raise DamagedError(f"{what} can't be read ({reason})") from error
@@ -86,7 +89,7 @@ class _Manager(ocp.CheckpointManager):
         return found if isinstance(found, dict) else None
 
 
-class Steps(contextlib.AbstractContextManager):
+class Steps:
     """The checkpoints in one folder.
 
     Attributes:
@@ -205,7 +208,7 @@ class Steps(contextlib.AbstractContextManager):
                 if not self._writable:
                     self._manager.reload()
                     if steps[-1] not in self._manager.all_steps():
-                        continue  # training, which goes on meanwhile, has removed it
+                        continue  # a training run beside this process has removed it
                 if len(steps) == 1:
                     raise DamagedError(
                         f"{error}, and there is none before it: restore it, or remove "
@@ -234,6 +237,3 @@ class Steps(contextlib.AbstractContextManager):
     def close(self) -> None:
         """Releases the folder."""
         self._manager.close()
-
-    def __exit__(self, *_):
-        self.close()

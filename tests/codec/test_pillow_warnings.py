@@ -13,7 +13,7 @@ from PIL import Image
 from raeg_jax.codec.picture import decode_picture
 from raeg_jax.codec.pillow_warnings import pillow_warnings
 from raeg_jax.codec.writing import lost, write_picture
-from raeg_jax.tool.room import pixels_of
+from raeg_jax.tool.room import BYTES_A_PIXEL, room_of
 
 # An artist's name that should go on after the end of the block.
 EXIF = b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHII", 0x13B, 2, 99, 26) + bytes(4) + b"me"
@@ -47,7 +47,7 @@ def test_large_images_are_no_reason_to_warn(recwarn, monkeypatch):
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(buffer, "PNG")
     assert decode_picture(buffer.getvalue(), "photo").notes == ()
-    assert pixels_of(buffer) == 20
+    assert room_of(buffer) == 20 + len(buffer.getvalue()) // BYTES_A_PIXEL
     assert not recwarn
 
 

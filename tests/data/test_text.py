@@ -3,8 +3,9 @@ import os
 import pytest
 
 from raeg_jax.data import celeba_100, mini_imagenet
-from raeg_jax.data.text import printable, read_text
+from raeg_jax.data.text import read_text
 from raeg_jax.errors import UserError
+from raeg_jax.files import printable
 
 
 @pytest.mark.parametrize(

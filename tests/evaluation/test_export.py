@@ -37,9 +37,9 @@ def save_classifier(name, config, workdir, known=KNOWN):
     """As `fit_classifier` leaves it, but not trained."""
     module, images = networks.classifier(name, known.num_classes), np.zeros((1, 32, 32, 3))
     shapes = jax.eval_shape(lambda: module.init(SEED, images, train=False))
-    folder = classifier._folder(workdir, name)
+    folder = classifier.classifier_folder(workdir, name)
     classifier._save_weights(folder, random(shapes, 9))
-    origin = classifier._origin(name, known, config)
+    origin = classifier.origin_of(name, known, config)
     classifier._save_info(folder, {"origin": origin, "accuracy": {}})
     return random(shapes, 9)
 

@@ -45,8 +45,8 @@ def save_classifier(name, config, workdir):
     shapes = jax.eval_shape(lambda: module.init(SEED, images, train=False))
     # Positive: variances are among them.
     variables = jax.tree.map(lambda x: rng.uniform(0.1, 1, x.shape).astype(x.dtype), shapes)
-    info = {"origin": classifier._origin(name, splits, config), "accuracy": {}}
-    folder = classifier._folder(workdir, name)
+    info = {"origin": classifier.origin_of(name, splits, config), "accuracy": {}}
+    folder = classifier.classifier_folder(workdir, name)
     classifier._save_weights(folder, variables)
     classifier._save_info(folder, info)
 

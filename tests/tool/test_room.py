@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from raeg_jax.tool.room import BYTES_A_PIXEL, ClosedError, Room, pixels_of, room_of
+from raeg_jax.tool.room import BYTES_A_PIXEL, ClosedError, Room, room_of
 from tests.tool.conftest import pixels, save
 
 
@@ -68,15 +68,15 @@ def test_closing_ends_all_waiting():
 def test_pixels_are_counted_by_the_header_alone(tmp_path):
     path = save(tmp_path / "a.png", np.repeat(pixels(height=30, width=20), 10, axis=0))
     path.write_bytes(path.read_bytes()[:200])
-    assert pixels_of(path) == 300 * 20
+    assert room_of(path) == 300 * 20 + 200 // BYTES_A_PIXEL
     path.write_bytes(b"")
-    assert pixels_of(path) == 0
+    assert room_of(path) == 0
 
 
 def test_the_pixels_of_a_png_are_counted_whatever_profile_it_has(tmp_path):
     path = save(tmp_path / "a.png", pixels(height=30, width=20), icc_profile=bytes(2**20 + 1))
-    assert pixels_of(path) == 30 * 20
-    assert pixels_of(io.BytesIO(path.read_bytes())) == 30 * 20
+    room = 30 * 20 + path.stat().st_size // BYTES_A_PIXEL
+    assert room_of(path) == room_of(io.BytesIO(path.read_bytes())) == room
 
 
 def test_the_bytes_of_files_take_room_too(tmp_path):

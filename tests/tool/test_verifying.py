@@ -57,10 +57,10 @@ def test_a_name_takes_one_line_whatever_it_holds(raeg, tmp_path):
     (tmp_path / "photos" / names[2]).touch()
     (tmp_path / "photos" / "e\n.png").touch()
     result = raeg("protect", tmp_path / "photos", tmp_path / "out", status=1)
-    assert "such as d.png\\x0a.txt\n" in result.err
-    assert "photos/e\\x0a.png is empty" in result.err
+    assert "such as d.png\\n.txt\n" in result.err
+    assert "photos/e\\n.png is empty" in result.err
     lines = raeg("verify", tmp_path / "out").out.splitlines()
-    assert sorted(lines)[1:] == [r"exact   a\x0aexact   b.png", r"exact   c\x1b[2J\x0d.png"]
+    assert sorted(lines)[1:] == [r"exact   a\nexact   b.png", r"exact   c\x1b[2J\r.png"]
 
 
 def test_what_does_not_come_back_is_told(raeg, out):

@@ -152,7 +152,7 @@ def test_another_run_in_the_same_workdir_is_refused(config, tmp_path, looks, cha
 def test_another_run_without_checkpoints_is_refused(config, tmp_path, stages):
     """Its classifiers and results would be replaced."""
     config.generator.stages = stages
-    origin = classifier._origin("resnet_small", SPLITS, config)
+    origin = classifier.origin_of("resnet_small", SPLITS, config)
     info = tmp_path / "classifiers" / "resnet_small" / "info.json"
     info.parent.mkdir(parents=True)
     info.write_text(json.dumps({"origin": origin}))

@@ -169,3 +169,9 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     for writable in (True, False):
         with pytest.raises(UserError, match=r"checkpoints is a file where the folder"):
             Checkpoints(tmp_path, SETTINGS, writable)
+
+
+@pytest.mark.parametrize("kind", [MemoryError, jax.errors.JaxRuntimeError])
+def test_full_memory_is_no_damage(kind):
+    with pytest.raises(kind), steps.reading("a checkpoint"):
+        raise kind("RESOURCE_EXHAUSTED: Out of memory allocating 1073741824 bytes.")
