@@ -106,6 +106,14 @@ def test_other_attacks_protect_too(attack):
     assert np.all(margin(after, labels) < margin(before, labels))
 
 
+def test_confidence_is_such_that_attacks_outlive_rounding():
+    protector = BaselineProtector(
+        METHODS["rae"], [net()], KEY, attack="cw", psnr=30, steps=3, batch_size=3
+    )
+    made = protector.protect(pictures(), LABELS)
+    assert [one.strength for one in made] == [1.0] * len(made)
+
+
 def test_the_source_comes_back_with_the_pixels():
     protector = BaselineProtector(METHODS["rae"], [net()], KEY, strength=6.0, steps=3, batch_size=3)
     (one,) = protector.protect(pictures()[:1], [2], [SourceMode.GREY], [6])
