@@ -92,7 +92,8 @@ def _inner(block: bytes) -> Iterator[bytes]:
             continue
     # Without zeros, UTF-16 and UTF-32 are ASCII.
     for run in _RUN.findall(_BETWEEN.sub(b"", block.replace(b"\0", b""))):
-        letters = re.sub(rb"\\[nrt]|[\\\s]", b"", _unescaped(run))
+        # Entities and escapes may stand for anything else, which decoders of base64 overlook.
+        letters = re.sub(rb"\\[nrt]|[^\w+/=-]", b"", _unescaped(run))
         for digits in _HEXADECIMAL.findall(letters):
             for start in (0, 1):
                 yield bytes.fromhex(

@@ -216,7 +216,9 @@ def test_what_is_no_picture_stays():
     noise = np.random.default_rng(1).bytes(100_000)
     # The last steps of a tone curve, which look like the start of a JPEG.
     curve = np.linspace(0, 65535, 4096).astype(">u2").tobytes() + b"\xff\xd8\xff\xe0"
-    for block in (b"", prose, noise, curve, base64.b64encode(noise), tiff(ARTIST)):
+    # What escapes stand for is no base64.
+    escaped = [b"search?q=" + b"%C3%A9t%C3%A9" * 9, b"tr&#232;s+&amp;+&quot;bien&quot;" * 9]
+    for block in (b"", prose, noise, curve, base64.b64encode(noise), tiff(ARTIST), *escaped):
         assert not embedded.holds_picture(block)
         assert embedded.without_pictures(block) == block
 
