@@ -150,7 +150,8 @@ def _presplit(source: pathlib.Path, train: str, test: str | None, siblings: list
     if untrained:
         raise UserError(
             f"image_folder: classes of {source / test} without a folder in {source / train}: "
-            f"{', '.join(untrained[:5])}"
+            f"{', '.join(untrained[:5])}; rename them, or set "
+            f"--config.data.source={source / train} to have test images drawn from {train}"
         )
     found: dict[str, tuple[list, list]] = {}
     testing = set()

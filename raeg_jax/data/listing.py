@@ -70,7 +70,8 @@ class Listing:
         if len(self.class_names) < 2:
             raise UserError(
                 f"{self.dataset}: found {len(self.class_names)} classes "
-                f"({', '.join(self.class_names)}), a classifier needs at least 2"
+                f"({', '.join(self.class_names)}), a classifier needs at least 2: check whether "
+                "config.data.source is the folder that holds the classes"
             )
         for train, split in ((True, "training"), (False, "test")):
             if not any(entry.train == train for entry in self.entries):
@@ -143,6 +144,17 @@ def images_in(folder: pathlib.Path) -> tuple[list[str], list[str]]:
                     else:
                         others.append(f"{path} (not an image)")
     return sorted(images), sorted(others)
+
+
+def holds_image(folder: pathlib.Path) -> bool:
+    """Whether `images_in` finds any; the search ends with the first one."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if any(is_image_name(name) and not name.startswith(".") for name in files):
+            return True
+        if any(pathlib.Path(parent, name).is_symlink() for name in folders):
+            return bool(images_in(folder)[0])
+    return False
 
 
 def is_image_name(name: str) -> bool:

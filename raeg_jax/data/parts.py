@@ -1,10 +1,11 @@
 """Which folders of a source are parts of a split, as in train/<class>/ beside test/<class>/."""
 
 import dataclasses
+import itertools
 import pathlib
 import re
 
-from raeg_jax.data.listing import folders_in
+from raeg_jax.data.listing import folders_in, holds_image
 
 TRAIN = "train"
 # Spelling -> part; where several can be the test part, the first one here is taken.
@@ -57,7 +58,10 @@ def inner(folder: pathlib.Path) -> pathlib.Path:
         if len(names) != 1 or not folders_in(folder / names[0]):
             break
         same = names[0].casefold() == folder.name.casefold()
-        if not same and not set(_WORD.findall(names[0].lower())) <= _FILLERS:
+        part, above = part_of(names[0]), part_of(folder.name)
+        same_part = part and above and part.part == above.part
+        fills = set(_WORD.findall(names[0].lower())) <= _FILLERS
+        if not (same or same_part or fills):
             break
         folder /= names[0]
     return folder
@@ -93,12 +97,16 @@ def split_folders(source: pathlib.Path) -> tuple[str | None, str | None]:
 
 
 def split_root(source: pathlib.Path) -> pathlib.Path:
-    """The source, or the folder below it, each the only one in the other, that holds a split."""
+    """The source, or the folder below it that holds a split, where no images are beside it.
+
+    What archives hold beside the images, such as `labels` or `__MACOSX`, is overlooked.
+    """
     folder = source
     for _ in range(_DEPTH):
-        names = folders_in(folder)
         if split_folders(folder)[1]:
             return folder
+        found = (name for name in folders_in(folder) if holds_image(folder / name))
+        names = list(itertools.islice(found, 2))
         if len(names) != 1:
             break
         folder /= names[0]

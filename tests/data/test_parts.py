@@ -35,6 +35,7 @@ def list_folder(settings, tmp_path):
         ("train/images", "dev/images"),
         ("data/photos/Train", "data/photos/Test"),
         ("train2017", "val2017"),
+        ("train_images/train", "test_images/test"),
     ],
 )
 def test_splits_are_known_by_the_names_people_give_them(
@@ -46,6 +47,16 @@ def test_splits_are_known_by_the_names_people_give_them(
     assert listing.class_names == ("bird", "cat")
     assert [entry.train for entry in listing.entries] == 2 * (3 * [True] + 3 * [False])
     assert listing.warnings == ()
+
+
+def test_what_holds_no_images_is_overlooked_beside_a_split(make_tree, list_folder, tmp_path):
+    for part in ("train", "val"):
+        make_tree(tmp_path / "in" / "data" / "images" / part, CLASSES)
+        (tmp_path / "in" / "data" / "labels" / part).mkdir(parents=True)
+    (tmp_path / "in" / "__MACOSX" / "train").mkdir(parents=True)
+    (tmp_path / "in" / "__MACOSX" / "train" / "._0.jpg").touch()
+    listing = list_folder()
+    assert [entry.train for entry in listing.entries] == 2 * (3 * [True] + 3 * [False])
 
 
 @pytest.mark.parametrize(
