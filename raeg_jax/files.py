@@ -75,14 +75,27 @@ def read_file(
       OSError: as for `open_file`, or reading failed.
     """
     with open_file(path) as file:
-        head = file.read(_HEAD_BYTES)
-        look(head)
-        size = os.fstat(file.fileno()).st_size
-        if size > MOST_BYTES:
-            raise RefusedFileError(
-                f"has {size:,} bytes, more than the {MOST_BYTES:,} that are read"
-            )
-        return head + file.read(max(size - len(head), 0))
+        size = look_at(file, look)
+        file.seek(0)
+        return file.read(size)
+
+
+def look_at(file: BinaryIO, look: Callable[[bytes], None]) -> int:
+    """Looks at the first bytes and the size of an open file; returns the size.
+
+    Args:
+      file: as of `open_file`.
+      look: as for `read_file`.
+
+    Raises:
+      RefusedFileError: it has more than `MOST_BYTES`.
+      OSError: reading failed.
+    """
+    look(file.read(_HEAD_BYTES))
+    size = os.fstat(file.fileno()).st_size
+    if size > MOST_BYTES:
+        raise RefusedFileError(f"has {size:,} bytes, more than the {MOST_BYTES:,} that are read")
+    return size
 
 
 def check_local(path: str) -> None:

@@ -91,7 +91,7 @@ def read_picture(path: os.PathLike | str) -> Picture:
     """
     path = pathlib.Path(path)
     try:
-        data = read_file(path, lambda head: head and _check_kind(head, path))
+        data = read_file(path, lambda head: head and check_kind(head, path))
     except RefusedFileError as error:
         raise UserError(f"{path} {error}: take it out of the folder") from None
     except FileNotFoundError:
@@ -115,7 +115,7 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
     """
     if not data:
         raise UserError(f"{name} is empty: copy it again from where it came")
-    _check_kind(data, name)
+    check_kind(data, name)
     chunks, oversized = [], []
     if data.startswith(chunk.SIGNATURE):
         parts = list(chunk.chunks(data, name))
@@ -170,8 +170,12 @@ def decode_picture(data: bytes, name: str, *, as_others: bool = False) -> Pictur
     )
 
 
-def _check_kind(data: bytes, name: os.PathLike | str) -> None:
-    """Stops at a file that doesn't begin as one of `FORMATS` does, before the rest is read."""
+def check_kind(data: bytes, name: os.PathLike | str) -> None:
+    """Stops at a file that doesn't begin as one of `FORMATS` does, before the rest is read.
+
+    Raises:
+      UserError: names the file and the formats.
+    """
     head = data[:_HEAD].ljust(_HEAD, b"\0")
     if not any(accepts(head) for accepts in _ACCEPTED):
         raise UserError(

@@ -9,13 +9,13 @@ import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from raeg_jax.codec.picture import Picture
+from raeg_jax.codec.picture import Picture, check_kind
 from raeg_jax.codec.writing import write_picture
 from raeg_jax.errors import UserError
-from raeg_jax.files import FULL, RefusedFileError, move_new, open_file
+from raeg_jax.files import FULL, RefusedFileError, look_at, move_new, open_file
 from raeg_jax.tool.manifest import Entry, Manifest, is_as_written
 from raeg_jax.tool.outcome import NoSpaceError, Outcome, Status, failure
 from raeg_jax.tool.places import is_within
@@ -154,7 +154,8 @@ class FolderOutputs:
                 f"{path} would be in the source folder {self._source}, into which a link leads: "
                 "take the link away, or name another output folder"
             )
-        source_sha256 = digest(job.source)
+        # What is refused, of any size, is not read to its end before.
+        source_sha256 = digest(job.source, lambda head: head and check_kind(head, job.source))
         entry = self._manifest.get(job.name)
         if entry:
             made = self._folder / entry.output
@@ -301,14 +302,21 @@ def _is_full(error: BaseException | None, folder: pathlib.Path, need: int) -> bo
     return False
 
 
-def digest(path: pathlib.Path) -> str:
+def digest(path: pathlib.Path, look: Callable[[bytes], None] | None = None) -> str:
     """Returns the SHA-256 of what must be a file, in hexadecimal.
+
+    Args:
+      path: of the file.
+      look: as for `files.read_file`, of an image's file, whose size is then bounded, too.
 
     Raises:
       UserError: it can't be read.
     """
     try:
         with open_file(path) as file:
+            if look:
+                look_at(file, look)
+                file.seek(0)
             return hashlib.file_digest(file, "sha256").hexdigest()
     except RefusedFileError as error:
         raise UserError(f"{path} {error}: take it out of the folder") from None

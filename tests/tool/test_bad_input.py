@@ -314,6 +314,9 @@ def test_files_are_looked_at_before_they_are_read(raeg, tmp_path):
         result = raeg("verify", tmp_path / f"{name}.jpg", status=1)
         (told,) = (line for line in result.out.splitlines() if line.startswith("FAILED"))
         documented.check(kind, 1, told.replace("FAILED  ", "failed: "))
+    # A digest of their bytes isn't begun either.
+    result = raeg("protect", tmp_path, f"{tmp_path}-out", status=1)
+    assert "2 failed" in result.out
 
 
 def test_a_folder_in_use_is_refused(raeg, photos, tmp_path):
