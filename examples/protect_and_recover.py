@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Protect a data set, train a pirate on it, and get it back
 #
-# A small data set of photographs is protected with `raeg_jax`: each picture still looks much the same
-# to us, but classifiers misread it. Then somebody trains a model on what was given away. Who has the
-# key gets every pixel back.
+# A small data set of photographs is protected with `raeg_jax`: each picture still shows us the
+# same, but classifiers misread it. Then somebody trains a model on what was given away. Who
+# has the key gets every pixel back.
 #
 # Nothing is downloaded: the photographs come with scikit-image. It takes some minutes on two cores,
 # most of them for fitting the generator. All numbers are measured while the notebook runs.
@@ -86,9 +86,11 @@ print({split: pictures.shape for split, pictures in images.items()})
 
 # %%
 def raeg(*arguments):
-    """Runs the command `raeg` in this Python."""
+    """Runs the command `raeg` in this Python; returns what it printed last."""
     command = [sys.executable, "-m", "raeg_jax", *map(str, arguments)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip().splitlines()[-1]
 
 
 raeg(
@@ -107,7 +109,7 @@ raeg(
     "--config.eval.batch_size=32",
     "--config.eval.pgd_steps=1",
 )
-raeg("export", folder / "run", folder / "photos.raeg")
+print(raeg("export", folder / "run", folder / "photos.raeg").replace(f"{folder}/", ""))
 
 # %% [markdown]
 # ## Protect
@@ -140,17 +142,11 @@ for split, made in protected.items():
 
 # %%
 target, variables = generator.classifiers["resnet_small"]
-
-
-def target_accuracy(pictures, truth):
-    """Share of the pictures that the target reads rightly."""
-    read = target.apply(variables, pictures.astype(np.float32), train=False).argmax(-1)
-    return np.mean(read == truth)
-
+read = jax.jit(lambda x: target.apply(variables, x.astype(jnp.float32), train=False).argmax(-1))
 
 for split in images:
-    before = target_accuracy(images[split], labels[split])
-    after = target_accuracy(pixels[split], labels[split])
+    before = np.mean(read(images[split]) == labels[split])
+    after = np.mean(read(pixels[split]) == labels[split])
     print(f"{split}: accuracy of the target {before:.2f} on originals, {after:.2f} on protected")
 
 # %% [markdown]
@@ -211,6 +207,7 @@ class Network(nn.Module):
 
 network = Network()
 optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, PIRATE_STEPS))
+predict = jax.jit(lambda params, x: network.apply(params, x.astype(jnp.float32)).argmax(-1))
 
 
 @jax.jit
@@ -239,7 +236,7 @@ def train(pictures, truth, seed=0):
 
 def accuracy(params, pictures, truth):
     """Share of the pictures that a network reads rightly."""
-    return np.mean(network.apply(params, pictures.astype(np.float32)).argmax(-1) == truth)
+    return np.mean(predict(params, pictures) == truth)
 
 
 models = {
@@ -254,3 +251,13 @@ for name, params in models.items():
         "pictures"
     )
 print(f"by chance: {1 / len(CLASSES):.2f}")
+
+# %% [markdown]
+# ## What to make of it
+#
+# Recovery is exact, and classifiers that see protected pictures misread most of them. The pirate is
+# the harder case. A photograph can be told by its colours alone, so that a network learns these
+# classes from protected images about as well as from originals, in spite of the pattern. Where
+# classes are hard to tell, pirates lose a part of their accuracy, and JPEG gives most of it back:
+# the README has the measurements on Mini-ImageNet and Caltech-101, and
+# `raeg eval --suite=pirates` makes them for your data.

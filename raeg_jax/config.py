@@ -10,12 +10,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from raeg_jax import __version__
 from raeg_jax.errors import UserError
 from raeg_jax.files import read_file, write_whole
 
 FILE = "config.json"
 
-_PACKAGES = ("raeg-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 # Settings that change neither what is learned nor from what: a run may go on with others.
 _FREE = (
@@ -85,7 +86,8 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that numbers may depend on."""
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+    others = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"raeg-jax": __version__} | others
 
 
 def save(config: ConfigDict, path: str | os.PathLike) -> None:
