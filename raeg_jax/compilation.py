@@ -9,6 +9,7 @@ import time
 import warnings
 
 from raeg_jax import files
+from raeg_jax.errors import UserError
 
 VARIABLE = "RAEG_COMPILE_CACHE"
 OFF = "off"
@@ -35,6 +36,9 @@ def keep_programs(data_folder: str = "", choice: str = "") -> None:
         data, see `files.cache_folder`.
       choice: another folder, or `OFF`; by default $RAEG_COMPILE_CACHE, or what JAX's own variables
         say.
+
+    Raises:
+      UserError: the choice is a URL, or in a home folder that is unknown.
     """
     # XLA's errors become exceptions; what it logs beside them are alarms about slow compilation and
     # differences between processors, which users can do nothing about.
@@ -45,7 +49,12 @@ def keep_programs(data_folder: str = "", choice: str = "") -> None:
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
     if choice == OFF or (not choice and "JAX_COMPILATION_CACHE_DIR" in os.environ):
         return
-    folder = files.cache_folder(choice) if choice else files.cache_folder(data_folder) / "compiled"
+    try:
+        folder = files.cache_folder(choice or data_folder) / ("" if choice else "compiled")
+    except UserError:
+        if choice:
+            raise
+        return  # Whoever prepares data tells it.
     folder /= _own_name()
     if _make_private(folder):
         _prune(folder)

@@ -119,6 +119,21 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def user_path(path: str) -> pathlib.Path:
+    """Returns a path that a user gave, in which ~ stands for a home folder.
+
+    Raises:
+      UserError: there is no such home folder, or it is a URL.
+    """
+    try:
+        return pathlib.Path(check_local(path)).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"{path}: that home folder is unknown: set HOME, or give a path without ~ (of prepared "
+            "data: --config.data.cache_dir=FOLDER)"
+        ) from None
+
+
 def _check_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise RefusedFileError("is not a file")
@@ -187,9 +202,12 @@ def check_room(folder: os.PathLike | str) -> None:
 
 
 def cache_folder(chosen: str = "") -> pathlib.Path:
-    """The folder of what can be made again: `chosen`, else $RAEG_DATA, else ~/.cache/raeg_jax."""
-    chosen = chosen or os.environ.get("RAEG_DATA") or "~/.cache/raeg_jax"
-    return pathlib.Path(chosen).expanduser().absolute()
+    """The folder of what can be made again: `chosen`, else $RAEG_DATA, else ~/.cache/raeg_jax.
+
+    Raises:
+      UserError: as `user_path`.
+    """
+    return user_path(chosen or os.environ.get("RAEG_DATA") or "~/.cache/raeg_jax").absolute()
 
 
 def write_whole(path: os.PathLike | str, content: bytes) -> None:

@@ -7,9 +7,11 @@ import stat
 
 import pytest
 
+from raeg_jax import compilation
 from raeg_jax.errors import UserError
 from raeg_jax.files import (
     RefusedFileError,
+    cache_folder,
     check_room,
     explaining,
     open_file,
@@ -236,4 +238,20 @@ def test_a_folder_without_room_is_found_and_left_as_it_was(tmp_path, monkeypatch
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="full"):
         check_room(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["gs://bucket/data", "~no-such-user/data"])
+def test_a_folder_that_cannot_be_is_told_wherever_it_is_named(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAEG_DATA", given)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.delenv(compilation.VARIABLE, raising=False)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    with pytest.raises(UserError, match=f"^{given}"):
+        cache_folder()
+    # Whoever needs no prepared data works without compiled programs of before.
+    compilation.keep_programs()
+    with pytest.raises(UserError, match=f"^{given}"):
+        compilation.keep_programs(choice=given)
     assert list(tmp_path.iterdir()) == []

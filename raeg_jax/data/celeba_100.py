@@ -14,6 +14,7 @@ from raeg_jax.data.listing import (
 )
 from raeg_jax.data.text import read_text
 from raeg_jax.errors import UserError
+from raeg_jax.files import user_path
 
 IDENTITIES = 100
 LIST_FILE = "celeba_100.txt"
@@ -44,7 +45,7 @@ class Celeba100(ListingBuilder, skip_registration=True):
         images = _image_folder(source)
         notes = ()
         if settings.list_file:
-            rows = read_list(pathlib.Path(settings.list_file).expanduser())
+            rows = read_list(user_path(settings.list_file))
         else:
             identities = read_identities(_identity_file(source))
             rows = choose(identities)

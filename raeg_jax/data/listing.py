@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from raeg_jax.data.digests import digests
 from raeg_jax.errors import UserError
-from raeg_jax.files import printable
+from raeg_jax.files import printable, user_path
 
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff"),
@@ -226,7 +226,7 @@ def source_folder(dataset: str, source: str, layout: str) -> pathlib.Path:
     """
     if not source:
         raise UserError(f"{dataset}: set --config.data.source=FOLDER. {layout}")
-    folder = pathlib.Path(source).expanduser()
+    folder = user_path(source)
     if not folder.is_dir():
         raise UserError(f"{dataset}: no folder {folder} (config.data.source). {layout}")
     return folder
