@@ -125,8 +125,9 @@ def user_path(path: str) -> pathlib.Path:
     Raises:
       UserError: there is no such home folder, or it is a URL.
     """
+    check_local(path)
     try:
-        return pathlib.Path(check_local(path)).expanduser()
+        return pathlib.Path(path).expanduser()
     except RuntimeError:
         raise UserError(
             f"{path}: that home folder is unknown: set HOME, or give a path without ~ (of prepared "
