@@ -14,6 +14,7 @@ from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.codec.protect import Protected, Protector
 from raeg_jax.codec.recover import Recovered, Recoverer
 from raeg_jax.codec.writing import write_picture
+from raeg_jax.files import check_local
 from raeg_jax.tool import recovering
 
 
@@ -60,6 +61,7 @@ def save(protected: Protected, path: os.PathLike | str) -> None:
     Raises:
       UserError: a format that can't hold the image or its payload, or a file that can't be written.
     """
+    check_local(os.fspath(path))
     blob = None if protected.in_pixels else protected.blob
     write_picture(path, Picture(protected.pixels), payload_chunk=blob)
 
@@ -97,6 +99,7 @@ def recover(
 
 def _picture(index: int, image: np.ndarray | os.PathLike | str, blob: bytes | None) -> Picture:
     if isinstance(image, (str, os.PathLike)):
+        check_local(os.fspath(image))
         picture = read_picture(image)
         return picture if blob is None else dataclasses.replace(picture, payload_chunk=blob)
     check_image(image, index)

@@ -77,6 +77,10 @@ def test_files_whose_payload_is_lost_or_given(tmp_path, protected):
         raeg_jax.recover([tmp_path / "missing.png"], quick(), KEY)
     with pytest.raises(UserError, match="image 1 is list, not a NumPy array"):
         raeg_jax.recover([path, [1]], quick(), KEY, blobs=[beside.blob, None])
+    with pytest.raises(UserError, match=r"^gs://b/a\.png is a URL"):
+        raeg_jax.recover(["gs://b/a.png"], quick(), KEY)
+    with pytest.raises(UserError, match=r"^gs://b/a\.png is a URL"):
+        raeg_jax.save(beside, "gs://b/a.png")
     with pytest.raises(UserError, match=r"JPEG changes pixels"):
         raeg_jax.save(beside, tmp_path / "photo.jpg")
     with pytest.raises(UserError, match=r"can't be written \(No such file"):
