@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # Names of files may hold anything.
         stream.reconfigure(errors="backslashreplace")
+    launch.keep_interrupts()
     try:
         options = _parser().parse_args(argv)
         for value in vars(options).values():

@@ -5,7 +5,9 @@
 mistake ends in one line and exit status 2.
 """
 
+import _thread
 import difflib
+import functools
 import importlib.util
 import inspect
 import pathlib
@@ -13,6 +15,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Sequence
 
@@ -33,6 +36,7 @@ _DEFAULT = "quickstart"
 
 _CONFIG = re.compile(r"--?config(?:=(.*))?$")
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
+_AGAIN_SECONDS = 0.05
 _OVERRIDING = "--config.name=value changes a setting."
 
 
@@ -96,11 +100,32 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM, as schedulers send it; whatever takes care of Ctrl-C takes care of it too."""
 
 
+@functools.cache
+def keep_interrupts() -> None:
+    """Sends Ctrl-C and SIGTERM again where Python ignores what they raise.
+
+    It does so in callbacks of its garbage collector, of which JAX has one, and in `__del__`: the
+    run would go on to its end.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable):
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            return before(unraisable)
+        terminated = issubclass(unraisable.exc_type, _Terminated)
+        number = signal.SIGTERM if terminated else signal.SIGINT
+        # At once, it would be ignored again.
+        threading.Timer(_AGAIN_SECONDS, _thread.interrupt_main, [number]).start()
+
+    sys.unraisablehook = hook
+
+
 def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
 def _call(main: Callable[[], None], rest: list[str]) -> None:
+    keep_interrupts()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         if rest[1:]:

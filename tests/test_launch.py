@@ -4,10 +4,11 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
-from raeg_jax.launch import command
+from raeg_jax.launch import command, keep_interrupts
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -253,3 +254,15 @@ def test_scripts_without_a_config_tell_mistakes_in_one_line(folder):
 def test_the_command_can_be_typed_again(monkeypatch, argv, told):
     monkeypatch.setattr("sys.argv", argv)
     assert command() == told
+
+
+def test_ctrl_c_is_not_lost_where_python_ignores_errors(monkeypatch):
+    class Odd:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    keep_interrupts.__wrapped__()
+    with pytest.raises(KeyboardInterrupt):
+        Odd()
+        time.sleep(30)
