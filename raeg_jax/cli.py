@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       the exit status.
     """
+    launch.open_streams()
     for stream in (sys.stdout, sys.stderr):
         # Names of files may hold anything.
         stream.reconfigure(errors="backslashreplace")

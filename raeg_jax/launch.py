@@ -10,6 +10,7 @@ import difflib
 import functools
 import importlib.util
 import inspect
+import os
 import pathlib
 import re
 import shlex
@@ -50,6 +51,7 @@ def run(
         docstring is what `--help` prints before the flags.
       argv: the command's name and its arguments; those of the process by default.
     """
+    open_streams()
 
     def parse(argv: list[str]) -> list[str]:
         try:
@@ -78,6 +80,7 @@ def run_without_config(main: Callable[[], None]) -> None:
 
     Mistakes end as in `run`; does not return.
     """
+    open_streams()
 
     def parse(argv: list[str]) -> list[str]:
         try:
@@ -98,6 +101,16 @@ def command() -> str:
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, as schedulers send it; whatever takes care of Ctrl-C takes care of it too."""
+
+
+def open_streams() -> None:
+    """Lets standard streams that were closed at the start lead nowhere.
+
+    Python has None for them, and the next file that is opened would get their number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from raeg_jax.launch import command, keep_interrupts
+from raeg_jax.launch import command, keep_interrupts, open_streams
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -263,6 +263,18 @@ def test_ctrl_c_is_not_lost_where_python_ignores_errors(monkeypatch):
 
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     keep_interrupts.__wrapped__()
-    with pytest.raises(KeyboardInterrupt):
+
+    def run():
         Odd()
         time.sleep(30)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+
+def test_closed_streams_lead_nowhere(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    open_streams()
+    with sys.stderr as stream:
+        print("lost", file=stream)
+        assert not stream.isatty()

@@ -156,7 +156,7 @@ def _say(message: str) -> None:
 
 def _print(results, timings, workdir: pathlib.Path) -> None:
     console = rich.console.Console()
-    if not console.is_terminal:
+    if not console.is_terminal or console.width < table.WIDTH:
         # Of a log nobody knows the width, and columns must not be cut off.
         console.width = _LOG_WIDTH
     for one in table.rich_tables(results):

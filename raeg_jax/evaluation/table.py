@@ -6,6 +6,8 @@ from typing import Any
 import rich.box
 import rich.table
 
+# Of a table, in columns.
+WIDTH = 80
 # What the generator knows of each split.
 SPLITS = {"train": "fitted", "test": "unseen"}
 ROLES = {"target": "target", "held_out": "held out"}
@@ -100,7 +102,7 @@ def recovery(summary: Mapping[str, Any]) -> str:
 
 
 def rich_tables(results: Mapping[str, Any]) -> list[rich.table.Table]:
-    """One table a split of at most 80 columns, for `rich.print`; numbers on the right."""
+    """One table a split of at most `WIDTH` columns, for `rich.print`; numbers on the right."""
     tables = []
     for split, summary in results["splits"].items():
         header, *body = rows(summary, results["pgd_steps"])

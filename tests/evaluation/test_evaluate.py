@@ -170,6 +170,13 @@ def test_a_log_has_all_columns_and_whole_lines(config, tmp_path, capsys):
     assert any("folder" * 20 in line and "grid.png" in line for line in printed)
 
 
+def test_no_number_is_cut_off_on_a_narrow_terminal(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich takes this for a terminal.
+    run(config, tmp_path)
+    assert "…" not in capsys.readouterr().out
+
+
 def test_another_checkpoint_has_files_of_its_own(config, tmp_path, capsys):
     latest = run(config, tmp_path)
     best = run(config, tmp_path, checkpoint="best", step=3)
