@@ -113,6 +113,14 @@ def open_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
+def _signal_main_thread(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):
+        # Ends waiting, too.
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:
+        _thread.interrupt_main(number)
+
+
 @functools.cache
 def keep_interrupts() -> None:
     """Sends Ctrl-C and SIGTERM again where Python ignores what they raise.
@@ -128,7 +136,7 @@ def keep_interrupts() -> None:
         terminated = issubclass(unraisable.exc_type, _Terminated)
         number = signal.SIGTERM if terminated else signal.SIGINT
         # At once, it would be ignored again.
-        threading.Timer(_AGAIN_SECONDS, _thread.interrupt_main, [number]).start()
+        threading.Timer(_AGAIN_SECONDS, _signal_main_thread, [number]).start()
 
     sys.unraisablehook = hook
 
