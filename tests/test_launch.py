@@ -1,6 +1,7 @@
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -268,8 +269,13 @@ def test_ctrl_c_is_not_lost_where_python_ignores_errors(monkeypatch):
         Odd()
         time.sleep(30)
 
-    with pytest.raises(KeyboardInterrupt):
-        run()
+    # A process in the background may have been started with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_closed_streams_lead_nowhere(monkeypatch):

@@ -154,8 +154,7 @@ class FolderOutputs:
                 f"{path} would be in the source folder {self._source}, into which a link leads: "
                 "take the link away, or name another output folder"
             )
-        # What is refused, of any size, is not read to its end before.
-        source_sha256 = digest(job.source, lambda head: head and check_kind(head, job.source))
+        source_sha256 = digest(job.source, _look(job) if job.is_image else None)
         entry = self._manifest.get(job.name)
         if entry:
             made = self._folder / entry.output
@@ -300,6 +299,11 @@ def _is_full(error: BaseException | None, folder: pathlib.Path, need: int) -> bo
             return error.errno in FULL
         error = error.__cause__
     return False
+
+
+def _look(job: Job) -> Callable[[bytes], None]:
+    """Refuses another kind of file, of any size, before it is read to its end."""
+    return lambda head: head and check_kind(head, job.source)
 
 
 def digest(path: pathlib.Path, look: Callable[[bytes], None] | None = None) -> str:

@@ -44,7 +44,7 @@ class Description:
         self._recovered = recovered
         self._folder = outputs.staging / "description"
         names = self._write_all({})
-        jobs = [Job(dataset.folder / INFO, name, name) for name in names]
+        jobs = [Job(dataset.folder / INFO, name, name, is_image=False) for name in names]
         targets = [outputs.begin(job) for job in jobs]
         self._finished = not any(targets)
         # From here on they are ours.
@@ -125,7 +125,7 @@ class Description:
 
 def file_job(path: pathlib.Path) -> Job:
     """A file that becomes one of the same name."""
-    return Job(path, path.name, path.name)
+    return Job(path, path.name, path.name, is_image=False)
 
 
 def _target(job: Job, out: pathlib.Path) -> Target:

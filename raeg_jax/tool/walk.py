@@ -34,11 +34,13 @@ class Job:
       source: the file.
       name: relative to the source folder, '/' between folders; of a single file its name.
       output: name of the output relative to the output folder, '/' between folders.
+      is_image: whether the source is the file of an image, not one of a data set's files.
     """
 
     source: pathlib.Path
     name: str
     output: str
+    is_image: bool = True
 
     def room(self) -> int:
         """How much of it reading takes, see `room.room_of`."""
