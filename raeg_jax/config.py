@@ -1,7 +1,5 @@
 """The configuration of a run as data: saved, read back and compared."""
 
-import copy
-import functools
 import importlib.metadata
 import json
 import os
@@ -57,26 +55,6 @@ _OF_EVALUATION = (
 )
 # Settings that may change when a run goes on, but make it another run than an unbroken one.
 _ADJUSTABLE = ("loss", "optimizer", "attack_layer", "train.steps")
-# What older versions had no setting for, by group, with the values that change nothing; as JSON.
-LATER = {
-    "generator": {
-        "shortcut": {
-            "target_psnr": 33.0,
-            "pattern": "waves",
-            "period": 16,
-            "cycles": [4, 8],
-            "waves": 1,
-            "cell": 8,
-            "cells": 4,
-            "colours": ["red_green", "blue_yellow"],
-            "seed": 0,
-        }
-    },
-    "classifiers": {"adversarial": 0.0},
-    "augment": {"grey": 0.0, "cutout": 0.0, "mixup": 0.0},
-}
-# Settings that are gone, and the only value of each that can be done without.
-FORMER: dict[str, Any] = {"generator.gradient.mask_key": ""}
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
@@ -102,11 +80,11 @@ def load(path: str | os.PathLike) -> ConfigDict:
     """Reads what `save` wrote, perhaps long ago.
 
     Raises:
-      UserError: no such file, another kind of file, or a setting that is gone.
+      UserError: no such file, or another kind of file.
     """
     try:
         saved = json.loads(read_file(path))["config"]
-        return ConfigDict(with_tuples(with_later(without_former(saved)))).lock()
+        return ConfigDict(with_tuples(saved)).lock()
     except FileNotFoundError:
         raise UserError(f"there is no {path}: name the workdir of a run of train.py") from None
     except OSError as error:
@@ -120,50 +98,6 @@ def with_tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: with_tuples(entry) for name, entry in value.items()}
     return tuple(map(with_tuples, value)) if isinstance(value, list) else value
-
-
-def with_later(saved: dict[str, Any]) -> dict[str, Any]:
-    """Adds to groups of settings that `to_json` gave, perhaps long ago, those that came later."""
-    return saved | {
-        group: _with(saved[group], later) for group, later in LATER.items() if group in saved
-    }
-
-
-def _with(saved: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Adds what is missing, in groups of groups too."""
-    both = {
-        name: _with(saved[name], value)
-        for name, value in later.items()
-        if isinstance(value, dict) and name in saved
-    }
-    return later | saved | both
-
-
-def of_stages(generator: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out of `config.generator` what came later and belongs to a stage that isn't there."""
-    return {
-        name: value
-        for name, value in generator.items()
-        if name != "shortcut" or name in generator["stages"]
-    }
-
-
-def without_former(saved: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out of what `to_json` gave, perhaps long ago, the settings that are gone.
-
-    Raises:
-      UserError: one of them has a value that can't be done without.
-    """
-    kept = copy.deepcopy(saved)
-    for name, value in FORMER.items():
-        *groups, leaf = name.split(".")
-        group = functools.reduce(lambda tree, key: tree.get(key, {}), groups, kept)
-        if (given := group.pop(leaf, value)) != value:
-            raise UserError(
-                f"config.{name}={given!r} is of an earlier version: use the version of raeg-jax "
-                "that made it"
-            )
-    return kept
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -197,7 +131,7 @@ def differences(
     """
     changes = {
         name: pair
-        for name, pair in changed(with_later(saved), to_json(config)).items()
+        for name, pair in changed(saved, to_json(config)).items()
         if not _is_in(name, _IGNORED)
     }
     adjustable = {name: pair for name, pair in changes.items() if _is_in(name, _ADJUSTABLE)}

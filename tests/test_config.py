@@ -87,24 +87,6 @@ def test_settings_that_one_side_lacks_are_differences(config):
     }
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_run_of_an_older_version_goes_on_as_before(config, tmp_path, whole):
-    config_lib.save(config, tmp_path / "config.json")
-    saved = json.loads((tmp_path / "config.json").read_text())
-    del saved["config"]["classifiers"]["adversarial"], saved["config"]["augment"]["mixup"]
-    if whole:
-        del saved["config"]["generator"]["shortcut"]
-    else:
-        del saved["config"]["generator"]["shortcut"]["cells"]
-    assert config_lib.differences(saved["config"], config) == ({}, {})
-    (tmp_path / "config.json").write_text(json.dumps(saved))
-    loaded = config_lib.load(tmp_path / "config.json")
-    assert loaded.augment.mixup == 0
-    assert loaded.generator.shortcut == config.generator.shortcut
-    config.augment.mixup = 0.2
-    assert list(config_lib.differences(saved["config"], config)[0]) == ["augment.mixup"]
-
-
 def test_evaluation_has_the_settings_of_training(config):
     saved = config_lib.to_json(config)
     del saved["loss"]["kappa"]
@@ -147,11 +129,3 @@ def test_every_config_has_the_settings_of_the_base(config, name):
         pytest.skip("not a config itself")
     names = set(config_lib._flatten(config_lib.to_json(module.get_config())))
     assert names == set(config_lib._flatten(config_lib.to_json(config)))
-
-
-def test_settings_of_a_shortcut_stage_that_is_not_there_are_left_out(config):
-    """They came later: results from before had none."""
-    generator = config_lib.to_json(config)["generator"]
-    assert generator.keys() - config_lib.of_stages(generator).keys() == {"shortcut"}
-    generator["stages"] = ["shortcut", "gradient"]
-    assert config_lib.of_stages(generator) == generator

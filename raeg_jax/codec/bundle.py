@@ -17,7 +17,7 @@ from raeg_jax import config as config_lib
 from raeg_jax import generators, networks
 from raeg_jax.assembly import assemble, check_stages
 from raeg_jax.codec import bundle_file
-from raeg_jax.codec.generator_id import LATER, SETTINGS, generator_id
+from raeg_jax.codec.generator_id import SETTINGS, generator_id
 from raeg_jax.codec.whole_weights import to_float, to_whole
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.chain import Chain
@@ -176,11 +176,10 @@ def _bundle(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> Bundl
 
 
 def _config(saved: dict[str, Any]) -> ConfigDict:
-    """The settings of a file, with those that came after it, all of the generator checked."""
+    """The settings of a file, all of the generator checked."""
     if not isinstance(saved, dict):
         raise TypeError("config is no dict")
-    saved = config_lib.with_tuples(config_lib.without_former(saved))
-    settings = config_lib.with_tuples(LATER) | flatten_dict(saved, sep=".")
+    settings = flatten_dict(config_lib.with_tuples(saved), sep=".")
     of_generator = {name for name in settings if name.startswith("generator.")}
     if unknown := sorted(of_generator - SETTINGS):
         raise UserError(f"config.{unknown[0]} is of a later version: update raeg-jax")

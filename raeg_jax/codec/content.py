@@ -10,7 +10,8 @@ from raeg_jax.codec.payload import DIGEST_SIZE, MAX_SIDE, Payload, SourceMode
 
 # Digest, flags, height, width, columns and number of clipped values.
 MIN_SIZE = DIGEST_SIZE + 5
-_SAME_MACHINE = 8
+_SAME_MACHINE, _AUXILIARY = 8, 128
+_MODE = 7
 
 
 def to_bytes(payload: Payload) -> bytes:
@@ -24,34 +25,30 @@ def to_bytes(payload: Payload) -> bytes:
     if payload.tile:
         numbers.append(payload.tile)
     numbers += payload.codes.ravel().tolist()
-    data = payload.sha256 + bytes([flags]) + b"".join(map(varint.write, numbers))
-    if version(payload) > 1:
-        data += varint.write(len(payload.auxiliary)) + payload.auxiliary
+    auxiliary = b""
+    if payload.auxiliary:
+        flags |= _AUXILIARY
+        auxiliary = varint.write(len(payload.auxiliary)) + payload.auxiliary
+    data = payload.sha256 + bytes([flags]) + b"".join(map(varint.write, numbers)) + auxiliary
     count = len(payload.overflow.ranks)
     data += varint.write(count)
     return data + overflow_code.to_bytes(payload.overflow) if count else data
 
 
-def version(payload: Payload) -> int:
-    """The format's version that a payload is written in: the first one that has all its fields."""
-    return 2 if payload.auxiliary else 1
-
-
-def from_bytes(data: bytes, nonce: bytes, generator_id: bytes, version: int = 1) -> Payload:
+def from_bytes(data: bytes, nonce: bytes, generator_id: bytes) -> Payload:
     """Reads what `to_bytes` made, in memory proportional to the bytes given.
 
     Args:
       data: the bytes.
       nonce: from the clear part.
       generator_id: from the clear part.
-      version: from the clear part, 1 or 2.
 
     Raises:
       NewerFormatError: a kind of source that this version doesn't know.
       DamagedPayloadError: anything else.
     """
     try:
-        return _read(data, nonce, generator_id, version)
+        return _read(data, nonce, generator_id)
     except NewerFormatError:
         raise
     except (ValueError, IndexError) as error:
@@ -60,7 +57,7 @@ def from_bytes(data: bytes, nonce: bytes, generator_id: bytes, version: int = 1)
         ) from error
 
 
-def _read(data, nonce, generator_id, version):
+def _read(data, nonce, generator_id):
     flags = data[DIGEST_SIZE]
     numbers = varint.Reader(data, DIGEST_SIZE + 1)
     height, width = numbers.next(), numbers.next()
@@ -74,9 +71,9 @@ def _read(data, nonce, generator_id, version):
     if tiles * columns > len(data):
         raise ValueError(f"{len(data)} bytes for the codes of {tiles} tiles")
     codes = [numbers.next() for _ in range(tiles * columns)]
-    auxiliary = numbers.take(numbers.next()) if version > 1 else b""
+    auxiliary = numbers.take(numbers.next()) if flags & _AUXILIARY else b""
     # There is one way only to write a payload.
-    if version > 1 and not auxiliary:
+    if flags & _AUXILIARY and not auxiliary:
         raise ValueError("no auxiliary data")
     count = numbers.next()
     rest = numbers.rest()
@@ -94,7 +91,7 @@ def _read(data, nonce, generator_id, version):
         sha256=data[:DIGEST_SIZE],
         tile=tile,
         batch=batch,
-        mode=_mode(flags >> 4),
+        mode=_mode(flags >> 4 & _MODE),
         orientation=(flags & 7) + 1,
         codes=np.array(codes, np.int64).reshape(tiles, columns),
         overflow=overflow,

@@ -26,8 +26,7 @@ from raeg_jax.codec.key import ID_SIZE, SIZE, Key
 from raeg_jax.codec.payload import GENERATOR_ID_SIZE, NONCE_SIZE, Payload
 from raeg_jax.errors import UserError
 
-# The latest; an older one is written where it has all that a payload holds.
-VERSION = 2
+VERSION = 1
 _CLEAR = struct.Struct(f"<B{NONCE_SIZE}s{ID_SIZE}s{GENERATOR_ID_SIZE}s")
 _CRC = struct.Struct("<I")
 _TAG_SIZE = 16
@@ -70,9 +69,7 @@ def seal(payload: Payload, key: Key) -> bytes:
     Returns:
       80 bytes or more; the same ones for the same payload and key.
     """
-    clear = _CLEAR.pack(
-        content.version(payload), payload.nonce, bytes.fromhex(key.id), payload.generator_id
-    )
+    clear = _CLEAR.pack(VERSION, payload.nonce, bytes.fromhex(key.id), payload.generator_id)
     return _lock(clear, content.to_bytes(payload), payload.nonce, key)
 
 
@@ -100,7 +97,7 @@ def open_sealed(blob: bytes, key: Key) -> Payload:
             f"not locked by this key {key.id}, but by another one of the same id, or forged: "
             "give the owner's key, or take an untouched copy of the image"
         ) from None
-    return content.from_bytes(opened, envelope.nonce, envelope.generator_id, envelope.version)
+    return content.from_bytes(opened, envelope.nonce, envelope.generator_id)
 
 
 def peek(blob: bytes) -> Envelope:
@@ -127,7 +124,7 @@ def peek(blob: bytes) -> Envelope:
             f"the payload has format {version}, and this version of raeg-jax reads up to "
             f"{VERSION}: update raeg-jax"
         )
-    if not 1 <= version <= VERSION:
+    if version != VERSION:
         raise NotAPayloadError("these bytes are no payload: give an image that raeg protected")
     if not intact:
         raise DamagedPayloadError(

@@ -1,7 +1,6 @@
 """By what a protected image knows its generator: a hash of all that recovery depends on."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict
@@ -20,9 +19,6 @@ SETTINGS = frozenset(
         "generator.gradient.views",
     )
 )
-# Settings that came after format 1 of the file, and the value with which a generator is what it
-# was without: files from before have that value, and ids leave it out, or they would change.
-LATER: dict[str, Any] = flatten_dict({"generator": config_lib.LATER["generator"]}, sep=".")
 # Settings of `generator.shortcut` that only one pattern has.
 _OF_PATTERNS = {"waves": ("period", "cycles", "waves"), "cells": ("cell", "cells")}
 # Settings of `generator.gradient` by which shortcut stages go, too.
@@ -71,11 +67,6 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
     if "learned" in stages and len(stages) > 1:
         counted.add("loss.target_psnr")
     given = flatten_dict(config_lib.to_json(config), sep=".")
-    settings = {
-        name: given[name] for name in counted if name not in LATER or given[name] != LATER[name]
-    }
-    if "gradient" in stages:
-        # Those that are gone still count, or ids would change.
-        settings |= config_lib.FORMER
+    settings = {name: given[name] for name in counted}
     own = {name: array for name, array in arrays.items() if name.startswith(tuple(prefixes))}
     return digest(["raeg generator 1", settings], own)[:GENERATOR_ID_SIZE]

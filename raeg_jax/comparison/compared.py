@@ -97,7 +97,7 @@ class Compared(Subject):
         own += [sorted(settings_of(config, self.method).items()), config_lib.versions()]
         weights = {name: self.classifiers[name][1] for name in self.targets}
         if self.method == "raeg":
-            own.append(config_lib.of_stages(config.generator.to_dict()))
+            own.append(config.generator.to_dict())
             weights = self.params, weights
         digest = hashlib.sha256(repr(own).encode())
         weights = () if self.method == "noise" else jax.tree.leaves(weights)

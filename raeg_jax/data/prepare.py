@@ -101,8 +101,6 @@ def _skipped(listing: Listing, folder: pathlib.Path) -> tuple[str, ...]:
     index = read_index(folder)
     with reading_from(folder):
         written = json.loads((folder / SKIPPED_FILE).read_text(encoding="utf-8"))
-    if "unreadable" not in index:  # Prepared by an earlier version.
-        return tuple(written)
     skipped = [*listing.left_out, *index["unreadable"]]
     if skipped != written:
         # What isn't an image may come and go; where others' data can't be written, they stay.

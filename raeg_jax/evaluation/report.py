@@ -105,18 +105,13 @@ def _keep(workdir: pathlib.Path, results: Mapping[str, Any], files: Iterable[str
 
 def _generator(results: Mapping[str, Any]) -> str:
     """Names a result's generator: its stages, and a digest of the settings of those not trained."""
-    stages = results["generator"].get("stages", ["learned"])  # older versions had no others
+    stages = results["generator"]["stages"]
     if tuple(stages) == ("learned",):
         return "learned"
-    # Those that are gone still count, or results of the same generator would seem another's.
-    former = {name.rpartition(".")[2]: value for name, value in config_lib.FORMER.items()}
     given = results["settings"]["generator"]
-    settings = former | given["gradient"]
-    if "shortcut" in stages:
-        settings |= {f"shortcut.{name}": value for name, value in given["shortcut"].items()}
-    settings["targets"] = results["settings"]["classifiers"]["targets"]
-    settings["token_planes"] = given["token_planes"]
-    text = json.dumps(settings, sort_keys=True)
+    own = {name: given[name] for name in ("gradient", "shortcut", "token_planes")}
+    own["targets"] = results["settings"]["classifiers"]["targets"]
+    text = json.dumps(own, sort_keys=True)
     return "-".join([*stages, hashlib.sha256(text.encode()).hexdigest()[:6]])
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
 from raeg_jax import data
 from raeg_jax.assembly import assemble
 from raeg_jax.data.decode import encode_png
@@ -158,7 +157,7 @@ class Subject:
     @functools.cache  # noqa: B019
     def _identity(self, split: str) -> str:
         """Changes with the generator and the images."""
-        settings = config_lib.of_stages(self.config.generator.to_dict())
+        settings = self.config.generator.to_dict()
         digest = hashlib.sha256(repr(settings).encode())
         for array in (*self.originals(split), *jax.tree.leaves(self.chain)):
             digest.update(np.ascontiguousarray(array))

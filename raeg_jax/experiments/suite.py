@@ -111,7 +111,6 @@ def evaluate(
 def origin(subject: Subject, step: int | None) -> dict[str, Any]:
     """What results come from, as JSON holds it."""
     shared = config_lib.to_json(subject.config)
-    shared["generator"] = config_lib.of_stages(shared["generator"])
     return {
         "config": shared["name"],
         "step": step,

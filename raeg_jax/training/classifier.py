@@ -18,7 +18,6 @@ import orbax.checkpoint as ocp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
 from raeg_jax import data, networks
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.images import open_split
@@ -144,7 +143,7 @@ def load_classifier(
       DamagedError: it was, but its files can't be read.
     """
     origin = info_of(classifier_folder(workdir, name)).get("origin")
-    if origin is None or config_lib.with_later(origin) != origin_of(name, splits, config):
+    if origin is None or origin != origin_of(name, splits, config):
         return None
     return read_variables(name, splits.num_classes, workdir)
 

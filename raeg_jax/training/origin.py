@@ -57,9 +57,7 @@ def check_same_run(
     for folder in sorted((pathlib.Path(workdir) / FOLDER).glob(name)):
         present = origin_of(folder.name, splits, config)
         for origin in (info_of(folder).get("origin", present), *unfinished_origins(folder)):
-            if changes := config_lib.changed(
-                _settings(config_lib.with_later(origin)), _settings(present)
-            ):
+            if changes := config_lib.changed(_settings(origin), _settings(present)):
                 raise UserError(
                     f"the workdir holds another run: {config_lib.describe(changes)}. Use the same "
                     "settings to go on with it, or another --workdir."

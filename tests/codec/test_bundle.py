@@ -11,7 +11,6 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from raeg_jax import generators
-from raeg_jax.codec import bundle as bundle_lib
 from raeg_jax.codec import bundle_file
 from raeg_jax.codec.bundle import Bundle, default_bundle, load_bundle, save_bundle
 from raeg_jax.config import to_json
@@ -111,24 +110,12 @@ def test_paths_of_the_machine_stay_out_and_the_bundles_config_is_its_own(tmp_pat
     assert b"owner" not in (tmp_path / "generator").read_bytes()
 
 
-def test_files_with_a_setting_that_is_gone_can_be_read(tmp_path):
-    bundle = make(("gradient",))
-    former = bundle.config.copy_and_resolve_references().unlock()
-    former.generator.gradient.mask_key = ""
-    save_bundle(tmp_path / "generator", dataclasses.replace(bundle, config=former.lock()))
-    loaded = load_bundle(tmp_path / "generator")
-    assert "mask_key" not in loaded.config.generator.gradient
-    assert loaded.id == bundle.id
-
-
-def test_files_from_before_a_setting_have_its_neutral_value(tmp_path, monkeypatch):
+def test_a_missing_setting_is_told(tmp_path):
     settings = to_json(make().config.generator) | {"stages": ["learned"]}
     del settings["clamp"]
     forge(tmp_path / "generator", {"config.generator": settings})
     with pytest.raises(UserError, match=r"config\.generator\.clamp is missing"):
         load_bundle(tmp_path / "generator")
-    monkeypatch.setattr(bundle_lib, "LATER", {"generator.clamp": 0.5})
-    assert load_bundle(tmp_path / "generator").config.generator.clamp == 0.5
 
 
 def test_only_stages_in_fixed_point_are_portable():
@@ -245,7 +232,6 @@ def test_whole_numbers_that_can_not_be_are_named(part, change, message, tmp_path
         ({"config.data": 5}, "settings are impossible"),
         ({"config.generator.depth": 10**400}, "settings are impossible"),
         ({"config.generator.stages": 5}, "settings are impossible"),
-        ({"config.generator.gradient.mask_key": "beef"}, "is of an earlier version"),
         ({"config.generator.gradient.views": None}, "gradient.views is empty"),
         ({"class_names": 5}, "settings are impossible"),
         ({"class_names": [1, 2]}, "settings are impossible"),

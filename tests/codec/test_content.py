@@ -16,14 +16,14 @@ SHA = bytes(32)
 NOTHING = Overflow(np.array([], int), np.array([], int))
 
 
-def read(data, version=1):
-    return content.from_bytes(data, SMALL.nonce, SMALL.generator_id, version)
+def read(data):
+    return content.from_bytes(data, SMALL.nonce, SMALL.generator_id)
 
 
 @given(payloads())
 def test_any_payload_is_read_as_it_was(payload):
-    data, version = content.to_bytes(payload), content.version(payload)
-    assert equal(content.from_bytes(data, payload.nonce, payload.generator_id, version), payload)
+    data = content.to_bytes(payload)
+    assert equal(content.from_bytes(data, payload.nonce, payload.generator_id), payload)
 
 
 def test_small_content_is_short():
@@ -35,40 +35,39 @@ def test_small_content_is_short():
 
 
 def test_auxiliary_data_stand_between_codes_and_clipped_values():
-    before, after = "00 4040 08 11091f02", "03 4089641f5762"
+    before, after = "80 4040 08 11091f02", "03 4089641f5762"
     expected = bytes.fromhex(f"{before} c801 {bytes(range(200)).hex()} {after}")
     assert content.to_bytes(WITH_AUXILIARY) == SMALL.sha256 + expected
-    assert (content.version(WITH_AUXILIARY), content.version(SMALL)) == (2, 1)
 
 
-@given(st.binary(max_size=100), st.integers(0, 100), st.integers(1, 2))
-def test_any_bytes_are_read_or_told(data, filled, version):
+@given(st.binary(max_size=100), st.integers(0, 100))
+def test_any_bytes_are_read_or_told(data, filled):
     # The digest may be anything, so that examples go to what follows it.
     with_digest = (SHA + data)[: 32 + filled]
     try:
-        payload = read(with_digest, version)
+        payload = read(with_digest)
     except PayloadError:
         return
-    assert equal(read(content.to_bytes(payload), version), payload)
+    assert equal(read(content.to_bytes(payload)), payload)
 
 
 @given(payloads(), st.data())
 def test_changed_bytes_are_read_or_told(payload, data):
-    raw, version = bytearray(content.to_bytes(payload)), content.version(payload)
+    raw = bytearray(content.to_bytes(payload))
     position = data.draw(st.integers(32, len(raw) - 1))
     raw[position] ^= data.draw(st.integers(1, 255))
     try:
-        changed = read(bytes(raw), version)
+        changed = read(bytes(raw))
     except PayloadError:
         return
-    assert equal(read(content.to_bytes(changed), version), changed)
+    assert equal(read(content.to_bytes(changed)), changed)
 
 
 @given(payloads(), st.data())
 def test_cut_off_bytes_are_told(payload, data):
-    raw, version = content.to_bytes(payload), content.version(payload)
+    raw = content.to_bytes(payload)
     with pytest.raises(DamagedPayloadError):
-        read(raw[: data.draw(st.integers(0, len(raw) - 1))], version)
+        read(raw[: data.draw(st.integers(0, len(raw) - 1))])
 
 
 HUGE = b"\xff" * 8 + b"\x7f"
@@ -99,7 +98,7 @@ def test_impossible_numbers_are_told_and_take_no_memory(rest):
 )
 def test_missing_auxiliary_data_are_told(auxiliary, message):
     with pytest.raises(DamagedPayloadError, match=message):
-        read(SHA + b"\0\1\1\0" + auxiliary + b"\0", version=2)
+        read(SHA + b"\x80\1\1\0" + auxiliary + b"\0")
 
 
 def test_many_tiles_without_codes_are_read():
@@ -109,4 +108,4 @@ def test_many_tiles_without_codes_are_read():
 
 def test_an_unknown_kind_of_source_asks_for_an_update():
     with pytest.raises(NewerFormatError, match="update raeg-jax"):
-        read(SHA + b"\xf0\1\1\2\0\0")
+        read(SHA + b"\x70\1\1\2\0\0")

@@ -17,7 +17,7 @@ from raeg_jax.codec.payload import Payload, SourceMode
 from tests.codec.payloads import equal
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-NAMES = ["version_1_small", "version_1_tiled", "version_2_auxiliary"]
+NAMES = ["version_1_small", "version_1_tiled", "version_1_auxiliary"]
 
 
 def golden(name):

@@ -46,7 +46,7 @@ def test_another_checkpoint_leaves_the_results_of_the_latest(tmp_path, checkpoin
 
 def of(stages, targets=("resnet_small",), token_planes=2, **gradient):
     settings = {
-        "generator": {"gradient": gradient, "token_planes": token_planes},
+        "generator": {"gradient": gradient, "shortcut": {}, "token_planes": token_planes},
         "classifiers": {"targets": list(targets)},
     }
     generator = {**RESULTS["generator"], "stages": list(stages)}
