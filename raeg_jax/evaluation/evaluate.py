@@ -19,7 +19,7 @@ from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.images import open_split
 from raeg_jax.evaluation.making import maker_of
 from raeg_jax.evaluation.protection import evaluate_split, examples
-from raeg_jax.evaluation.summary import divergence
+from raeg_jax.evaluation.summary import divergence_of
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.networks.frozen import FrozenClassifier
 
@@ -127,11 +127,7 @@ def run(
         _print(results, timings, pathlib.Path(workdir))
         if kept:
             _say(f"the result of another generator that was there is kept: {kept} and so on")
-        test = results["splits"]["test"]
-        psnr, outside = test["quality"]["protected"]["psnr"], test["outside_range"]
-        sentence = divergence(psnr, outside, config.loss.target_psnr)
-        # Other stages have a PSNR of their own.
-        if sentence and tuple(config.generator.stages) == ("learned",):
+        if sentence := divergence_of(results["splits"]["test"], config):
             _say(f"warning: {sentence}")
     return results
 

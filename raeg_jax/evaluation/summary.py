@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 # In the order of the table's columns, then those without a column.
 VARIANTS = (
@@ -40,6 +41,14 @@ def divergence(psnr: float | None, outside_range: float, target_psnr: float) -> 
         "are outside 0..255, so `raeg protect` can hardly protect a file with it; train it again "
         "with a lower config.optimizer.learning_rate"
     )
+
+
+def divergence_of(summary: Mapping[str, Any], config: ConfigDict) -> str | None:
+    """As `divergence`, of what `summarise` returns; None for stages with a PSNR of their own."""
+    if tuple(config.generator.stages) != ("learned",):
+        return None
+    psnr = summary["quality"]["protected"]["psnr"]
+    return divergence(psnr, summary["outside_range"], config.loss.target_psnr)
 
 
 def summarise(

@@ -80,7 +80,6 @@ def effect(
             "right), so its images are hardly protected: train it longer, or with a lower "
             "config.loss.target_psnr"
         )
-    diverged = summary.divergence(psnr, test["outside_range"], config.loss.target_psnr)
-    if diverged and tuple(config.generator.stages) == ("learned",):
+    if diverged := summary.divergence_of(test, config):
         warned.append(diverged)
     return told, warned
