@@ -10,8 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
-from oracles import integer_gradient
-from random_classifiers import CLASSES, TINY, pictures, small, variables_of
 
 from raeg_jax.attacks import fixed_guide
 from raeg_jax.attacks.fixed_guide import FixedGuide
@@ -22,6 +20,8 @@ from raeg_jax.invertible.chain import Chain
 from raeg_jax.invertible.gradient_coupling import GradientCoupling
 from raeg_jax.networks.folding import fix
 from raeg_jax.networks.frozen import FrozenClassifier
+from tests.oracles import integer_gradient
+from tests.random_classifiers import CLASSES, TINY, pictures, small, variables_of
 
 LABELS = np.arange(3, dtype=np.int32)
 STAGE = {"step": 5.4, "max_mse": 25.0, "rounds": 3, "bound": 40, "margin": 8}
@@ -129,7 +129,7 @@ _OTHER_PROGRAM = """
 import jax, numpy as np, sys
 jax.config.update("jax_default_matmul_precision", sys.argv[2])
 from raeg_jax.invertible.gradient_coupling import Code
-from test_fixed_guide import inverse, tiny
+from tests.attacks.test_fixed_guide import inverse, tiny
 files = np.load(sys.argv[1])
 code = Code(*(files[name] for name in ("label", "rounds", "part")))
 np.save(sys.argv[3], inverse(tiny(), files["y"], code))

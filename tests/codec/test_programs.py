@@ -1,12 +1,12 @@
 import jax
 import numpy as np
 import pytest
-from bundles import make, photographs, quick
 
 from raeg_jax.codec import passes, programs
 from raeg_jax.codec.programs import Programs
 from raeg_jax.codec.token import Token
 from raeg_jax.invertible.chain import Chain
+from tests.codec.bundles import make, photographs, quick
 
 # Portable, as far as it goes.
 EMPTY = Chain(())

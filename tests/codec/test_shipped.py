@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from oracles import integer_generator
 from skimage.data import astronaut
 
 from raeg_jax.codec import hiding, overflow, tiles
@@ -13,6 +12,7 @@ from raeg_jax.codec.picture import read_picture
 from raeg_jax.codec.recover import Recoverer
 from raeg_jax.codec.token import Token
 from tests.codec.test_golden import GOLDEN
+from tests.oracles import integer_generator
 
 KEY = read_key(GOLDEN / "owner.key")
 # Protected on one machine, once; 96 x 90 pixels are four tiles, three of which overlap others.

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from comparison_toys import subject
 
 from raeg_jax.comparison import distortion, pirates, quality, report, run, tables
 from raeg_jax.comparison.compared import Compared, Make
@@ -15,6 +14,7 @@ from raeg_jax.comparison.files import collect
 from raeg_jax.comparison.settings import check, choose
 from raeg_jax.errors import UserError
 from raeg_jax.experiments.store import Store
+from tests.comparison.comparison_toys import subject
 
 PSNR = 30.0
 

@@ -3,10 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.metrics
-from evaluation_toys import Brightness, flat_images, shift
 
 from raeg_jax.evaluation import compiled
 from raeg_jax.networks.frozen import FrozenClassifier, as_pytree
+from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
 
 LABELS = np.zeros(2, np.int32)
 

@@ -1,11 +1,11 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evaluation_toys import flat_images
 
 from raeg_jax.attacks.gradient import margin
 from raeg_jax.evaluation.controls import noise_control, pgd_control
 from raeg_jax.networks.frozen import as_pytree
+from tests.evaluation.evaluation_toys import flat_images
 
 
 def distances(images, originals):

@@ -3,10 +3,10 @@
 import json
 
 import numpy as np
-from evaluation_toys import Brightness, flat_images, shift
 
 from raeg_jax.evaluation.curve import curve, gap
 from raeg_jax.networks.frozen import FrozenClassifier
+from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
 
 LABELS = np.array([0, 0, 1, 1])
 CLASSIFIERS = {

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import skimage.data
-from evaluation_toys import flat_images
 from PIL import Image
 
 from raeg_jax.evaluation.defences import DEFENCES, read_defended
 from raeg_jax.image import metrics
 from raeg_jax.networks.frozen import as_pytree
+from tests.evaluation.evaluation_toys import flat_images
 
 PHOTOGRAPH = np.ascontiguousarray(skimage.data.coffee()[100:147, 200:260])
 

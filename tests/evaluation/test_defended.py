@@ -5,11 +5,11 @@ import json
 import jax
 import numpy as np
 import pytest
-from evaluation_toys import Brightness, flat_images, shift
 
 from raeg_jax.evaluation import compiled, defended
 from raeg_jax.evaluation.defended import evaluate_defended
 from raeg_jax.networks.frozen import FrozenClassifier
+from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
 
 LABELS = np.array([0, 0, 1, 1, 2, 0, 1])
 GOALS = (LABELS + 1) % 3

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evaluation_toys import Brightness, files, flat_images, shift
 
 from configs import base
 from raeg_jax import config as config_lib
@@ -14,6 +13,7 @@ from raeg_jax import evaluation
 from raeg_jax.data import memory
 from raeg_jax.data.decode import encode_png, to_rgb
 from raeg_jax.evaluation import evaluate, images, report
+from tests.evaluation.evaluation_toys import Brightness, files, flat_images, shift
 
 SIZE = 32
 LEVELS, LABELS = [60, 86, 120, 146, 180], [0, 0, 1, 1, 2]

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl.testing import flagsaver
-from evaluation_toys import load_benchmark
 
 from configs import base
 from raeg_jax import assembly, data
@@ -16,6 +15,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.evaluation import images as evaluation_images
 from raeg_jax.evaluation import workdir as workdir_lib
 from raeg_jax.training import classifier
+from tests.evaluation.evaluation_toys import load_benchmark
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (5, 4, 4, 3)).astype(np.uint8)
 

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 from absl.testing import flagsaver
-from evaluation_toys import load_benchmark
 from PIL import Image
 
 from raeg_jax import cli
@@ -14,6 +13,7 @@ from raeg_jax.codec import hiding
 from raeg_jax.codec.key import write_key
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import child
+from tests.evaluation.evaluation_toys import load_benchmark
 from tests.tool import fake_codec
 from tests.tool.conftest import KEY, pixels, save
 

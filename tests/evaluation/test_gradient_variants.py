@@ -6,7 +6,6 @@ import types
 import numpy as np
 import pytest
 from absl.testing import flagsaver
-from evaluation_toys import Brightness, flat_images, load_benchmark
 
 from configs import base
 from raeg_jax import data
@@ -15,6 +14,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.evaluation import controls, defended, variants
 from raeg_jax.evaluation import images as evaluation_images
 from raeg_jax.training import classifier
+from tests.evaluation.evaluation_toys import Brightness, flat_images, load_benchmark
 
 LABELS = np.array([0, 1, 1, 2, 1], np.int32)
 IMAGES = flat_images([70, 110, 120, 170, 130])

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 from absl.testing import flagsaver
-from evaluation_toys import load_benchmark
 
 from raeg_jax import cli
 from raeg_jax.codec.key import write_key
@@ -15,6 +14,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.evaluation import child
 from raeg_jax.tool.manifest import NAME
 from raeg_jax.tool.outputs import STAGING
+from tests.evaluation.evaluation_toys import load_benchmark
 from tests.tool import fake_codec
 from tests.tool.conftest import KEY, pixels, save
 

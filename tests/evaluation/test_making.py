@@ -2,12 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from evaluation_toys import files, flat_images, shift
 
 from raeg_jax.errors import DivergedError
 from raeg_jax.evaluation.making import Files, Pixels, maker_of
 from raeg_jax.invertible.chain import Chain
 from tests.codec import bundles
+from tests.evaluation.evaluation_toys import files, flat_images, shift
 
 LABELS = np.zeros(3, np.int32)
 INDEX = np.arange(3)

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 from absl.testing import flagsaver
-from evaluation_toys import load_benchmark
 
 from raeg_jax.codec.bundle import Bundle, save_bundle
 from raeg_jax.codec.key import write_key
@@ -16,6 +15,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
 from tests.codec import bundles
 from tests.codec.payloads import KEY, put_chunk
+from tests.evaluation.evaluation_toys import load_benchmark
 from tests.tool.conftest import save
 
 # Of one size; each is four tiles, of which some overlap others.

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evaluation_toys import Brightness, flat_images, shift
 
 from raeg_jax.evaluation.making import Pixels
 from raeg_jax.evaluation.protection import evaluate_split, examples, quick
 from raeg_jax.networks.frozen import FrozenClassifier
+from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
 
 LEVELS = [60, 86, 120, 146, 180, 60, 118]
 LABELS = np.array([0, 0, 1, 1, 2, 0, 1])

@@ -5,7 +5,6 @@ import types
 
 import numpy as np
 import pytest
-from evaluation_toys import Brightness, flat_images, load_benchmark, shift
 
 from configs import base
 from raeg_jax import assembly, data
@@ -13,6 +12,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.evaluation import images as evaluation_images
 from raeg_jax.evaluation import workdir as workdir_lib
 from raeg_jax.training import classifier
+from tests.evaluation.evaluation_toys import Brightness, flat_images, load_benchmark, shift
 
 
 @pytest.fixture(scope="module")

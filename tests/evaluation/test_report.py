@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from test_table import RESULTS
 
 from raeg_jax.data.decode import to_rgb
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import report
+from tests.evaluation.test_table import RESULTS
 
 ROWS = [{"split": "train", "file": "a,b.jpg", "class": "cat"}]
 GRID = np.full((4, 5, 3), 7, np.uint8)

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evaluation_toys import flat_images, shift
 
 from raeg_jax.evaluation import timing
+from tests.evaluation.evaluation_toys import flat_images, shift
 
 
 def test_throughput_says_how_fast_and_on_what():

@@ -4,7 +4,8 @@ import pathlib
 import sys
 
 import pytest
-from evaluation_toys import load_benchmark
+
+from tests.evaluation.evaluation_toys import load_benchmark
 
 
 @pytest.fixture

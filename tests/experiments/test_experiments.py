@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from experiment_toys import Toy, subject
 
 from configs import base
 from raeg_jax import assembly
 from raeg_jax.experiments import defending, distortion, pirates, reading, tables, token, transfer
+from tests.experiments.experiment_toys import Toy, subject
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import json
 import re
 
 import pytest
-from experiment_toys import subject
 
 from configs import base
 from raeg_jax.errors import UserError
 from raeg_jax.experiments import pirates, report, settings, suite
 from raeg_jax.experiments.store import Store, Unit
+from tests.experiments.experiment_toys import subject
 
 
 def test_experiments_are_chosen_by_name():

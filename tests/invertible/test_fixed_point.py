@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import integer_generator
 
 from raeg_jax.errors import UserError
 from raeg_jax.invertible import fixed_point
@@ -24,6 +23,7 @@ from raeg_jax.invertible.fixed_point import (
     whole_weights,
 )
 from raeg_jax.invertible.generator import Generator
+from tests.oracles import integer_generator
 
 SMALL = Generator(coupling="integer", blocks=(1, 1), widths=(4, 6), depth=1)
 
@@ -173,7 +173,7 @@ _OTHER_PROGRAM = """
 import jax, numpy as np, sys
 jax.config.update("jax_default_matmul_precision", sys.argv[2])
 from raeg_jax.invertible.generator import Generator
-from test_fixed_point import SMALL, perturbed
+from tests.invertible.test_fixed_point import SMALL, perturbed
 y = np.load(sys.argv[1])
 np.save(sys.argv[1], jax.jit(lambda v, y: SMALL.apply(v, y, method="inverse"))(perturbed(), y))
 """

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from random_classifiers import CLASSES, TINY, pictures, small, variables_of
 
 from raeg_jax.errors import UserError
 from raeg_jax.networks import CLASSIFIERS, classifier, fixed
@@ -13,6 +12,7 @@ from raeg_jax.networks.folding import check, fix
 from raeg_jax.networks.frozen import FrozenClassifier
 from raeg_jax.networks.layers import MaxPool, Standardise
 from raeg_jax.networks.vgg import VGG
+from tests.random_classifiers import CLASSES, TINY, pictures, small, variables_of
 
 
 @jax.jit

@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from loop_toys import SPLITS, ToyGenerator, ToyNet, make_toy_step
 
 from configs import smoke
 from raeg_jax.training import loop
+from tests.training.loop_toys import SPLITS, ToyGenerator, ToyNet, make_toy_step
 
 
 @pytest.fixture

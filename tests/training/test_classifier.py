@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from loop_toys import signal_at
 from PIL import Image
 
 from configs import base
@@ -17,6 +16,7 @@ from raeg_jax import data, networks
 from raeg_jax.errors import UserError
 from raeg_jax.training import classifier as classifier_lib
 from raeg_jax.training.logs import read_rows
+from tests.training.loop_toys import signal_at
 
 COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
 

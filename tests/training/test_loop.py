@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loop_toys import SPLITS, ToyGenerator, ToyNet, last_state, rows_of
 
 from raeg_jax import evaluation
 from raeg_jax.errors import UserError
 from raeg_jax.training import loop, parallel
 from raeg_jax.training.checkpoint import Checkpoints
+from tests.training.loop_toys import SPLITS, ToyGenerator, ToyNet, last_state, rows_of
 
 pytestmark = pytest.mark.usefixtures("toys")
 

@@ -6,7 +6,11 @@ import signal
 import jax
 import numpy as np
 import pytest
-from loop_toys import (
+
+from raeg_jax import data
+from raeg_jax.errors import UserError
+from raeg_jax.training import classifier, loop
+from tests.training.loop_toys import (
     SPLITS,
     assert_same_run,
     last_state,
@@ -14,10 +18,6 @@ from loop_toys import (
     rows_of,
     signal_at,
 )
-
-from raeg_jax import data
-from raeg_jax.errors import UserError
-from raeg_jax.training import classifier, loop
 
 pytestmark = pytest.mark.usefixtures("toys")
 

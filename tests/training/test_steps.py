@@ -4,13 +4,13 @@ import shutil
 
 import jax
 import pytest
-from test_checkpoint import POSITION, assert_equal_states, make_state
 
 from configs import base
 from raeg_jax.errors import UserError
 from raeg_jax.training import steps
 from raeg_jax.training.checkpoint import FOLDER, Checkpoints
 from raeg_jax.training.classifier_checkpoint import ClassifierCheckpoint
+from tests.training.test_checkpoint import POSITION, assert_equal_states, make_state
 
 SETTINGS = base.get_config().train
 ORIGIN = {"seed": 0}
