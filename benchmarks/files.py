@@ -140,7 +140,7 @@ def payload_costs(jobs: list[tuple[pathlib.Path, str]], protected: pathlib.Path)
       The mean PSNR without less that with payload, over files that have it in their pixels; None
       where none has.
     """
-    from raeg_jax.codec import hiding
+    from raeg_jax import hiding
     from raeg_jax.evaluation.file_pixels import colours, psnr, shown
 
     costs = []

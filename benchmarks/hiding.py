@@ -43,7 +43,7 @@ def photographs(names, channels: int) -> list[np.ndarray]:
 
 def measure(name: str, images: list[np.ndarray], rate: float) -> str:
     """Hides a random message in each image; returns a line of the table."""
-    from raeg_jax.codec import hiding
+    from raeg_jax import hiding
     from raeg_jax.image.metrics import psnr
 
     generator = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def measure(name: str, images: list[np.ndarray], rate: float) -> str:
         started = time.perf_counter()
         try:
             marked = hiding.embed(image, message)
-        except hiding.NoRoomError:
+        except hiding.CapacityError:
             continue
         embedded = time.perf_counter()
         recovered, read = hiding.extract(marked)

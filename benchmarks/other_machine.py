@@ -70,9 +70,9 @@ def main() -> None:
     """Recovers, compares, prints and writes."""
     from raeg_jax import config as config_lib
     from raeg_jax.codec.bundle import load_bundle
-    from raeg_jax.codec.key import read_key
     from raeg_jax.evaluation import benchmark
     from raeg_jax.files import json_bytes, write_whole
+    from raeg_jax.payload.key import read_key
     from raeg_jax.tool import walk
 
     protected = benchmark.existing("protected", _PROTECTED.value)
@@ -161,10 +161,11 @@ def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any, Any]:
       UserError: it isn't a file that this generator and key protected.
       ValueError: there is no payload, or the pixels were changed.
     """
-    from raeg_jax.codec import hiding, overflow
-    from raeg_jax.codec.envelope import check_generator, open_sealed
+    from raeg_jax import hiding
     from raeg_jax.codec.picture import read_picture
-    from raeg_jax.codec.token import Token
+    from raeg_jax.payload import overflow
+    from raeg_jax.payload.seal import check_generator, open_sealed
+    from raeg_jax.payload.token import Token
 
     picture = read_picture(path)
     pixels, blob = picture.pixels, picture.payload_chunk
@@ -173,7 +174,7 @@ def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any, Any]:
     payload = open_sealed(blob, key)
     check_generator(payload, bundle.id)
     token = Token(key.token_key, payload.nonce, bundle.chain.token_planes)
-    return overflow.join(pixels, payload.overflow), payload, token
+    return overflow.unclip(pixels, payload.overflow), payload, token
 
 
 def by_jax(bundle) -> Inverse:
@@ -184,7 +185,7 @@ def by_jax(bundle) -> Inverse:
         return passes.inverse(
             bundle.chain,
             [one.values for one in lot],
-            [one.payload.codes for one in lot],
+            [one.payload.side_info for one in lot],
             [one.token for one in lot],
             [one.payload.tile for one in lot],
             lot[0].payload.batch or _BATCH_SIZE.value,

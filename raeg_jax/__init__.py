@@ -14,8 +14,8 @@ _PUBLIC = {
     "recover": ("arrays", "recover"),
     "default_generator": ("codec.bundle", "default_bundle"),
     "load_generator": ("codec.bundle", "load_bundle"),
-    "generate_key": ("codec.key", "generate"),
-    "read_key": ("codec.key", "read_key"),
+    "generate_key": ("payload.key", "generate_key"),
+    "read_key": ("payload.key", "read_key"),
 }
 
 

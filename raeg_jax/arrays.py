@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.errors import PayloadError
 from raeg_jax.codec.inputs import check_image
-from raeg_jax.codec.key import Key
 from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.codec.protect import Protected, Protector
 from raeg_jax.codec.recover import Recovered, Recoverer
 from raeg_jax.codec.writing import write_picture
 from raeg_jax.files import check_local
+from raeg_jax.payload.errors import PayloadError
+from raeg_jax.payload.key import Key
 from raeg_jax.tool import recovering
 
 
@@ -34,7 +34,7 @@ def protect(
       images: uint8 [H, W, 3] each, RGB.
       bundle: the generator, as `load_bundle` of `raeg_jax.codec.bundle` reads it; its
         `default_bundle()` is the one that comes with the package.
-      key: the owner's, as `raeg_jax.codec.key.read_key` reads it.
+      key: the owner's, as `raeg_jax.payload.key.read_key` reads it.
       labels: as for `Protector.protect`.
       batch_size: as for `Protector`.
       tile: as for `Protector`.

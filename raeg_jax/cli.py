@@ -14,10 +14,10 @@ from typing import NoReturn
 
 from raeg_jax import __version__, launch
 from raeg_jax.baselines import ids
-from raeg_jax.codec import key as key_lib
 from raeg_jax.errors import UserError
 from raeg_jax.files import check_local, printable
 from raeg_jax.launch import INTERRUPTED, MISTAKE
+from raeg_jax.payload import key as key_lib
 from raeg_jax.tool import codec, commands, labels
 from raeg_jax.tool.inspection import inspect
 from raeg_jax.tool.lines import tell
@@ -69,7 +69,7 @@ def _launch(program: str, options: argparse.Namespace) -> NoReturn:
 
 
 def _keygen(options: argparse.Namespace) -> int:
-    key = key_lib.generate()
+    key = key_lib.generate_key()
     key_lib.write_key(options.keyfile, key)
     tell(
         f"key {key.id} is in {options.keyfile}: keep it secret and keep a copy, nothing else "

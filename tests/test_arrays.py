@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import raeg_jax
-from raeg_jax.codec.errors import NotAPayloadError
 from raeg_jax.errors import UserError
+from raeg_jax.payload.errors import NotAPayloadError
 from tests.codec.bundles import photographs, quick
-from tests.codec.payloads import KEY
+from tests.payload.payloads import KEY
 
 
 def test_arrays_of_any_sizes_are_protected_and_come_back():

@@ -9,7 +9,7 @@ import pytest
 
 from configs import smoke
 from raeg_jax import cli
-from raeg_jax.codec.key import read_key
+from raeg_jax.payload.key import read_key
 from raeg_jax.tool import codec
 from tests.tool import documented, fake_codec
 

@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 
+from raeg_jax import hiding
 from raeg_jax.baselines.ids import method_id
 from raeg_jax.baselines.method import Method
-from raeg_jax.codec import hiding, overflow
-from raeg_jax.codec.envelope import seal
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.payload import Payload, SourceMode, digest
+from raeg_jax.payload import overflow
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.payload import Payload, SourceMode, digest
+from raeg_jax.payload.seal import seal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def mark(
     Raises:
       hiding.NoRoomError: the image can't hold it.
     """
-    pixels, clipped = overflow.split(values)
+    pixels, clipped = overflow.clip(values)
     payload = Payload(
         nonce=nonce,
         generator_id=method_id(method.name),
@@ -57,7 +58,7 @@ def mark(
         sha256=digest(source.image),
         mode=source.mode,
         orientation=source.orientation,
-        codes=np.zeros((1, 0), np.int64),
+        side_info=np.zeros((1, 0), np.int64),
         overflow=clipped,
         auxiliary=auxiliary,
     )

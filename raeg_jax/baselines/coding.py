@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from raeg_jax.codec import entropy, varint
+from raeg_jax.payload import coding
 
 # Values beyond, after signs are folded in, are a fault.
 _MOST = 2**16 - 1
@@ -42,10 +42,10 @@ def encode(values: np.ndarray) -> bytes:
     codes = [_rice(folded)] + [_deflate(_planes(folded, wide), way) for way in _STRATEGIES]
     best = min(range(len(codes)), key=lambda coder: len(codes[coder]))
     kind = best | _WIDE * (wide and best > 0)
-    return bytes([kind]) + varint.write(len(codes[best])) + codes[best]
+    return bytes([kind]) + coding.write_varint(len(codes[best])) + codes[best]
 
 
-def decode(data: varint.Reader, count: int) -> np.ndarray:
+def decode(data: coding.ByteReader, count: int) -> np.ndarray:
     """Reads what `encode` made, in memory proportional to the count and the bytes given.
 
     Args:
@@ -75,8 +75,8 @@ _STRATEGIES = (zlib.Z_HUFFMAN_ONLY, zlib.Z_DEFAULT_STRATEGY)
 
 
 def _rice(folded):
-    k = entropy.best_parameter(folded, _RICE_LIMIT)
-    return bytes([k]) + np.packbits(entropy.write(folded, k)).tobytes()
+    k = coding.best_rice_parameter(folded, _RICE_LIMIT)
+    return bytes([k]) + np.packbits(coding.write_rice(folded, k)).tobytes()
 
 
 def _from_rice(code, count):
@@ -84,7 +84,7 @@ def _from_rice(code, count):
     if count > 8 * (len(code) - 1) or code[0] > _RICE_LIMIT:
         raise ValueError(f"{len(code)} bytes are no Rice code of {count} values")
     bits = np.unpackbits(np.frombuffer(code, np.uint8, offset=1))
-    folded, left = entropy.read(bits, count, code[0])
+    folded, left = coding.read_rice(bits, count, code[0])
     if len(left) >= 8 or left.any() or (count and folded.max() > _MOST):
         raise ValueError(f"{len(code)} bytes are no Rice code of {count} values")
     return folded

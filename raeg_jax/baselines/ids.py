@@ -2,7 +2,7 @@
 
 import hashlib
 
-from raeg_jax.codec.payload import GENERATOR_ID_SIZE
+from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 
 NAMES = ("rae", "rit")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from raeg_jax import hiding
 from raeg_jax.attacks.gradient import LogitsFn
 from raeg_jax.baselines import carrier, superpixels
 from raeg_jax.baselines.attack import ATTACKS, CONFIDENCE, attack
@@ -15,16 +16,16 @@ from raeg_jax.baselines.carrier import Source
 from raeg_jax.baselines.method import Method
 from raeg_jax.baselines.recover import recover
 from raeg_jax.baselines.strength import Search
-from raeg_jax.codec import hiding, tiles
-from raeg_jax.codec.errors import PayloadError
+from raeg_jax.codec import tiles
 from raeg_jax.codec.inputs import check_image
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.overflow import split
-from raeg_jax.codec.payload import SourceMode, draw_nonce
 from raeg_jax.codec.protect import UnrecoverableError
 from raeg_jax.errors import UserError
 from raeg_jax.image.metrics import file_mse, mse_of_psnr, psnr_of_mse
 from raeg_jax.networks.frozen import as_pytree
+from raeg_jax.payload.errors import PayloadError
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.overflow import clip
+from raeg_jax.payload.payload import SourceMode, draw_nonce
 
 # Decibels: so near is good enough, and what is further off than that is a failure.
 _NEAR, _ENOUGH = 0.1, 0.5
@@ -269,11 +270,11 @@ class BaselineProtector:
                 self._method, source, values, auxiliary, self._key, self._nonces()
             )
             psnr = psnr_of_mse(file_mse(pixels, source.image))
-        except hiding.NoRoomError as error:
+        except hiding.CapacityError as error:
             failure = str(error)
         return Attempt(
             failure, pixels, blob, psnr, source.label, side, strength, scale, adversarial,
-            split(values)[0], len(auxiliary),
+            clip(values)[0], len(auxiliary),
         )  # fmt: skip
 
     def _miss(self, one: Attempt) -> float:

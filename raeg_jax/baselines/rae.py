@@ -15,7 +15,8 @@ import numpy as np
 from raeg_jax.attacks.gradient import LogitsFn
 from raeg_jax.baselines import coding, superpixels
 from raeg_jax.baselines.method import Disguised, check_sides
-from raeg_jax.codec import overflow, varint
+from raeg_jax.payload import coding as coding_lib
+from raeg_jax.payload import overflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +50,11 @@ class RAE:
         perturbation = np.clip(np.rint(found).astype(np.int32), -high.astype(int), 255 - low)
         values = original + superpixels.spread(perturbation, *original.shape[:2], side)
         auxiliary = bytes([side]) + coding.encode(perturbation)
-        return Disguised(overflow.split(values)[0], values, auxiliary)
+        return Disguised(overflow.clip(values)[0], values, auxiliary)
 
     @staticmethod
     def reveal(values: np.ndarray, auxiliary: bytes) -> np.ndarray:
-        data = varint.Reader(auxiliary)
+        data = coding_lib.ByteReader(auxiliary)
         height, width = values.shape[:2]
         (side,) = data.take(1)
         if not side:

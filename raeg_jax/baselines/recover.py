@@ -5,14 +5,14 @@ import numpy as np
 from raeg_jax.baselines.ids import method_id
 from raeg_jax.baselines.rae import RAE
 from raeg_jax.baselines.rit import RIT
-from raeg_jax.codec import overflow
-from raeg_jax.codec.envelope import open_sealed
-from raeg_jax.codec.errors import DamagedPayloadError, OtherGeneratorError, TamperedPixelsError
-from raeg_jax.codec.extraction import extract
 from raeg_jax.codec.inputs import check_image
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.payload import Payload, check_pixels
 from raeg_jax.codec.recover import Recovered
+from raeg_jax.payload import overflow
+from raeg_jax.payload.errors import DamagedPayloadError, OtherGeneratorError, TamperedPixelsError
+from raeg_jax.payload.extraction import extract_payload
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.payload import Payload, check_pixels
+from raeg_jax.payload.seal import open_sealed
 
 METHODS = {method.name: method for method in (RAE, RIT)}
 _BY_ID = {method_id(name): method for name, method in METHODS.items()}
@@ -34,9 +34,9 @@ def recover(image: np.ndarray, key: Key, blob: bytes | None = None) -> Recovered
       PayloadError: subclasses say why there is no original.
     """
     check_image(image, 0)
-    pixels, blob, in_pixels = extract(image, blob)
+    pixels, blob, in_pixels = extract_payload(image, blob)
     payload = _open(pixels, blob, key)
-    original = _reveal(payload, overflow.join(pixels, payload.overflow))
+    original = _reveal(payload, overflow.unclip(pixels, payload.overflow))
     check_pixels(payload, original)
     return Recovered(original, payload.mode, payload.orientation, None, in_pixels)
 
@@ -57,7 +57,7 @@ def estimate(image: np.ndarray, key: Key, blob: bytes) -> np.ndarray:
       PayloadError: as `recover`, and where the pixels are too different for the auxiliary data.
     """
     check_image(image, 0)
-    pixels, blob, _ = extract(image, blob)
+    pixels, blob, _ = extract_payload(image, blob)
     # Which samples were clipped can't be told of changed ones.
     return _reveal(_open(pixels, blob, key), pixels.astype(np.int32))
 

@@ -25,8 +25,8 @@ import numpy as np
 from raeg_jax.attacks.gradient import LogitsFn
 from raeg_jax.baselines import blocks, coding, superpixels
 from raeg_jax.baselines.method import Disguised, check_sides, is_byte
-from raeg_jax.codec import varint
 from raeg_jax.errors import UserError
+from raeg_jax.payload import coding as coding_lib
 
 _TURNS = 4
 
@@ -101,7 +101,7 @@ class RIT:
             corrections[_at_the_ends(found)],
             rotations[_rough(found, self.smooth)],
         )
-        numbers = b"".join(varint.write(int(count)) for count in counts)
+        numbers = b"".join(coding_lib.write_varint(int(count)) for count in counts)
         auxiliary = settings + numbers + b"".join(map(coding.encode, parts))
         return Disguised(adversarial, blocks.paste(found, original.astype(np.int32)), auxiliary)
 
@@ -113,7 +113,7 @@ class RIT:
 
     @staticmethod
     def reveal(values: np.ndarray, auxiliary: bytes) -> np.ndarray:
-        data = varint.Reader(auxiliary)
+        data = coding_lib.ByteReader(auxiliary)
         side, classes, quantum, smooth, stay = data.take(5)
         if not (side and classes and quantum) or stay > 1:
             raise ValueError("a setting is out of range")

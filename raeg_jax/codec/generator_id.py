@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax import config as config_lib
 from raeg_jax.codec.bundle_file import digest
-from raeg_jax.codec.payload import GENERATOR_ID_SIZE
+from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 from raeg_jax.rules import GENERATOR_RULES
 
 # All of `config.generator`.

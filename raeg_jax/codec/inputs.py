@@ -3,8 +3,8 @@
 import numpy as np
 
 from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.payload import MAX_SIDE
 from raeg_jax.errors import UserError
+from raeg_jax.payload.payload import MAX_SIDE
 
 
 def check_exact(bundle: Bundle) -> None:

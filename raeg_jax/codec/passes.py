@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.codec import codes, tiles
+from raeg_jax.codec import tiles
 from raeg_jax.codec.programs import Programs
-from raeg_jax.codec.token import Token
 from raeg_jax.invertible.chain import Chain
+from raeg_jax.payload import side_info
+from raeg_jax.payload.token import Token
 
 
 def forward(
@@ -38,7 +39,7 @@ def forward(
     """
     layouts = _layouts(images, sides)
     values = [image.astype(np.int32) for image in images]
-    columns = len(codes.columns(chain))
+    columns = len(side_info.columns(chain))
     tables = [np.empty((len(layout), columns), np.int64) for layout in layouts]
     for turn in tiles.TURNS:
         for places in tiles.batches(layouts, turn, batch_size):
@@ -48,7 +49,7 @@ def forward(
             token = _token(tokens, places, batch)
             found, code = _FORWARD(chain, batch, told, token, free)
             _put(values, layouts, places, np.asarray(found))
-            table = codes.to_table(chain, code, size)
+            table = side_info.to_table(chain, code, size)
             for (image, tile), row in zip(places, table, strict=False):
                 tables[image][tile] = row
     return values, tables
@@ -83,7 +84,7 @@ def inverse(
             batch, free = tiles.take(images, layouts, places, size)
             table = tiles.fill(np.stack([tables[image][tile] for image, tile in places]), size)
             token = _token(tokens, places, batch)
-            found = _INVERSE(chain, batch, codes.from_table(chain, table), token, free)
+            found = _INVERSE(chain, batch, side_info.from_table(chain, table), token, free)
             _put(images, layouts, places, np.asarray(found))
     # Only an image that isn't the protected one gives values outside.
     return [np.clip(image, 0, 255).astype(np.uint8) for image in images]

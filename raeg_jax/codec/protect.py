@@ -6,19 +6,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raeg_jax.codec import choosing, codes, hiding, passes, tiles
+from raeg_jax import hiding
+from raeg_jax.codec import choosing, passes, tiles
 from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.envelope import seal
 from raeg_jax.codec.inputs import check_exact, check_image
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.overflow import split
-from raeg_jax.codec.payload import MAX_BATCH, Payload, SourceMode, digest, draw_nonce
 from raeg_jax.codec.reading import read_labels
 from raeg_jax.codec.recover import Recovered, Recoverer
-from raeg_jax.codec.token import Token
 from raeg_jax.errors import UserError
 from raeg_jax.image.metrics import file_mse, psnr_of_mse
 from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.payload import side_info
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.overflow import clip
+from raeg_jax.payload.payload import MAX_BATCH, Payload, SourceMode, digest, draw_nonce
+from raeg_jax.payload.seal import seal
+from raeg_jax.payload.token import Token
 
 # What hiding may do to an image, in decibels: a stronger mark would take more than one from the 34
 # that generators commonly leave. Only images with hardly any room come near.
@@ -191,7 +193,7 @@ class Protector:
         result = []
         for source, label, (nonce, own_values, table) in zip(sources, labels, made, strict=True):
             height, width = source.image.shape[:2]
-            pixels, clipped = split(own_values)
+            pixels, clipped = clip(own_values)
             payload = Payload(
                 nonce=nonce,
                 generator_id=self._bundle.id,
@@ -202,7 +204,7 @@ class Protector:
                 batch=0 if self._bundle.portable else self._batch_size,
                 mode=source.mode,
                 orientation=source.orientation,
-                codes=table,
+                side_info=table,
                 overflow=clipped,
             )
             blob = seal(payload, self._key)
@@ -233,14 +235,14 @@ class Protector:
         return [_Made(token.nonce, *one) for token, *one in zip(tokens, *found, strict=True)]
 
     def _losses(self, made: list[_Made], labels: np.ndarray) -> np.ndarray:
-        images = [split(one.values)[0] for one in made]
+        images = [clip(one.values)[0] for one in made]
         return choosing.losses(self._bundle, images, labels, self._batch_size)
 
     def _labels(self, sources: list[_Source]) -> list[int | None]:
         """What the generator is told, read from the image where the owner doesn't say."""
         labels = [None if source.label is None else int(source.label) for source in sources]
         unknown = [index for index, label in enumerate(labels) if label is None]
-        needed = self._tries > 1 or codes.LABEL in codes.columns(self._bundle.chain)
+        needed = self._tries > 1 or side_info.LABEL in side_info.columns(self._bundle.chain)
         if unknown and needed:
             images = [sources[index].image for index in unknown]
             found = read_labels(self._bundle, images, self._batch_size)
@@ -265,6 +267,6 @@ def _hide(image: np.ndarray, blob: bytes) -> np.ndarray | None:
     """Marks an image, or returns None where it has no room or would lose too much."""
     try:
         marked = hiding.embed(image, blob)
-    except hiding.NoRoomError:
+    except hiding.CapacityError:
         return None
     return marked if psnr_of_mse(file_mse(marked, image)) >= LEAST_MARKED_PSNR else None

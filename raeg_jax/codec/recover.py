@@ -5,15 +5,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from raeg_jax.codec import codes, overflow, passes, tiles
+from raeg_jax.codec import passes, tiles
 from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.envelope import check_cipher, check_generator, open_sealed
-from raeg_jax.codec.errors import PayloadError, TamperedPixelsError
-from raeg_jax.codec.extraction import extract
 from raeg_jax.codec.inputs import check_exact, check_image
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.payload import Payload, SourceMode, check_pixels
-from raeg_jax.codec.token import Token
+from raeg_jax.payload import overflow, side_info
+from raeg_jax.payload.errors import PayloadError, TamperedPixelsError
+from raeg_jax.payload.extraction import extract_payload
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.payload import Payload, SourceMode, check_pixels
+from raeg_jax.payload.seal import check_cipher, check_generator, open_sealed
+from raeg_jax.payload.token import Token
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -127,10 +128,10 @@ class Recoverer:
         return [found[index] for index in range(len(opened))]
 
     def _open(self, image: np.ndarray, blob: bytes | None) -> _Opened:
-        pixels, blob, in_pixels = extract(image, blob)
+        pixels, blob, in_pixels = extract_payload(image, blob)
         payload = open_sealed(blob, self._key)
         check_generator(payload, self._bundle.id)
-        codes.check_columns(self._bundle.chain, payload.codes)
+        side_info.check_columns(self._bundle.chain, payload.side_info)
         if pixels.shape[:2] != (payload.height, payload.width):
             raise TamperedPixelsError(
                 f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels and had "
@@ -150,7 +151,7 @@ class Recoverer:
         results, values = {}, {}
         for index, one in lot.items():
             try:
-                values[index] = overflow.join(one.pixels, one.payload.overflow)
+                values[index] = overflow.unclip(one.pixels, one.payload.overflow)
             except PayloadError as error:
                 results[index] = _without_frames(error)
         if not values:
@@ -169,7 +170,7 @@ class Recoverer:
         return passes.inverse(
             chain,
             values,
-            [payload.codes for payload in payloads],
+            [payload.side_info for payload in payloads],
             [Token(self._key.token_key, p.nonce, chain.token_planes) for p in payloads],
             [payload.tile for payload in payloads],
             payloads[0].batch or self._batch_size,
@@ -187,8 +188,12 @@ class Recoverer:
                 "or this machine computes otherwise than the one that protected it, as this "
                 "generator isn't portable: take an untouched copy, or recover it there"
             ) from None
-        names = codes.columns(self._bundle.chain)
-        label = int(payload.codes[0, names.index(codes.LABEL)]) if codes.LABEL in names else None
+        names = side_info.columns(self._bundle.chain)
+        label = (
+            int(payload.side_info[0, names.index(side_info.LABEL)])
+            if side_info.LABEL in names
+            else None
+        )
         return Recovered(pixels, payload.mode, payload.orientation, label, one.in_pixels)
 
 

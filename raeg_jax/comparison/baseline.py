@@ -7,9 +7,9 @@ import numpy as np
 from raeg_jax.baselines import recover as recover_lib
 from raeg_jax.baselines.method import Method
 from raeg_jax.baselines.protector import BaselineProtector
-from raeg_jax.codec.errors import PayloadError
 from raeg_jax.comparison.contender import Made, nonces_of
 from raeg_jax.evaluation import tokens
+from raeg_jax.payload.errors import PayloadError
 
 
 class Baseline:

@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from raeg_jax.codec.errors import PayloadError
-from raeg_jax.codec.payload import NONCE_SIZE
+from raeg_jax.payload.errors import PayloadError
+from raeg_jax.payload.payload import NONCE_SIZE
 
 
 class Made(NamedTuple):

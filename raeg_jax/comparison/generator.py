@@ -5,8 +5,6 @@ import math
 import numpy as np
 
 from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.errors import PayloadError
-from raeg_jax.codec.extraction import extract
 from raeg_jax.codec.protect import Protector
 from raeg_jax.codec.recover import Recovered, Recoverer
 from raeg_jax.comparison.contender import Made, nonces_of
@@ -14,6 +12,8 @@ from raeg_jax.evaluation import tokens
 from raeg_jax.experiments.reading import aim_at, possible
 from raeg_jax.experiments.subject import Subject
 from raeg_jax.image.metrics import mse_of_psnr, psnr_of_mse
+from raeg_jax.payload.errors import PayloadError
+from raeg_jax.payload.extraction import extract_payload
 from raeg_jax.rules import GENERATOR_RULES
 
 # Decibels: so near on average is good enough; and how often it is tried.
@@ -101,5 +101,5 @@ class Generator:
 
 
 def _made(one) -> Made:
-    unmarked = extract(one.pixels, None).pixels if one.in_pixels else one.pixels
+    unmarked = extract_payload(one.pixels, None).pixels if one.in_pixels else one.pixels
     return Made("", unmarked, unmarked, one.pixels, one.blob, one.in_pixels)

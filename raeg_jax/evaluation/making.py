@@ -12,21 +12,22 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax.codec import codes, passes
+from raeg_jax.codec import passes
 from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.envelope import open_sealed
-from raeg_jax.codec.extraction import extract
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.overflow import split
-from raeg_jax.codec.payload import Payload
 from raeg_jax.codec.picture import Picture, decode_picture
 from raeg_jax.codec.protect import Protected, Protector
 from raeg_jax.codec.recover import Recovered, Recoverer
-from raeg_jax.codec.token import Token
 from raeg_jax.codec.writing import png_bytes
 from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.invertible.chain import Chain, Learned
+from raeg_jax.payload import side_info
+from raeg_jax.payload.extraction import extract_payload
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.overflow import clip
+from raeg_jax.payload.payload import Payload
+from raeg_jax.payload.seal import open_sealed
+from raeg_jax.payload.token import Token
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,9 +150,9 @@ class Files:
             "payload/bytes": [len(one.blob) for one in protected],
             "payload/in_pixels": [one.in_pixels for one in protected],
         }
-        if "rounds" in (columns := codes.columns(self.chain)):
+        if "rounds" in (columns := side_info.columns(self.chain)):
             last = len(columns) - 1 - columns[::-1].index("rounds")
-            measured["code/rounds"] = [payload.codes[:, last].max() for payload in payloads]
+            measured["code/rounds"] = [payload.side_info[:, last].max() for payload in payloads]
         return Made(
             images=np.stack([one.picture.pixels for one in opened]),
             sizes=np.array([len(file) for file in files], np.int64),
@@ -165,7 +166,7 @@ class Files:
         found, _ = passes.forward(
             first, images, labels, self._tokens(payloads, self._key), *self._cut(payloads)
         )
-        return np.stack([split(values)[0] for values in found])
+        return np.stack([clip(values)[0] for values in found])
 
     def recover(self, made: Made) -> np.ndarray:
         """As `raeg recover` does."""
@@ -182,7 +183,7 @@ class Files:
         found = passes.inverse(
             self.chain,
             [one.unmarked for one in made.undo],
-            [payload.codes for payload in payloads],
+            [payload.side_info for payload in payloads],
             self._tokens(payloads, key),
             *self._cut(payloads),
         )
@@ -208,7 +209,7 @@ class _Opened:
     @classmethod
     def read(cls, file: bytes, key: Key) -> "_Opened":
         picture = decode_picture(file, "the protected file")
-        found = extract(picture.pixels, picture.payload_chunk)
+        found = extract_payload(picture.pixels, picture.payload_chunk)
         return cls(picture, found.pixels, open_sealed(found.blob, key))
 
 

@@ -4,10 +4,10 @@ import hashlib
 
 import numpy as np
 
-from raeg_jax.codec import token
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.payload import NONCE_SIZE
 from raeg_jax.invertible.chain import Chain
+from raeg_jax.payload import token
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.payload import NONCE_SIZE
 
 # Not secret: nobody's images are protected with them.
 RIGHT, WRONG = b"raeg evaluation: the right key", b"raeg evaluation: a wrong key"
@@ -32,7 +32,7 @@ def draw(
         return None
     nonces = [nonce_of(number) for number in numbers]
     return np.stack(
-        [token.planes(key, nonce, height, width, generator.token_planes) for nonce in nonces]
+        [token.draw_planes(key, nonce, height, width, generator.token_planes) for nonce in nonces]
     )
 
 

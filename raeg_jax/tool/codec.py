@@ -3,8 +3,8 @@
 import pathlib
 
 from raeg_jax.codec import bundle_file
-from raeg_jax.codec.key import Key
 from raeg_jax.errors import UserError
+from raeg_jax.payload.key import Key
 
 # The method that is no compared one.
 GENERATOR = "raeg"

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from raeg_jax import compilation, generators
-from raeg_jax.codec.key import Key, read_key
 from raeg_jax.errors import UserError
 from raeg_jax.files import printable
+from raeg_jax.payload.key import Key, read_key
 from raeg_jax.tool import codec, places, walk
 from raeg_jax.tool.files import Files
 from raeg_jax.tool.lines import tell

@@ -10,14 +10,14 @@ from raeg_jax.baselines.rae import RAE
 from raeg_jax.baselines.recover import recover
 from raeg_jax.baselines.rit import RIT
 from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.errors import OtherGeneratorError, PayloadError
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.protect import Protected
 from raeg_jax.codec.reading import read_labels
 from raeg_jax.codec.recover import Recovered, Recoverer
 from raeg_jax.errors import UserError
 from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.payload.errors import OtherGeneratorError, PayloadError
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.payload import SourceMode
 
 _METHODS = {"rae": RAE(), "rit": RIT()}
 

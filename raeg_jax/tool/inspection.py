@@ -3,11 +3,11 @@
 import pathlib
 
 from raeg_jax.baselines import ids
-from raeg_jax.codec import envelope
-from raeg_jax.codec.errors import PayloadError
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.payload import Payload
 from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.payload import seal
+from raeg_jax.payload.errors import PayloadError
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.payload import Payload
 from raeg_jax.tool.payloads import find
 
 _CODES_SHOWN = 4
@@ -30,7 +30,7 @@ def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
     lines = _picture_lines(picture)
     try:
         found = find(picture)
-        outside = envelope.peek(found.blob)
+        outside = seal.read_public_header(found.blob)
         lines |= {
             "payload": f"{len(found.blob)} bytes "
             + ("hidden in the pixels" if found.in_pixels else "in a PNG chunk"),
@@ -40,7 +40,7 @@ def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
             "nonce": outside.nonce.hex(),
         }
         if key is not None:
-            lines |= _payload_lines(envelope.open_sealed(found.blob, key))
+            lines |= _payload_lines(seal.open_sealed(found.blob, key))
     except PayloadError as error:
         raise type(error)(f"{path}: {error}") from error
     return lines
@@ -67,7 +67,7 @@ def _payload_lines(payload: Payload) -> dict[str, str]:
     mode = payload.mode.name.lower().replace("_", " with ")
     tiles = f"{payload.tiles} of {payload.tile} pixels a side" if payload.tile else "one"
     # A generator that needs to know nothing of its tiles has rows without columns.
-    rows = payload.codes.tolist() if payload.codes.size else []
+    rows = payload.side_info.tolist() if payload.side_info.size else []
     codes = "; ".join(" ".join(map(str, row)) for row in rows[:_CODES_SHOWN])
     left = len(rows) - _CODES_SHOWN
     return {

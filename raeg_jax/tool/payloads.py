@@ -3,9 +3,9 @@
 import contextlib
 
 from raeg_jax.codec import turning
-from raeg_jax.codec.errors import PayloadError
-from raeg_jax.codec.extraction import Extracted, extract
 from raeg_jax.codec.picture import Picture
+from raeg_jax.payload.errors import PayloadError
+from raeg_jax.payload.extraction import Extracted, extract_payload
 
 
 def find(picture: Picture) -> Extracted:
@@ -18,9 +18,9 @@ def find(picture: Picture) -> Extracted:
       PayloadError: as for `extract`.
     """
     try:
-        return extract(picture.pixels, picture.payload_chunk)
+        return extract_payload(picture.pixels, picture.payload_chunk)
     except PayloadError:
         if picture.orientation != turning.UPRIGHT:
             with contextlib.suppress(PayloadError):
-                return extract(picture.as_stored().pixels, None)
+                return extract_payload(picture.as_stored().pixels, None)
         raise

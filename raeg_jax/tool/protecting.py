@@ -4,12 +4,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
-from raeg_jax.codec.envelope import peek
-from raeg_jax.codec.errors import NotAPayloadError, PayloadError, TamperedPixelsError
-from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.picture import Picture
 from raeg_jax.codec.writing import lost
 from raeg_jax.errors import UserError
+from raeg_jax.payload.errors import NotAPayloadError, PayloadError, TamperedPixelsError
+from raeg_jax.payload.payload import SourceMode
+from raeg_jax.payload.seal import read_public_header
 from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import Outputs
 from raeg_jax.tool.payloads import find
@@ -96,7 +96,7 @@ class Protecting:
 def _check_unprotected(picture: Picture, job: Job) -> None:
     """Stops at a protected image: a payload beside its pixels would be lost."""
     try:
-        peek(find(picture).blob)
+        read_public_header(find(picture).blob)
     except (TamperedPixelsError, NotAPayloadError):
         # One in 65,536 images looks as if it had been changed.
         return

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from raeg_jax.codec import turning
-from raeg_jax.codec.errors import NotAPayloadError, TamperedPixelsError
-from raeg_jax.codec.payload import SourceMode
 from raeg_jax.codec.picture import Picture
 from raeg_jax.codec.writing import lost
+from raeg_jax.payload.errors import NotAPayloadError, TamperedPixelsError
+from raeg_jax.payload.payload import SourceMode
 from raeg_jax.tool.outcome import Outcome
 from raeg_jax.tool.outputs import Outputs
 from raeg_jax.tool.steps import Begun, Loaded, begin

@@ -1,9 +1,9 @@
-"""Random tokens for training; those of images come from keys, see `raeg_jax.codec.token`."""
+"""Random tokens for training; those of images come from keys, see `raeg_jax.payload.token`."""
 
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.codec.token import CELL
+from raeg_jax.payload.token import CELL
 
 
 def draw(key: jax.Array, index: jax.Array, height: int, width: int, count: int) -> jax.Array | None:

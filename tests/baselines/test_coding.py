@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raeg_jax.baselines.coding import decode, encode
-from raeg_jax.codec import varint
-from raeg_jax.codec.varint import Reader
+from raeg_jax.payload import coding
+from raeg_jax.payload.coding import ByteReader
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -36,7 +36,7 @@ ANY = st.lists(st.integers(-(2**15), 2**15 - 1), max_size=60).map(np.array)
 @example(np.zeros(5000, int), b"")
 @example(np.tile([-1, 300, 7], 500), b"rest")
 def test_integers_come_back(values, following):
-    data = Reader(encode(values) + following)
+    data = ByteReader(encode(values) + following)
     np.testing.assert_array_equal(decode(data, values.size), values)
     assert data.rest() == following
 
@@ -64,14 +64,14 @@ def test_cut_off_codes_are_told(values, data):
     code = encode(values)
     kept = data.draw(st.integers(0, len(code) - 1))
     with pytest.raises((ValueError, IndexError)):
-        decode(Reader(code[:kept]), len(values))
+        decode(ByteReader(code[:kept]), len(values))
 
 
 @given(NATURAL, st.integers(-50, 5000))
 def test_another_number_of_values_is_told_or_read_as_such(values, more):
     count = max(0, len(values) + more)
     try:
-        found = decode(Reader(encode(values)), count)
+        found = decode(ByteReader(encode(values)), count)
     except ValueError:
         return
     assert len(found) == count
@@ -81,16 +81,16 @@ def test_another_number_of_values_is_told_or_read_as_such(values, more):
 def test_any_bytes_are_read_or_told(code, coder, wide, count):
     data = bytes([coder | 128 * wide, len(code)]) + code
     try:
-        found = decode(Reader(data), count)
+        found = decode(ByteReader(data), count)
     except ValueError:
         return
     assert found.shape == (count,)
-    np.testing.assert_array_equal(decode(Reader(encode(found)), count), found)
+    np.testing.assert_array_equal(decode(ByteReader(encode(found)), count), found)
 
 
 def test_an_unknown_coder_is_told():
     with pytest.raises(ValueError, match="coder 9 is unknown"):
-        decode(Reader(b"\x09\x01\x00"), 1)
+        decode(ByteReader(b"\x09\x01\x00"), 1)
 
 
 def test_a_value_that_does_not_fit_is_told():
@@ -101,10 +101,10 @@ def test_a_value_that_does_not_fit_is_told():
 def test_a_bomb_takes_no_memory():
     zeros = zlib.compressobj(9, zlib.DEFLATED, -15)
     code = zeros.compress(bytes(10_000_000)) + zeros.flush()
-    bomb = b"\2" + varint.write(len(code)) + code
+    bomb = b"\2" + coding.write_varint(len(code)) + code
     tracemalloc.start()
     with pytest.raises(ValueError, match="are no code of 10"):
-        decode(Reader(bomb), 10)
+        decode(ByteReader(bomb), 10)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000

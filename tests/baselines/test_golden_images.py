@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from raeg_jax.baselines.recover import recover
-from tests.codec.payloads import KEY
+from tests.payload.payloads import KEY
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 NAMES = ("rae_4", "rit_2", "rit_4_classes_stay", "rit_4_classes_move")

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from raeg_jax import hiding
 from raeg_jax.attacks.gradient import margin
 from raeg_jax.baselines import superpixels
 from raeg_jax.baselines.ids import method_id
@@ -14,21 +15,20 @@ from raeg_jax.baselines.protector import BaselineProtector
 from raeg_jax.baselines.rae import RAE
 from raeg_jax.baselines.recover import estimate, recover
 from raeg_jax.baselines.rit import RIT
-from raeg_jax.codec import hiding
-from raeg_jax.codec.envelope import open_sealed, peek, seal
-from raeg_jax.codec.errors import (
+from raeg_jax.codec.protect import UnrecoverableError
+from raeg_jax.errors import UserError
+from raeg_jax.payload.errors import (
     DamagedPayloadError,
     NotAPayloadError,
     OtherGeneratorError,
     TamperedPixelsError,
     WrongKeyError,
 )
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.payload import SourceMode
-from raeg_jax.codec.protect import UnrecoverableError
-from raeg_jax.errors import UserError
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.payload import SourceMode
+from raeg_jax.payload.seal import open_sealed, read_public_header, seal
 from tests.baselines.toys import Linear, picture
-from tests.codec.payloads import KEY
+from tests.payload.payloads import KEY
 
 HEIGHT, WIDTH = 40, 33
 METHODS = {"rae": RAE((4, 8)), "rit": RIT((4,), classes=6, aware=False)}
@@ -274,7 +274,7 @@ def test_ids_stay_what_they_are():
         "b54a84912c9de27c",
         "88ebc24563bcd9b7",
     ]
-    assert peek(protected("rit")[0].blob).generator_id == method_id("rit")
+    assert read_public_header(protected("rit")[0].blob).generator_id == method_id("rit")
 
 
 def test_what_does_not_come_back_is_not_given_out(monkeypatch):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from raeg_jax.codec import chunk
 from raeg_jax.errors import UserError
-from tests.codec.payloads import put_chunk
+from tests.image_file.files import put_chunk
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
 PAYLOADS = (b"", b"\0", b"IEND", bytes(range(256)) * 300)

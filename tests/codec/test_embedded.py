@@ -16,7 +16,7 @@ from raeg_jax.codec import blocks, embedded
 from raeg_jax.codec.picture import decode_picture, read_picture
 from raeg_jax.codec.writing import write_picture
 from tests.codec.decodable import hidden_pictures
-from tests.codec.payloads import put_chunk
+from tests.image_file.files import put_chunk
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 14, 3), np.uint8)
 MAKERS_NOTE, USER_COMMENT = 0x927C, 0x9286

@@ -10,11 +10,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from raeg_jax.codec.envelope import open_sealed, seal
-from raeg_jax.codec.key import read_key
-from raeg_jax.codec.overflow import Overflow
-from raeg_jax.codec.payload import Payload, SourceMode
-from tests.codec.payloads import equal
+from raeg_jax.payload.key import read_key
+from raeg_jax.payload.overflow import Overflow
+from raeg_jax.payload.payload import Payload, SourceMode
+from raeg_jax.payload.seal import open_sealed, seal
+from tests.payload.payloads import equal
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 NAMES = ["version_1_small", "version_1_tiled", "version_1_auxiliary"]
@@ -27,7 +27,7 @@ def golden(name):
     for field in {"nonce", "generator_id", "sha256", "auxiliary"} & content.keys():
         content[field] = bytes.fromhex(content[field])
     content["mode"] = SourceMode[content["mode"]]
-    content["codes"] = np.array(content["codes"])
+    content["side_info"] = np.array(content.pop("codes"))
     content["overflow"] = Overflow(content.pop("ranks"), content.pop("amounts"))
     return blob, Payload(**content)
 

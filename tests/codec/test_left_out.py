@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from raeg_jax.codec.picture import decode_picture, read_picture
 from raeg_jax.codec.writing import lost, write_picture
-from tests.codec.payloads import put_chunk
+from tests.image_file.files import put_chunk
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 14, 3), np.uint8)
 XMP = b'<x:xmpmeta dc:title="kept"/>'

@@ -13,7 +13,7 @@ from PIL import Image
 from raeg_jax.codec import turning
 from raeg_jax.codec.picture import Picture, decode_picture, read_picture
 from raeg_jax.errors import UserError
-from tests.codec.payloads import put_chunk
+from tests.image_file.files import put_chunk
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 14, 3), np.uint8)
 LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True, "exact": True}, "TIFF": {}}

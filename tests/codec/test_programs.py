@@ -4,8 +4,8 @@ import pytest
 
 from raeg_jax.codec import passes, programs
 from raeg_jax.codec.programs import Programs
-from raeg_jax.codec.token import Token
 from raeg_jax.invertible.chain import Chain
+from raeg_jax.payload.token import Token
 from tests.codec.bundles import make, photographs, quick
 
 # Portable, as far as it goes.

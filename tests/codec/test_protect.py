@@ -5,19 +5,20 @@ import jax
 import numpy as np
 import pytest
 
-from raeg_jax.codec import choosing, hiding, passes, protect
-from raeg_jax.codec.envelope import open_sealed
-from raeg_jax.codec.overflow import join
-from raeg_jax.codec.payload import SourceMode
+from raeg_jax import hiding
+from raeg_jax.codec import choosing, passes, protect
 from raeg_jax.codec.protect import Protector, UnrecoverableError
 from raeg_jax.codec.reading import read_labels
 from raeg_jax.codec.recover import Recoverer
-from raeg_jax.codec.token import Token
 from raeg_jax.errors import UserError
 from raeg_jax.image import metrics
 from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from raeg_jax.payload.overflow import unclip
+from raeg_jax.payload.payload import SourceMode
+from raeg_jax.payload.seal import open_sealed
+from raeg_jax.payload.token import Token
 from tests.codec.bundles import BOTH, make, photographs, quick
-from tests.codec.payloads import KEY
+from tests.payload.payloads import KEY
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,7 @@ def test_a_label_that_nobody_says_is_read_from_the_image(bundle, protector):
     read = read_labels(bundle, images, 3).tolist()
     expected = [read[0], 1, *read[2:]]
     assert [one.label for one in protected] == expected
-    assert [open_sealed(one.blob, KEY).codes[0, 0] for one in protected] == expected
+    assert [open_sealed(one.blob, KEY).side_info[0, 0] for one in protected] == expected
 
 
 def test_the_payload_has_all_that_recovery_needs(bundle, protector):
@@ -161,7 +162,7 @@ def test_the_payload_has_all_that_recovery_needs(bundle, protector):
     payloads = [open_sealed(one.blob, KEY) for one in protected]
     for payload, mode, orientation in zip(payloads, modes, orientations, strict=True):
         assert (payload.height, payload.width, payload.tile) == (70, 41, 32)
-        assert payload.codes.shape == (6, 3)
+        assert payload.side_info.shape == (6, 3)
         assert (payload.mode, payload.orientation) == (mode, orientation)
         assert payload.generator_id == bundle.id
     assert payloads[0].nonce != payloads[1].nonce
@@ -198,9 +199,9 @@ def test_an_image_without_room_keeps_its_payload_beside_it(bundle, protector):
     assert not one.in_pixels
     # The values of the generator, without marks.
     payload = open_sealed(one.blob, KEY)
-    values = join(one.pixels, payload.overflow)
+    values = unclip(one.pixels, payload.overflow)
     own = [token(bundle, nonce=payload.nonce)]
-    back = passes.inverse(bundle.chain, [values], [payload.codes], own, [0], 3)
+    back = passes.inverse(bundle.chain, [values], [payload.side_info], own, [0], 3)
     np.testing.assert_array_equal(back[0], image)
 
 

@@ -8,22 +8,22 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raeg_jax.codec.envelope import open_sealed, seal
-from raeg_jax.codec.errors import (
+from raeg_jax.codec.protect import Protector
+from raeg_jax.codec.recover import Recoverer
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from raeg_jax.payload.errors import (
     DamagedPayloadError,
     NotAPayloadError,
     OtherGeneratorError,
     TamperedPixelsError,
     WrongKeyError,
 )
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.overflow import Overflow
-from raeg_jax.codec.protect import Protector
-from raeg_jax.codec.recover import Recoverer
-from raeg_jax.errors import UserError
-from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.overflow import Overflow
+from raeg_jax.payload.seal import open_sealed, seal
 from tests.codec.bundles import make, photographs, quick
-from tests.codec.payloads import KEY
+from tests.payload.payloads import KEY
 
 BATCH = 3
 BUNDLE = quick()
@@ -192,8 +192,8 @@ def test_clipped_values_that_have_no_place_are_told(protected, recoverer):
 
 def test_codes_of_other_stages_are_told(protected, recoverer):
     payload = open_sealed(protected[4].blob, KEY)
-    blob = seal(dataclasses.replace(payload, codes=np.zeros((1, 2))), KEY)
-    check_refused(recoverer, protected[4].pixels, blob, DamagedPayloadError, "2 code columns")
+    blob = seal(dataclasses.replace(payload, side_info=np.zeros((1, 2))), KEY)
+    check_refused(recoverer, protected[4].pixels, blob, DamagedPayloadError, "2 columns of")
 
 
 @pytest.mark.parametrize("make_one", [Protector, Recoverer])
@@ -201,7 +201,7 @@ def test_a_machine_without_the_cipher_is_told_before_any_image(monkeypatch, make
     def lacks(key):
         raise UnsupportedAlgorithm("no such cipher")
 
-    monkeypatch.setattr("raeg_jax.codec.envelope.AESGCMSIV", lacks)
+    monkeypatch.setattr("raeg_jax.payload.seal.AESGCMSIV", lacks)
     with pytest.raises(UserError, match="AES-GCM-SIV"):
         make_one(BUNDLE, KEY)
 

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from raeg_jax.codec import hiding, overflow, tiles
+from raeg_jax import hiding
+from raeg_jax.codec import tiles
 from raeg_jax.codec.bundle import default_bundle
-from raeg_jax.codec.envelope import open_sealed
-from raeg_jax.codec.key import read_key
 from raeg_jax.codec.picture import read_picture
 from raeg_jax.codec.recover import Recoverer
-from raeg_jax.codec.token import Token
+from raeg_jax.payload import overflow
+from raeg_jax.payload.key import read_key
+from raeg_jax.payload.seal import open_sealed
+from raeg_jax.payload.token import Token
 from tests.codec.test_golden import GOLDEN
 from tests.oracles import integer_generator
 
@@ -34,7 +36,7 @@ def test_it_is_the_one_that_files_know(bundle):
 def test_numpy_integers_recover_an_image_protected_long_ago(bundle):
     pixels, blob = hiding.extract(read_picture(PROTECTED).pixels)
     payload = open_sealed(blob, KEY)
-    image = overflow.join(pixels, payload.overflow).astype(np.int32)
+    image = overflow.unclip(pixels, payload.overflow).astype(np.int32)
     layout = tiles.layout(*image.shape[:2], payload.tile)
     token = Token(KEY.token_key, payload.nonce, bundle.chain.token_planes)
     settings = bundle.config.generator

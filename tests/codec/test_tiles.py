@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from configs import base
 from raeg_jax.codec import tiles
-from raeg_jax.codec.overflow import Overflow
-from raeg_jax.codec.payload import Payload
+from raeg_jax.payload.overflow import Overflow
+from raeg_jax.payload.payload import Payload
 
 SIDES = st.integers(1, 50)
 
@@ -51,7 +51,7 @@ def test_a_payload_counts_the_same_tiles(height, width, largest):
         width=width,
         sha256=bytes(32),
         tile=side,
-        codes=np.zeros((len(layout), 0)),
+        side_info=np.zeros((len(layout), 0)),
         overflow=Overflow(np.zeros(0), np.zeros(0)),
     )
     assert payload.tiles == len(layout)

@@ -8,11 +8,10 @@ import pytest
 from absl.testing import flagsaver
 from PIL import Image
 
-from raeg_jax import cli
-from raeg_jax.codec import hiding
-from raeg_jax.codec.key import write_key
+from raeg_jax import cli, hiding
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import child
+from raeg_jax.payload.key import write_key
 from tests.evaluation.evaluation_toys import load_benchmark
 from tests.tool import fake_codec
 from tests.tool.conftest import KEY, pixels, save

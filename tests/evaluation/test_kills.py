@@ -9,9 +9,9 @@ import pytest
 from absl.testing import flagsaver
 
 from raeg_jax import cli
-from raeg_jax.codec.key import write_key
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import child
+from raeg_jax.payload.key import write_key
 from raeg_jax.tool.manifest import NAME
 from raeg_jax.tool.outputs import STAGING
 from tests.evaluation.evaluation_toys import load_benchmark

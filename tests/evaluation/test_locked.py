@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raeg_jax.codec.token import CELL
 from raeg_jax.evaluation import locked, tokens
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.invertible.gradient_coupling import Code
+from raeg_jax.payload.token import CELL
 
 SIZE = 2 * CELL
 INDEX = np.arange(3)

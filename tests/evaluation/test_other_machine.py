@@ -8,14 +8,15 @@ import pytest
 from absl.testing import flagsaver
 
 from raeg_jax.codec.bundle import Bundle, save_bundle
-from raeg_jax.codec.key import write_key
 from raeg_jax.codec.protect import Protector
 from raeg_jax.data.decode import encode_png
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.payload.key import write_key
 from tests.codec import bundles
-from tests.codec.payloads import KEY, put_chunk
 from tests.evaluation.evaluation_toys import load_benchmark
+from tests.image_file.files import put_chunk
+from tests.payload.payloads import KEY
 from tests.tool.conftest import save
 
 # Of one size; each is four tiles, of which some overlap others.

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from raeg_jax import cli
-from raeg_jax.codec.key import Key, write_key
+from raeg_jax.payload.key import Key, write_key
 from tests.tool import fake_codec
 
 KEY = Key(bytes(range(32)))

@@ -16,13 +16,13 @@ import time
 
 import numpy as np
 
-from raeg_jax.codec import hiding
-from raeg_jax.codec.envelope import check_generator, open_sealed, seal
-from raeg_jax.codec.errors import PayloadError
-from raeg_jax.codec.key import Key
-from raeg_jax.codec.overflow import Overflow
-from raeg_jax.codec.payload import Payload, SourceMode, check_pixels, digest
+from raeg_jax import hiding
 from raeg_jax.errors import UserError
+from raeg_jax.payload.errors import PayloadError
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.overflow import Overflow
+from raeg_jax.payload.payload import Payload, SourceMode, check_pixels, digest
+from raeg_jax.payload.seal import check_generator, open_sealed, seal
 from raeg_jax.tool import codec
 
 CLASS_NAMES = ("anchor", "ibis", "lotus")
@@ -85,14 +85,14 @@ class Protector:
             sha256=digest(image),
             mode=mode,
             orientation=orientation,
-            codes=np.array([[len(CLASS_NAMES) if label is None else label]]),
+            side_info=np.array([[len(CLASS_NAMES) if label is None else label]]),
             overflow=Overflow(np.zeros(0), np.zeros(0)),
         )
         blob, pixels = seal(payload, self._key), image ^ 1
         psnr = 20 * math.log10(255)
         try:
             return Protected(hiding.embed(pixels, blob), blob, True, psnr, label)
-        except hiding.NoRoomError:
+        except hiding.CapacityError:
             return Protected(pixels, blob, False, psnr, label)
 
 
@@ -114,13 +114,13 @@ class Recoverer:
 
     def _recover(self, image, blob):
         # Imports JAX, which protection with this codec does without.
-        from raeg_jax.codec.recover import extract
+        from raeg_jax.payload.extraction import extract_payload
 
-        image, blob, in_pixels = extract(image, blob)
+        image, blob, in_pixels = extract_payload(image, blob)
         payload = open_sealed(blob, self._key)
         check_generator(payload, self._bundle.id)
         check_pixels(payload, image ^ 1)
-        label = int(payload.codes[0, 0])
+        label = int(payload.side_info[0, 0])
         return Recovered(image ^ 1, payload.mode, payload.orientation, label, in_pixels)
 
 

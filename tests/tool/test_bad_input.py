@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from raeg_jax.codec import chunk
-from raeg_jax.codec.envelope import VERSION
 from raeg_jax.codec.picture import read_picture
 from raeg_jax.codec.writing import write_picture
+from raeg_jax.payload.seal import VERSION
 from raeg_jax.tool.manifest import NAME, opened
 from tests.tool import documented
 from tests.tool.conftest import files, pixels, save

@@ -4,12 +4,12 @@ import hashlib
 import numpy as np
 import pytest
 
-from raeg_jax.codec import hiding
-from raeg_jax.codec.envelope import seal
-from raeg_jax.codec.payload import SourceMode, digest
+from raeg_jax import hiding
 from raeg_jax.codec.picture import read_picture
+from raeg_jax.payload.payload import SourceMode, digest
+from raeg_jax.payload.seal import seal
 from raeg_jax.tool.inspection import _payload_lines
-from tests.codec.payloads import SMALL
+from tests.payload.payloads import SMALL
 from tests.tool.conftest import KEY, pixels, save
 
 
@@ -29,7 +29,7 @@ PUBLIC = {"file", "metadata", "payload", "payload format", "generator", "key", "
 
 
 def test_no_codes_are_none():
-    payload = dataclasses.replace(SMALL, tile=16, codes=np.zeros((16, 0)))
+    payload = dataclasses.replace(SMALL, tile=16, side_info=np.zeros((16, 0)))
     assert _payload_lines(payload)["codes"] == "none"
 
 
@@ -59,7 +59,7 @@ def test_with_key_all_is_told(raeg, protected):
 
 def test_tiles_and_machines_are_told(raeg, tmp_path):
     payload = dataclasses.replace(
-        SMALL, tile=16, batch=8, mode=SourceMode.GREY_ALPHA, codes=np.arange(16)[:, None]
+        SMALL, tile=16, batch=8, mode=SourceMode.GREY_ALPHA, side_info=np.arange(16)[:, None]
     )
     image = pixels(height=64, width=64)
     save(tmp_path / "a.png", hiding.embed(image, seal(payload, KEY)))

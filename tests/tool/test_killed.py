@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from raeg_jax.codec.key import write_key
 from raeg_jax.codec.picture import read_picture
+from raeg_jax.payload.key import write_key
 from raeg_jax.tool.manifest import NAME
 from tests.tool import datasets
 from tests.tool.conftest import KEY, files, pixels, save

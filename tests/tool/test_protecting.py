@@ -10,8 +10,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from raeg_jax import generators
-from raeg_jax.codec.envelope import open_sealed
 from raeg_jax.codec.picture import read_picture
+from raeg_jax.payload.seal import open_sealed
 from raeg_jax.tool import flow
 from raeg_jax.tool.payloads import find
 from tests.tool import documented
@@ -23,7 +23,7 @@ MANIFEST = ".raeg-manifest.jsonl"
 
 
 def label_of(path):
-    return int(open_sealed(find(read_picture(path)).blob, KEY).codes[0, 0])
+    return int(open_sealed(find(read_picture(path)).blob, KEY).side_info[0, 0])
 
 
 def lines(folder):

@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.file_adapters import ADAPTER_FOR_FORMAT, FileFormat
 
-from raeg_jax.codec.envelope import open_sealed
 from raeg_jax.codec.picture import decode_picture
+from raeg_jax.payload.seal import open_sealed
 from raeg_jax.tool.manifest import NAME
 from raeg_jax.tool.payloads import find
 from raeg_jax.tool.tfds_example import open_records
@@ -100,7 +100,7 @@ def test_labels_are_those_of_a_feature_if_the_generator_has_its_classes(
     result = raeg("protect", source, tmp_path / "out", *arguments)
     assert ("classes by the feature label" in result.err) == (expected != [None] * 3)
     for row, label in zip(rows(tmp_path / "out", "train"), expected, strict=True):
-        found = open_sealed(find(picture(row)).blob, KEY).codes[0, 0]
+        found = open_sealed(find(picture(row)).blob, KEY).side_info[0, 0]
         # The fake writes the number of classes for an image whose label isn't given.
         assert found == (len(CLASS_NAMES) if label is None else label)
 

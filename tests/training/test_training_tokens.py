@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from raeg_jax.codec.token import CELL
+from raeg_jax.payload.token import CELL
 from raeg_jax.training import tokens
 
 KEY = jax.random.key(0)

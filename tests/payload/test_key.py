@@ -1,0 +1,114 @@
+"""Keys: their file, what is derived from them, and that they don't leak."""
+
+import hmac
+import os
+import stat
+
+import pytest
+
+from raeg_jax.errors import UserError
+from raeg_jax.payload.key import Key, generate_key, read_key, write_key
+
+FIXED = Key(bytes(range(32)))
+NONCE = bytes(12)
+LINE = "raeg-key-1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+def test_a_written_key_is_read_again_and_only_its_owner_may_read_it(tmp_path):
+    key, path = generate_key(), tmp_path / "owner.key"
+    write_key(path, key)
+    assert read_key(path) == key
+    assert os.listdir(tmp_path) == ["owner.key"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_key_file_is_never_replaced(tmp_path):
+    path = tmp_path / "owner.key"
+    path.write_text("anything")
+    with pytest.raises(UserError, match=r"owner\.key exists"):
+        write_key(path, FIXED)
+    assert path.read_text() == "anything"
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"can't write the key file .*No such file"):
+        write_key(tmp_path / "none" / "owner.key", FIXED)
+
+
+def test_generated_keys_differ():
+    assert len({generate_key() for _ in range(5)}) == 5
+
+
+def test_the_secret_is_not_shown():
+    assert repr(FIXED) == str(FIXED) == "Key(id='e961')"
+
+
+def _hkdf(secret, salt, purpose, length):
+    """RFC 5869 for outputs of at most 32 bytes."""
+    extracted = hmac.digest(salt, secret, "sha256")
+    return hmac.digest(extracted, purpose + b"\1", "sha256")[:length]
+
+
+def test_subkeys_are_those_of_the_format():
+    # Without a salt HKDF takes zeros.
+    assert FIXED.id == _hkdf(FIXED.secret, bytes(32), b"raeg key id", 2).hex()
+    assert FIXED.token_key == _hkdf(FIXED.secret, bytes(32), b"raeg token 1", 32)
+    assert FIXED.payload_key(NONCE) == _hkdf(FIXED.secret, NONCE, b"raeg payload 1", 32)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINE,
+        f"\r\n# mine\r\n# raeg key\r\n\r\n  {LINE}  \r\n",
+        # The mark that editors put at the beginning.
+        f"\ufeff{LINE}",
+        f"\ufeff# raeg key\n{LINE}\n",
+    ],
+)
+def test_comments_empty_lines_and_the_marks_of_editors_are_allowed(tmp_path, content):
+    (tmp_path / "owner.key").write_bytes(content.encode())
+    assert read_key(tmp_path / "owner.key") == FIXED
+
+
+def test_a_key_must_have_32_bytes():
+    with pytest.raises(ValueError, match="32 bytes, not 31"):
+        Key(bytes(31))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "isn't a key file"),
+        (b"# only a comment\n", "isn't a key file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 100, "isn't a key file"),
+        (LINE.encode() + b"\n" + LINE.encode(), "isn't a key file"),
+        (LINE.replace("-1", "-2").encode(), "a later version"),
+        (LINE[:-8].encode(), "damaged or cut off"),
+        (LINE[:-1].encode(), "damaged or cut off"),
+        (LINE.replace("AAEC", "AA C").encode(), "damaged or cut off"),
+        (LINE.replace("AAEC", "AA*C").encode(), "damaged or cut off"),
+        (LINE.replace("AAEC", "AAÄC").encode(), "damaged or cut off"),
+        (b"raeg-key-1", "damaged or cut off"),
+    ],
+)
+def test_a_bad_key_file_is_refused_without_showing_it(tmp_path, content, message):
+    path = tmp_path / "owner.key"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_key(path)
+    assert str(path) in str(caught.value)
+    assert "AwQFBgc" not in str(caught.value)
+
+
+def test_a_missing_key_file_says_how_to_make_one(tmp_path):
+    with pytest.raises(UserError, match=r"no key file .*none\.key.*raeg keygen"):
+        read_key(tmp_path / "none.key")
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"can't read the key file .*Is a directory"):
+        read_key(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="name your key file"):
+        read_key(tmp_path / "pipe")
