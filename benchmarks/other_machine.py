@@ -69,15 +69,15 @@ Inverse = Callable[[list[Opened]], list[np.ndarray]]
 def main() -> None:
     """Recovers, compares, prints and writes."""
     from raeg_jax import config as config_lib
-    from raeg_jax.codec.bundle import load_bundle
     from raeg_jax.evaluation import benchmark
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.payload.key import read_key
+    from raeg_jax.protection.loaded_generator import load_generator
     from raeg_jax.tool import walk
 
     protected = benchmark.existing("protected", _PROTECTED.value)
     originals = benchmark.existing("originals", _ORIGINALS.value)
-    key, bundle = read_key(_KEY.value), load_bundle(_GENERATOR.value)
+    key, bundle = read_key(_KEY.value), load_generator(_GENERATOR.value)
     inverse = by_numpy(bundle) if _REFERENCE.value else by_jax(bundle)
     out = benchmark.make_folder(_OUT.value, pathlib.Path())
     jobs = [(job.source, protected / job.output) for job in walk.jobs(originals, ".png")]
@@ -162,12 +162,12 @@ def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any, Any]:
       ValueError: there is no payload, or the pixels were changed.
     """
     from raeg_jax import hiding
-    from raeg_jax.codec.picture import read_picture
+    from raeg_jax.image_file.read import read_image_file
     from raeg_jax.payload import overflow
     from raeg_jax.payload.seal import check_generator, open_sealed
     from raeg_jax.payload.token import Token
 
-    picture = read_picture(path)
+    picture = read_image_file(path)
     pixels, blob = picture.pixels, picture.payload_chunk
     if blob is None:
         pixels, blob = hiding.extract(pixels)
@@ -179,7 +179,7 @@ def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any, Any]:
 
 def by_jax(bundle) -> Inverse:
     """Recovers as the package does, with this Python's JAX."""
-    from raeg_jax.codec import passes
+    from raeg_jax.protection import passes
 
     def inverse(lot: list[Opened]) -> list[np.ndarray]:
         return passes.inverse(
@@ -200,8 +200,8 @@ def by_numpy(bundle) -> Inverse:
     Raises:
       UserError: the reference doesn't know the generator's parts.
     """
-    from raeg_jax.codec import tiles
     from raeg_jax.errors import UserError
+    from raeg_jax.protection import tiles
 
     settings = bundle.config.generator
     for name, known in _OF_REFERENCE.items():
@@ -218,8 +218,8 @@ def by_numpy(bundle) -> Inverse:
         for one, image in zip(lot, images, strict=True):
             layout = tiles.layout(*image.shape[:2], one.payload.tile)
             # Later tiles overlap earlier ones.
-            for number, tile in sorted(enumerate(layout), key=lambda pair: -pair[1].turn):
-                values, free = tiles.take([image], [layout], [(0, number)], 1)
+            for number, tile in sorted(enumerate(layout), key=lambda pair: -pair[1].phase):
+                values, free = tiles.take_batch([image], [layout], [(0, number)], 1)
                 token = one.token.planes(*values.shape[1:3], number)[None]
                 (image[tile.rows, tile.columns],) = integer_generator.inverse(
                     bundle.params, values, token, free, blocks=settings.blocks, depth=settings.depth
@@ -230,9 +230,9 @@ def by_numpy(bundle) -> Inverse:
 
 
 def _kind(one: Opened):
-    from raeg_jax.codec import tiles
+    from raeg_jax.protection import tiles
 
-    return *tiles.shape(*one.values.shape[:2], one.payload.tile), one.payload.batch
+    return *tiles.tile_shape(*one.values.shape[:2], one.payload.tile), one.payload.batch
 
 
 if __name__ == "__main__":

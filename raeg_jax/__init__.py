@@ -12,8 +12,8 @@ _PUBLIC = {
     "protect": ("arrays", "protect"),
     "save": ("arrays", "save"),
     "recover": ("arrays", "recover"),
-    "default_generator": ("codec.bundle", "default_bundle"),
-    "load_generator": ("codec.bundle", "load_bundle"),
+    "default_generator": ("protection.loaded_generator", "default_generator"),
+    "load_generator": ("protection.loaded_generator", "load_generator"),
     "generate_key": ("payload.key", "generate_key"),
     "read_key": ("payload.key", "read_key"),
 }

@@ -6,21 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.inputs import check_image
-from raeg_jax.codec.picture import Picture, read_picture
-from raeg_jax.codec.protect import Protected, Protector
-from raeg_jax.codec.recover import Recovered, Recoverer
-from raeg_jax.codec.writing import write_picture
 from raeg_jax.files import check_local
+from raeg_jax.image_file.read import ImageFile, read_image_file
+from raeg_jax.image_file.write import write_image_file
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
+from raeg_jax.protection.loaded_generator import LoadedGenerator
+from raeg_jax.protection.protect import Protected, Protector
+from raeg_jax.protection.recover import Recovered, Recoverer, check_image
 from raeg_jax.tool import recovering
 
 
 def protect(
     images: Sequence[np.ndarray],
-    bundle: Bundle,
+    bundle: LoadedGenerator,
     key: Key,
     labels: Sequence[int | None] | None = None,
     *,
@@ -32,8 +31,8 @@ def protect(
 
     Args:
       images: uint8 [H, W, 3] each, RGB.
-      bundle: the generator, as `load_bundle` of `raeg_jax.codec.bundle` reads it; its
-        `default_bundle()` is the one that comes with the package.
+      bundle: the generator, as `raeg_jax.load_generator` reads it; `raeg_jax.default_generator()`
+        is the one that comes with the package.
       key: the owner's, as `raeg_jax.payload.key.read_key` reads it.
       labels: as for `Protector.protect`.
       batch_size: as for `Protector`.
@@ -63,12 +62,12 @@ def save(protected: Protected, path: os.PathLike | str) -> None:
     """
     check_local(os.fspath(path))
     blob = None if protected.in_pixels else protected.blob
-    write_picture(path, Picture(protected.pixels), payload_chunk=blob)
+    write_image_file(path, ImageFile(protected.pixels), payload_chunk=blob)
 
 
 def recover(
     images: Sequence[np.ndarray | os.PathLike | str],
-    bundle: Bundle,
+    bundle: LoadedGenerator,
     key: Key,
     blobs: Sequence[bytes | None] | None = None,
 ) -> list[Recovered]:
@@ -97,10 +96,10 @@ def recover(
     return [found.recovered for found in recovered]
 
 
-def _picture(index: int, image: np.ndarray | os.PathLike | str, blob: bytes | None) -> Picture:
+def _picture(index: int, image: np.ndarray | os.PathLike | str, blob: bytes | None) -> ImageFile:
     if isinstance(image, (str, os.PathLike)):
         check_local(os.fspath(image))
-        picture = read_picture(image)
+        picture = read_image_file(image)
         return picture if blob is None else dataclasses.replace(picture, payload_chunk=blob)
     check_image(image, index)
-    return Picture(image, payload_chunk=blob)
+    return ImageFile(image, payload_chunk=blob)

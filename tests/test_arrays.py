@@ -9,8 +9,8 @@ from PIL import Image
 import raeg_jax
 from raeg_jax.errors import UserError
 from raeg_jax.payload.errors import NotAPayloadError
-from tests.codec.bundles import photographs, quick
 from tests.payload.payloads import KEY
+from tests.protection.generators import photographs, quick
 
 
 def test_arrays_of_any_sizes_are_protected_and_come_back():

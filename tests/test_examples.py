@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 import raeg_jax
-from tests.codec import bundles
+from tests.protection import generators
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "protect_and_recover.py"
@@ -30,7 +30,7 @@ def test_the_script_recovers_every_bit(monkeypatch, capsys):
         return subprocess.CompletedProcess(command, 0, "done\n", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(raeg_jax, "load_generator", lambda path: bundles.quick(), raising=False)
+    monkeypatch.setattr(raeg_jax, "load_generator", lambda path: generators.quick(), raising=False)
     source = SCRIPT.read_text()
     for name, value in SMALL.items():
         source, found = re.subn(rf"^{name} = [^#\n]*", f"{name} = {value}  ", source, flags=re.M)

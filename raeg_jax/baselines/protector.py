@@ -16,9 +16,6 @@ from raeg_jax.baselines.carrier import Source
 from raeg_jax.baselines.method import Method
 from raeg_jax.baselines.recover import recover
 from raeg_jax.baselines.strength import Search
-from raeg_jax.codec import tiles
-from raeg_jax.codec.inputs import check_image
-from raeg_jax.codec.protect import UnrecoverableError
 from raeg_jax.errors import UserError
 from raeg_jax.image.metrics import file_mse, mse_of_psnr, psnr_of_mse
 from raeg_jax.networks.frozen import as_pytree
@@ -26,6 +23,9 @@ from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.overflow import clip
 from raeg_jax.payload.payload import SourceMode, draw_nonce
+from raeg_jax.protection import tiles
+from raeg_jax.protection.protect import UnrecoverableError
+from raeg_jax.protection.recover import check_image
 
 # Decibels: so near is good enough, and what is further off than that is a failure.
 _NEAR, _ENOUGH = 0.1, 0.5
@@ -171,7 +171,7 @@ class BaselineProtector:
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
         """What images that can share batches have in common, as of `codec.protect.Protector`."""
-        return tiles.shape(height, width, _TILE)
+        return tiles.tile_shape(height, width, _TILE)
 
     def _try(self, sources: list[Source], side: int) -> list[Attempt]:
         """Images whose tiles have one shape, with one side."""
@@ -217,7 +217,7 @@ class BaselineProtector:
         # Of one shape, mostly: an image may be just as large as a tile.
         places = collections.defaultdict(list)
         for i, image in enumerate(images):
-            alike = places[tiles.shape(*image.shape[:2], tile)]
+            alike = places[tiles.tile_shape(*image.shape[:2], tile)]
             alike += [(i, number) for number in range(len(layouts[i]))]
         for alike in places.values():
             for start in range(0, len(alike), self._batch_size):
@@ -233,12 +233,12 @@ class BaselineProtector:
     def _attack_tiles(self, sources, images, layouts, places, side, strengths) -> np.ndarray:
         # Not filled all the way: a single image would take as long as a batch.
         size = min(self._batch_size, 1 << (len(places) - 1).bit_length())
-        batch, _ = tiles.take(images, layouts, places, size)
+        batch, _ = tiles.take_batch(images, layouts, places, size)
         return attack(
             self._logits_fns,
             batch,
-            tiles.fill(np.array([sources[i].label for i, _ in places], np.int32), size),
-            tiles.fill(np.array([strengths[i] for i, _ in places], np.float32), size),
+            tiles.pad_batch(np.array([sources[i].label for i, _ in places], np.int32), size),
+            tiles.pad_batch(np.array([strengths[i] for i, _ in places], np.float32), size),
             name=self._attack,
             method=self._method,
             side=side,

@@ -5,14 +5,13 @@ import numpy as np
 from raeg_jax.baselines.ids import method_id
 from raeg_jax.baselines.rae import RAE
 from raeg_jax.baselines.rit import RIT
-from raeg_jax.codec.inputs import check_image
-from raeg_jax.codec.recover import Recovered
 from raeg_jax.payload import overflow
 from raeg_jax.payload.errors import DamagedPayloadError, OtherGeneratorError, TamperedPixelsError
 from raeg_jax.payload.extraction import extract_payload
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import Payload, check_pixels
 from raeg_jax.payload.seal import open_sealed
+from raeg_jax.protection.recover import Recovered, check_image
 
 METHODS = {method.name: method for method in (RAE, RIT)}
 _BY_ID = {method_id(name): method for name, method in METHODS.items()}

@@ -4,9 +4,6 @@ import math
 
 import numpy as np
 
-from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.protect import Protector
-from raeg_jax.codec.recover import Recovered, Recoverer
 from raeg_jax.comparison.contender import Made, nonces_of
 from raeg_jax.evaluation import tokens
 from raeg_jax.experiments.reading import aim_at, possible
@@ -14,6 +11,9 @@ from raeg_jax.experiments.subject import Subject
 from raeg_jax.image.metrics import mse_of_psnr, psnr_of_mse
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.extraction import extract_payload
+from raeg_jax.protection.loaded_generator import LoadedGenerator
+from raeg_jax.protection.protect import Protector
+from raeg_jax.protection.recover import Recovered, Recoverer
 from raeg_jax.rules import GENERATOR_RULES
 
 # Decibels: so near on average is good enough; and how often it is tried.
@@ -53,7 +53,7 @@ class Generator:
         aim_at(config, psnr)
         targets = {name: self._subject.classifiers[name] for name in self._subject.targets}
         names = self._subject.splits.class_names
-        bundle = Bundle(config, tuple(names), self._subject.params, targets)
+        bundle = LoadedGenerator(config, tuple(names), self._subject.params, targets)
         options = {"batch_size": self._batch_size}
         self._protector = Protector(bundle, self._key, nonces=self._nonces, **options)
         self._recoverer = Recoverer(bundle, self._key, **options)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.codec import tiles
 from raeg_jax.comparison.contender import Made
 from raeg_jax.evaluation import controls
+from raeg_jax.protection import tiles
 
 
 def length_of(psnr: float, shape: Sequence[int]) -> float:
@@ -63,9 +63,9 @@ class PGD:
         for start in range(0, len(images), self._batch_size):
             batch = slice(start, start + self._batch_size)
             # One size for all batches, so that nothing is compiled anew.
-            some = tiles.fill(images[batch], self._batch_size)
+            some = tiles.pad_batch(images[batch], self._batch_size)
             lengths = jnp.full(len(some), length_of(self.aim, images.shape[1:]))
-            told = tiles.fill(labels[batch], self._batch_size)
+            told = tiles.pad_batch(labels[batch], self._batch_size)
             attacked = controls.pgd_control(self._logits_fns, some, told, lengths, self._steps)
             found += list(np.asarray(attacked)[: len(labels[batch])])
         return _made(found)

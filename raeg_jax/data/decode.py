@@ -6,8 +6,8 @@ import os
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from raeg_jax.codec import samples
 from raeg_jax.files import read_file
+from raeg_jax.image_file import samples
 
 # Pillow's other formats either run external programs (EPS) or hold no photographs.
 _WANTED = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF")

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from raeg_jax.codec.bundle import Bundle
 from raeg_jax.evaluation import workdir as workdir_lib
+from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.training import classifier as classifier_lib
 from raeg_jax.validation import check_targets
 
@@ -18,7 +18,7 @@ def bundle_from_workdir(
     workdir: str | pathlib.Path,
     checkpoint: str = "latest",
     others: Sequence[str] = (),
-) -> Bundle:
+) -> LoadedGenerator:
     """Takes the generator out of a workdir; needs no data.
 
     Args:
@@ -53,4 +53,4 @@ def bundle_from_workdir(
         name for name in others if name not in wanted.classifiers.targets
     )
     classifiers = classifier_lib.load_classifiers(wanted, known, workdir)
-    return Bundle(config, known.class_names, params, classifiers)
+    return LoadedGenerator(config, known.class_names, params, classifiers)

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.codec.choosing import attack_loss
 from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.invertible.gradient_coupling import Code
 from raeg_jax.payload.token import CELL
+from raeg_jax.protection.predict import attack_loss
 
 
 @jax.jit

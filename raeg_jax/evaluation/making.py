@@ -12,14 +12,10 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax.codec import passes
-from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.picture import Picture, decode_picture
-from raeg_jax.codec.protect import Protected, Protector
-from raeg_jax.codec.recover import Recovered, Recoverer
-from raeg_jax.codec.writing import png_bytes
 from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.evaluation.roundtrip import png_roundtrip
+from raeg_jax.image_file.read import ImageFile, decode_image_file
+from raeg_jax.image_file.write import png_bytes
 from raeg_jax.invertible.chain import Chain, Learned
 from raeg_jax.payload import side_info
 from raeg_jax.payload.extraction import extract_payload
@@ -28,6 +24,10 @@ from raeg_jax.payload.overflow import clip
 from raeg_jax.payload.payload import Payload
 from raeg_jax.payload.seal import open_sealed
 from raeg_jax.payload.token import Token
+from raeg_jax.protection import passes
+from raeg_jax.protection.loaded_generator import LoadedGenerator
+from raeg_jax.protection.protect import Protected, Protector
+from raeg_jax.protection.recover import Recovered, Recoverer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ class Files:
 
     has_payload = True
 
-    def __init__(self, bundle: Bundle, seed: int, batch_size: int):
+    def __init__(self, bundle: LoadedGenerator, seed: int, batch_size: int):
         self.chain, self._batch_size = bundle.chain, batch_size
         self._key, self._wrong_key = tokens.key_of(seed, "evaluation"), tokens.key_of(seed, "wrong")
         self._numbers: Iterator[int] = iter(())
@@ -202,19 +202,19 @@ class Files:
 class _Opened:
     """What is in a file: the picture, its pixels without the marks of hiding, and the payload."""
 
-    picture: Picture
+    picture: ImageFile
     unmarked: np.ndarray
     payload: Payload
 
     @classmethod
     def read(cls, file: bytes, key: Key) -> "_Opened":
-        picture = decode_picture(file, "the protected file")
+        picture = decode_image_file(file, "the protected file")
         found = extract_payload(picture.pixels, picture.payload_chunk)
         return cls(picture, found.pixels, open_sealed(found.blob, key))
 
 
 def _written(one: Protected) -> bytes:
-    return png_bytes(Picture(one.pixels), payload_chunk=None if one.in_pixels else one.blob)
+    return png_bytes(ImageFile(one.pixels), payload_chunk=None if one.in_pixels else one.blob)
 
 
 def maker_of(
@@ -236,5 +236,5 @@ def maker_of(
     if not generator.exact:
         return Pixels(generator)
     params = [stage.params for stage in generator.stages if isinstance(stage, Learned)]
-    bundle = Bundle(config, tuple(class_names), params[0] if params else None, classifiers)
+    bundle = LoadedGenerator(config, tuple(class_names), params[0] if params else None, classifiers)
     return Files(bundle, config.seed, batch_size)

@@ -2,9 +2,9 @@
 
 import pathlib
 
-from raeg_jax.codec import bundle_file
 from raeg_jax.errors import UserError
 from raeg_jax.payload.key import Key
+from raeg_jax.protection import generator_file
 
 # The method that is no compared one.
 GENERATOR = "raeg"
@@ -17,21 +17,21 @@ def check_generator(path: pathlib.Path) -> None:
       UserError: it isn't.
     """
     try:
-        bundle_file.check_start(path)
+        generator_file.check_start(path)
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror or error}") from error
 
 
 def open_generator(path: pathlib.Path):
     """Reads a generator file, see `codec.bundle.load_bundle`."""
-    from raeg_jax.codec.bundle import load_bundle
+    from raeg_jax.protection.loaded_generator import load_generator
 
-    return load_bundle(path)
+    return load_generator(path)
 
 
 def protector(bundle, key: Key, batch_size: int, tries: int):
     """Makes what protects arrays, see `codec.protect.Protector`."""
-    from raeg_jax.codec.protect import Protector
+    from raeg_jax.protection.protect import Protector
 
     return Protector(bundle, key, batch_size=batch_size, tries=tries)
 
@@ -45,7 +45,7 @@ def compared(bundle, key: Key, batch_size: int, method: str, psnr: float | None)
 
 def recoverer(bundle, key: Key, batch_size: int):
     """Makes what recovers arrays, see `codec.recover.Recoverer` and `tool.compared`."""
-    from raeg_jax.codec.recover import Recoverer
+    from raeg_jax.protection.recover import Recoverer
     from raeg_jax.tool.compared import AnyRecoverer
 
     return AnyRecoverer(Recoverer(bundle, key, batch_size=batch_size), key)

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from raeg_jax import compilation, generators
+from raeg_jax import compilation
 from raeg_jax.errors import UserError
 from raeg_jax.files import printable
 from raeg_jax.payload.key import Key, read_key
+from raeg_jax.protection import generator_file
 from raeg_jax.tool import codec, places, walk
 from raeg_jax.tool.files import Files
 from raeg_jax.tool.lines import tell
@@ -109,7 +110,7 @@ def _convert(options, verb: str, own_settings: dict[str, Any], make_steps: _Make
 def _check(options: argparse.Namespace) -> tuple[Key, pathlib.Path]:
     """Looks at what can be wrong before anything that takes long."""
     key = read_key(options.key)
-    generator = pathlib.Path(options.generator or generators.default_path())
+    generator = pathlib.Path(options.generator or generator_file.default_path())
     codec.check_generator(generator)
     return key, generator
 

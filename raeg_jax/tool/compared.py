@@ -9,15 +9,15 @@ from raeg_jax.baselines.protector import Attempt, BaselineProtector
 from raeg_jax.baselines.rae import RAE
 from raeg_jax.baselines.recover import recover
 from raeg_jax.baselines.rit import RIT
-from raeg_jax.codec.bundle import Bundle
-from raeg_jax.codec.protect import Protected
-from raeg_jax.codec.reading import read_labels
-from raeg_jax.codec.recover import Recovered, Recoverer
 from raeg_jax.errors import UserError
 from raeg_jax.networks.frozen import FrozenClassifier
 from raeg_jax.payload.errors import OtherGeneratorError, PayloadError
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import SourceMode
+from raeg_jax.protection.loaded_generator import LoadedGenerator
+from raeg_jax.protection.predict import predict_labels
+from raeg_jax.protection.protect import Protected
+from raeg_jax.protection.recover import Recovered, Recoverer
 
 _METHODS = {"rae": RAE(), "rit": RIT()}
 
@@ -36,7 +36,9 @@ class ComparedProtector:
       UserError: the generator has no classifiers, or an impossible PSNR.
     """
 
-    def __init__(self, name: str, bundle: Bundle, key: Key, psnr: float | None, batch_size: int):
+    def __init__(
+        self, name: str, bundle: LoadedGenerator, key: Key, psnr: float | None, batch_size: int
+    ):
         targets = bundle.config.classifiers.targets
         if not bundle.classifiers or not set(targets) <= bundle.classifiers.keys():
             raise UserError(
@@ -73,7 +75,7 @@ class ComparedProtector:
         """As `codec.protect.Protector.protect`; an error stands for an image that has no room."""
         labels = list(labels)
         if unknown := [index for index, label in enumerate(labels) if label is None]:
-            seen = read_labels(self._bundle, [images[i] for i in unknown], self._batch_size)
+            seen = predict_labels(self._bundle, [images[i] for i in unknown], self._batch_size)
             for index, label in zip(unknown, seen.tolist(), strict=True):
                 labels[index] = label
         made = self._protector.protect(images, labels, modes, orientations)

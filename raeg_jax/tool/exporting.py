@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from raeg_jax import config as config_lib
-from raeg_jax.codec.bundle import Bundle, save_bundle
 from raeg_jax.evaluation import report, summary
 from raeg_jax.evaluation.export import bundle_from_workdir
+from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
 from raeg_jax.tool.report import counted
 
 # A generator that makes each classifier misread fewer of the images than this protects nothing.
@@ -21,7 +21,7 @@ def export(
     checkpoint: str = "latest",
     others: Sequence[str] = (),
     stages: Sequence[str] | None = None,
-) -> Bundle:
+) -> LoadedGenerator:
     """Writes a generator file from a run, with the settings that the run saved.
 
     Args:
@@ -38,7 +38,7 @@ def export(
     if stages is not None:
         config.generator.stages = tuple(stages)
     bundle = bundle_from_workdir(config, workdir, checkpoint, others)
-    save_bundle(generator, bundle)
+    save_generator(generator, bundle)
     return bundle
 
 

@@ -3,7 +3,7 @@
 import pathlib
 
 from raeg_jax.baselines import ids
-from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.payload import seal
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
@@ -26,7 +26,7 @@ def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
     Raises:
       UserError: not an image that can be read, or no payload in it, or another key.
     """
-    picture = read_picture(path)
+    picture = read_image_file(path)
     lines = _picture_lines(picture)
     try:
         found = find(picture)
@@ -46,7 +46,7 @@ def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
     return lines
 
 
-def _picture_lines(picture: Picture) -> dict[str, str]:
+def _picture_lines(picture: ImageFile) -> dict[str, str]:
     height, width = picture.pixels.shape[:2]
     kept = picture.metadata
     names = ("exif", "icc", "xmp")

@@ -5,8 +5,8 @@ import functools
 import os
 import pathlib
 
-from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.tool import manifest
 from raeg_jax.tool.room import room_of
 from raeg_jax.tool.walk import SUFFIXES, Job, output_names
@@ -37,9 +37,9 @@ class Originals:
         """How much of it reading takes, see `room.room_of`."""
         return sum(map(room_of, self.find(job)))
 
-    def read(self, job: Job) -> tuple[Picture, ...]:
+    def read(self, job: Job) -> tuple[ImageFile, ...]:
         """Reads what `find` finds."""
-        return tuple(map(read_picture, self.find(job)))
+        return tuple(map(read_image_file, self.find(job)))
 
     def find(self, job: Job) -> list[pathlib.Path]:
         """Finds the original of a protected file: in the same sub-folder, with whatever suffix.

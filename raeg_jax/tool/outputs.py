@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from raeg_jax.codec.picture import Picture, check_kind
-from raeg_jax.codec.writing import write_picture
 from raeg_jax.errors import UserError
 from raeg_jax.files import FULL, RefusedFileError, look_at, move_new, open_file
+from raeg_jax.image_file.read import ImageFile, check_format
+from raeg_jax.image_file.write import write_image_file
 from raeg_jax.tool.manifest import Entry, Manifest, is_as_written
 from raeg_jax.tool.outcome import NoSpaceError, Outcome, Status, failure
 from raeg_jax.tool.places import is_within
@@ -71,7 +71,7 @@ class Outputs(Protocol):
         """
 
     def write(
-        self, target: Target, picture: Picture, notes: Sequence[str], details: Any, **options
+        self, target: Target, picture: ImageFile, notes: Sequence[str], details: Any, **options
     ) -> Written:
         """Writes an output; `options` are those of `write_picture`.
 
@@ -106,7 +106,7 @@ class SingleOutput:
         with told(staged, target.path, picture.pixels.nbytes):
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
-                write_picture(staged, picture, **options)
+                write_image_file(staged, picture, **options)
                 _name(staged, target)
             finally:
                 staged.unlink(missing_ok=True)
@@ -194,7 +194,7 @@ class FolderOutputs:
         """Writes beside the outputs."""
         staged = self.staging / f"{next(self._numbers)}{self._suffix}"
         with told(staged, target.path, picture.pixels.nbytes):
-            write_picture(staged, picture, **options)
+            write_image_file(staged, picture, **options)
             return self.written(target, staged, notes, details)
 
     def written(
@@ -303,7 +303,7 @@ def _is_full(error: BaseException | None, folder: pathlib.Path, need: int) -> bo
 
 def _look(job: Job) -> Callable[[bytes], None]:
     """Refuses another kind of file, of any size, before it is read to its end."""
-    return lambda head: head and check_kind(head, job.source)
+    return lambda head: head and check_format(head, job.source)
 
 
 def digest(path: pathlib.Path, look: Callable[[bytes], None] | None = None) -> str:

@@ -2,13 +2,13 @@
 
 import contextlib
 
-from raeg_jax.codec import turning
-from raeg_jax.codec.picture import Picture
+from raeg_jax.image_file import samples
+from raeg_jax.image_file.read import ImageFile
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.extraction import Extracted, extract_payload
 
 
-def find(picture: Picture) -> Extracted:
+def find(picture: ImageFile) -> Extracted:
     """Looks for a payload in a picture and beside it; soon ends where there is none.
 
     A viewer may have told a protected file since then how it is to be turned; so the raster is
@@ -20,7 +20,7 @@ def find(picture: Picture) -> Extracted:
     try:
         return extract_payload(picture.pixels, picture.payload_chunk)
     except PayloadError:
-        if picture.orientation != turning.UPRIGHT:
+        if picture.orientation != samples.UPRIGHT:
             with contextlib.suppress(PayloadError):
                 return extract_payload(picture.as_stored().pixels, None)
         raise

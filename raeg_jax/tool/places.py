@@ -6,8 +6,8 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-from raeg_jax.codec.writing import SUFFIXES, output_format
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.write import SUFFIXES, output_format
 from raeg_jax.tool import manifest, walk
 
 _SUFFIX = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tiff"}

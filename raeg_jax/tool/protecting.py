@@ -4,9 +4,9 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
-from raeg_jax.codec.picture import Picture
-from raeg_jax.codec.writing import lost
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile
+from raeg_jax.image_file.write import lost_metadata
 from raeg_jax.payload.errors import NotAPayloadError, PayloadError, TamperedPixelsError
 from raeg_jax.payload.payload import SourceMode
 from raeg_jax.payload.seal import read_public_header
@@ -78,7 +78,7 @@ class Protecting:
             loaded.begun.target,
             dataclasses.replace(loaded.picture, pixels=result.pixels, mode="rgb"),
             loaded.picture.notes
-            + (() if self.strip else lost(loaded.picture, loaded.begun.target.path)),
+            + (() if self.strip else lost_metadata(loaded.picture, loaded.begun.target.path)),
             {
                 "payload": "pixels" if result.in_pixels else "chunk",
                 # JSON knows no infinity.
@@ -93,7 +93,7 @@ class Protecting:
         return self.outputs.keep(written)
 
 
-def _check_unprotected(picture: Picture, job: Job) -> None:
+def _check_unprotected(picture: ImageFile, job: Job) -> None:
     """Stops at a protected image: a payload beside its pixels would be lost."""
     try:
         read_public_header(find(picture).blob)

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raeg_jax.codec import tiles
-from raeg_jax.codec.bundle import Bundle
 from raeg_jax.data.decode import fit
 from raeg_jax.evaluation import compiled
 from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.protection import tiles
+from raeg_jax.protection.loaded_generator import LoadedGenerator
 
 
 class Readers:
     """The classifiers of a bundle."""
 
-    def __init__(self, bundle: Bundle, batch_size: int):
+    def __init__(self, bundle: LoadedGenerator, batch_size: int):
         """Prepares the classifiers.
 
         Args:
@@ -43,7 +43,7 @@ class Readers:
             part = images[start : start + self._batch_size]
             batch = np.stack([fit(image, self._size) for image in part])
             # Filled up, so that everything is compiled once.
-            batch = tiles.fill(batch, self._batch_size)
+            batch = tiles.pad_batch(batch, self._batch_size)
             for name, classes in compiled.read(self._classifiers, batch).items():
                 seen[name] += [self._class_names[i] for i in np.asarray(classes)[: len(part)]]
         return seen

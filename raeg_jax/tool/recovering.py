@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from raeg_jax.codec import turning
-from raeg_jax.codec.picture import Picture
-from raeg_jax.codec.writing import lost
+from raeg_jax.image_file import samples
+from raeg_jax.image_file.read import ImageFile
+from raeg_jax.image_file.write import lost_metadata
 from raeg_jax.payload.errors import NotAPayloadError, TamperedPixelsError
 from raeg_jax.payload.payload import SourceMode
 from raeg_jax.tool.outcome import Outcome
@@ -35,7 +35,7 @@ class Restored(NamedTuple):
       recovered: the `codec.recover.Recovered` in it.
     """
 
-    picture: Picture
+    picture: ImageFile
     notes: tuple[str, ...]
     recovered: Any
 
@@ -74,7 +74,7 @@ class Recovering:
         return self.outputs.write(
             loaded.begun.target,
             result.picture,
-            result.notes + lost(result.picture, loaded.begun.target.path),
+            result.notes + lost_metadata(result.picture, loaded.begun.target.path),
             {"payload": "pixels" if found.in_pixels else "chunk"},
             orientation=found.orientation,
         )
@@ -84,7 +84,7 @@ class Recovering:
         return self.outputs.keep(written)
 
 
-def recover(recoverer, pictures: Sequence[Picture]) -> list[Restored | Exception]:
+def recover(recoverer, pictures: Sequence[ImageFile]) -> list[Restored | Exception]:
     """Recovers pictures; errors stand for those that can't be.
 
     A viewer may have told a protected file since then how it is to be turned, and then it was
@@ -94,7 +94,7 @@ def recover(recoverer, pictures: Sequence[Picture]) -> list[Restored | Exception
     again = [
         index
         for index, (picture, result) in enumerate(zip(pictures, results, strict=True))
-        if picture.orientation != turning.UPRIGHT and isinstance(result, _MAYBE_TURNED)
+        if picture.orientation != samples.UPRIGHT and isinstance(result, _MAYBE_TURNED)
     ]
     stored = [pictures[index].as_stored() for index in again]
     for index, result in zip(again, _recover(recoverer, stored), strict=True):
@@ -104,7 +104,7 @@ def recover(recoverer, pictures: Sequence[Picture]) -> list[Restored | Exception
     return results
 
 
-def _recover(recoverer, pictures: Sequence[Picture]) -> list[Restored | Exception]:
+def _recover(recoverer, pictures: Sequence[ImageFile]) -> list[Restored | Exception]:
     results = recoverer.recover(
         [picture.pixels for picture in pictures], [picture.payload_chunk for picture in pictures]
     )
@@ -114,7 +114,7 @@ def _recover(recoverer, pictures: Sequence[Picture]) -> list[Restored | Exceptio
     ]
 
 
-def _restored(protected: Picture, result) -> Restored:
+def _restored(protected: ImageFile, result) -> Restored:
     """Puts together a recovered picture.
 
     Args:

@@ -9,10 +9,9 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from raeg_jax.codec.chunk import SIGNATURE
-from raeg_jax.codec.picture import FORMATS
-from raeg_jax.codec.pillow_warnings import pillow_warnings
 from raeg_jax.files import MOST_BYTES, open_file
+from raeg_jax.image_file.png import SIGNATURE
+from raeg_jax.image_file.read import FORMATS, pillow_warnings
 
 # What reading takes for each pixel: so many bytes of a file count as one.
 BYTES_A_PIXEL = 10

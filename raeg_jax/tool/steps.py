@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from raeg_jax.codec.picture import Picture
+from raeg_jax.image_file.read import ImageFile
 from raeg_jax.tool.outcome import Outcome, Status
 from raeg_jax.tool.outputs import Outputs, Target, Written
 from raeg_jax.tool.walk import Job
@@ -35,7 +35,7 @@ class Loaded:
     """
 
     begun: Begun
-    picture: Picture
+    picture: ImageFile
     label: int | None = None
 
     @property

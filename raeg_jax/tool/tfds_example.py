@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.proto import tf_example_pb2
 
-from raeg_jax.codec.picture import Picture, decode_picture
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile, decode_image_file
 from raeg_jax.tool.room import room_of
 
 
@@ -63,9 +63,9 @@ class Example:
         """How much of it reading takes, see `room.room_of`."""
         return room_of(io.BytesIO(self._image()))
 
-    def read(self) -> Picture:
+    def read(self) -> ImageFile:
         """Decodes the image."""
-        return decode_picture(self._image(), self.source)
+        return decode_image_file(self._image(), self.source)
 
     def label(self, feature: str) -> int:
         """Returns the value of a label feature."""

@@ -2,8 +2,8 @@
 
 import pathlib
 
-from raeg_jax.codec.picture import Picture
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile
 from raeg_jax.tool.tfds_example import Example
 from raeg_jax.tool.tfds_source import Dataset
 
@@ -30,7 +30,7 @@ class TfdsOriginals:
         """How much of it reading takes, see `room.room_of`."""
         return self._original(job).room()
 
-    def read(self, job: Example) -> tuple[Picture]:
+    def read(self, job: Example) -> tuple[ImageFile]:
         """Reads the example of the same split and number."""
         return (self._original(job).read(),)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from tensorflow_datasets.core.file_adapters import ADAPTER_FOR_FORMAT, FileFormat
 
-from raeg_jax.codec.picture import Picture
-from raeg_jax.codec.writing import png_bytes
+from raeg_jax.image_file.read import ImageFile
+from raeg_jax.image_file.write import png_bytes
 from raeg_jax.tool.outcome import Outcome, Status
 from raeg_jax.tool.outputs import Target, Written, done, told
 from raeg_jax.tool.tfds_example import Example, open_records
@@ -48,7 +48,7 @@ class ShardOutputs:
         return Target(job, pathlib.Path(f"{job.name}.png"), replace=False)
 
     def write(
-        self, target: Target, picture: Picture, notes: Sequence[str], details: Any, **options
+        self, target: Target, picture: ImageFile, notes: Sequence[str], details: Any, **options
     ) -> Written:
         """Puts an example down. Its raster lies as the original's: other features refer to that."""
         options = {"orientation": picture.orientation, **options}

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from raeg_jax.codec.picture import Picture, same_samples
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile, same_samples
 from raeg_jax.tool import lines
 from raeg_jax.tool.originals import Originals
 from raeg_jax.tool.outcome import Outcome, Status
@@ -26,7 +26,7 @@ class Compared(Loaded):
       originals: empty where none were given.
     """
 
-    originals: tuple[Picture, ...] = ()
+    originals: tuple[ImageFile, ...] = ()
 
 
 class _Checked(NamedTuple):
@@ -131,7 +131,7 @@ class Verifying:
         ]
 
 
-def _original(recovered: Picture, originals: Sequence[Picture]) -> Picture:
+def _original(recovered: ImageFile, originals: Sequence[ImageFile]) -> ImageFile:
     """The one that is equal, or any."""
     return next((one for one in originals if same_samples(recovered, one)), originals[0])
 

@@ -9,7 +9,7 @@ import pathlib
 import unicodedata
 from collections.abc import Iterator, Mapping
 
-from raeg_jax.codec.picture import Picture, read_picture
+from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.tool.room import room_of
 
 # By these suffixes a file counts as an image. What `read_picture` doesn't read is there too: the
@@ -46,9 +46,9 @@ class Job:
         """How much of it reading takes, see `room.room_of`."""
         return room_of(self.source)
 
-    def read(self) -> Picture:
+    def read(self) -> ImageFile:
         """Reads the file, see `picture.read_picture`."""
-        return read_picture(self.source)
+        return read_image_file(self.source)
 
 
 @dataclasses.dataclass

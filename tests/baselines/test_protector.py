@@ -15,7 +15,6 @@ from raeg_jax.baselines.protector import BaselineProtector
 from raeg_jax.baselines.rae import RAE
 from raeg_jax.baselines.recover import estimate, recover
 from raeg_jax.baselines.rit import RIT
-from raeg_jax.codec.protect import UnrecoverableError
 from raeg_jax.errors import UserError
 from raeg_jax.payload.errors import (
     DamagedPayloadError,
@@ -27,6 +26,7 @@ from raeg_jax.payload.errors import (
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import SourceMode
 from raeg_jax.payload.seal import open_sealed, read_public_header, seal
+from raeg_jax.protection.protect import UnrecoverableError
 from tests.baselines.toys import Linear, picture
 from tests.payload.payloads import KEY
 

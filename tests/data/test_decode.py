@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raeg_jax.codec.picture import decode_picture
 from raeg_jax.data import decode
+from raeg_jax.image_file.read import decode_image_file
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 14, 3), np.uint8)
 GREY = RGB[..., 0]
@@ -271,7 +271,7 @@ def test_transparent_colours_are_read_as_the_codec_reads_them(depth, colour):
         key = b"\x60\0"
         palette = np.random.default_rng(0).bytes(3 * 2**depth)
     data = keyed_png(values, depth, colour, key, palette)
-    picture = decode_picture(data, "a.png")
+    picture = decode_image_file(data, "a.png")
     assert (picture.alpha < 255).any()
     expected = on_white(picture.pixels, picture.alpha)
     np.testing.assert_allclose(decode.to_rgb(data), expected, atol=1)

@@ -5,12 +5,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from configs import smoke
 from raeg_jax import data, networks
-from raeg_jax.codec.bundle import load_bundle, save_bundle
-from raeg_jax.codec.whole_weights import to_float, to_whole
 from raeg_jax.config import to_json
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.export import bundle_from_workdir
 from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.protection.generator_file import from_int8, to_int8
+from raeg_jax.protection.loaded_generator import load_generator, save_generator
 from raeg_jax.training import classifier
 from raeg_jax.training.checkpoint import Checkpoints
 from raeg_jax.training.state import create_state
@@ -70,7 +70,7 @@ def no_data(monkeypatch):
 def on_grids(params):
     """As a bundle has them, see `whole_weights`."""
     arrays = {k: np.asarray(v) for k, v in flatten_dict(params, sep="/").items()}
-    return unflatten_dict(to_float(to_whole(arrays)), sep="/")
+    return unflatten_dict(from_int8(to_int8(arrays)), sep="/")
 
 
 def assert_equal(tree, expected):
@@ -102,8 +102,8 @@ def test_a_bundle_of_both_stages_goes_to_a_file_and_back(run, tmp_path):
     # The settings that made the checkpoint, with the gradient settings that are asked for.
     made = settings(("learned", "gradient"))
     assert to_json(bundle.config) == to_json(made)
-    save_bundle(tmp_path / "generator", bundle)
-    loaded = load_bundle(tmp_path / "generator")
+    save_generator(tmp_path / "generator", bundle)
+    loaded = load_generator(tmp_path / "generator")
     assert loaded.id == bundle.id
     assert_equal(loaded.params, on_grids(params[1]))
     assert loaded.classifiers.keys() == variables.keys()

@@ -6,8 +6,8 @@ import pytest
 from raeg_jax.errors import DivergedError
 from raeg_jax.evaluation.making import Files, Pixels, maker_of
 from raeg_jax.invertible.chain import Chain
-from tests.codec import bundles
 from tests.evaluation.evaluation_toys import files, flat_images, shift
+from tests.protection import generators
 
 LABELS = np.zeros(3, np.int32)
 INDEX = np.arange(3)
@@ -58,8 +58,8 @@ def test_the_first_stages_alone_have_no_payload():
 
 
 def test_files_are_the_same_again_and_a_wrong_key_recovers_something_else():
-    bundle = bundles.quick()
-    images = np.stack(bundles.photographs(2, 32, 32))
+    bundle = generators.quick()
+    images = np.stack(generators.photographs(2, 32, 32))
     index, labels = np.array([3, 8]), np.array([0, 2], np.int32)
     first, second = (
         Files(bundle, 0, 2).protect(index, images, labels),
@@ -93,7 +93,7 @@ def test_fractions_have_no_payload():
 
 
 def test_an_exact_generator_makes_files():
-    bundle = bundles.make(("gradient",))
+    bundle = generators.make(("gradient",))
     maker = maker_of(bundle.config, bundle.class_names, bundle.chain, bundle.classifiers, 4)
     assert isinstance(maker, Files)
     assert maker.chain.stages[0].rounds == bundle.chain.stages[0].rounds

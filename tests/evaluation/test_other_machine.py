@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 from absl.testing import flagsaver
 
-from raeg_jax.codec.bundle import Bundle, save_bundle
-from raeg_jax.codec.protect import Protector
 from raeg_jax.data.decode import encode_png
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.payload.key import write_key
-from tests.codec import bundles
+from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
+from raeg_jax.protection.protect import Protector
 from tests.evaluation.evaluation_toys import load_benchmark
 from tests.image_file.files import put_chunk
 from tests.payload.payloads import KEY
+from tests.protection import generators
 from tests.tool.conftest import save
 
 # Of one size; each is four tiles, of which some overlap others.
-ORIGINALS = bundles.photographs(3, 64, 40)
+ORIGINALS = generators.photographs(3, 64, 40)
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +31,9 @@ def benchmark():
 def make(scale=1.0, **changes):
     """A generator of one level, whose programs are compiled fast."""
     changes = {"generator.blocks": (1,), "generator.widths": (4,), **changes}
-    config = bundles.settings(("learned",), **changes)
-    params = bundles.weights(generator_from_config(config.generator))["params"]
-    return Bundle(config, bundles.NAMES, jax.tree.map(lambda x: scale * x, params), {})
+    config = generators.settings(("learned",), **changes)
+    params = generators.weights(generator_from_config(config.generator))["params"]
+    return LoadedGenerator(config, generators.NAMES, jax.tree.map(lambda x: scale * x, params), {})
 
 
 BUNDLE = make()
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     """Originals, protected files, key and generator."""
     folder = tmp_path_factory.mktemp("other_machine")
     write_key(folder / "key", KEY)
-    save_bundle(folder / "generator", BUNDLE)
+    save_generator(folder / "generator", BUNDLE)
     (folder / "protected").mkdir()
     protected = Protector(BUNDLE, KEY, batch_size=2, tile=32).protect(ORIGINALS)
     for index, (original, one) in enumerate(zip(ORIGINALS, protected, strict=True)):
@@ -125,7 +125,7 @@ def test_what_cannot_be_opened_is_listed(benchmark, folder, tmp_path):
 
 
 def test_the_reference_says_what_it_does_not_know(benchmark, folder, tmp_path):
-    save_bundle(tmp_path / "generator", make(**{"generator.mixing": "none"}))
+    save_generator(tmp_path / "generator", make(**{"generator.mixing": "none"}))
     with pytest.raises(UserError, match="--reference: it knows mixing 'permutation' alone"):
         run(
             benchmark,

@@ -1,9 +1,50 @@
-"""Image files for tests."""
+"""Image files for tests, and what Pillow can't put into them."""
 
-from raeg_jax.codec import chunk
+import io
+import struct
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from raeg_jax.image_file import png
+
+RGB = np.random.default_rng(0).integers(0, 256, (10, 14, 3), np.uint8)
+# Options with which Pillow keeps all samples.
+LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True, "exact": True}, "TIFF": {}}
 
 
-def put_chunk(png: bytes, content: bytes, name: bytes = chunk.NAME) -> bytes:
+def encode(kind="PNG", image=RGB, **options):
+    """The bytes of an image file."""
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def with_text(name, content, **options):
+    """A PNG with a text, perhaps with `zip=True`."""
+    info = PngInfo()
+    info.add_text(name, content, **options)
+    return encode(pnginfo=info)
+
+
+def put_chunk(data: bytes, content: bytes, name: bytes = png.PAYLOAD_CHUNK) -> bytes:
     """Puts a chunk, by default with a payload, into a PNG, right after its header."""
-    header, *others = chunk.chunks(png)
-    return chunk.join([header, (name, content), *others])
+    header, *others = png.read_chunks(data)
+    return png.join_chunks([header, (name, content), *others])
+
+
+def segment(marker, content):
+    """A JPEG with another segment at its start."""
+    jpeg = encode("JPEG")
+    return jpeg[:2] + struct.pack(">BBH", 255, marker, 2 + len(content)) + content + jpeg[2:]
+
+
+def riff(name, content=b""):
+    """A WebP file with another chunk at its end."""
+    webp = encode("WEBP")
+    content += bytes(len(content) % 2)
+    webp = webp[:4] + struct.pack("<I", len(webp) + len(content)) + webp[8:]
+    return webp + name + struct.pack("<I", len(content)) + content

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raeg_jax.codec import chunk
-from raeg_jax.codec.picture import read_picture
-from raeg_jax.codec.writing import write_picture
+from raeg_jax.image_file import png
+from raeg_jax.image_file.read import read_image_file
+from raeg_jax.image_file.write import write_image_file
 from raeg_jax.payload.seal import VERSION
 from raeg_jax.tool.manifest import NAME, opened
 from tests.tool import documented
@@ -31,8 +31,8 @@ def png_bytes(image):
 
 def bomb(path, raeg):
     header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
-    start, end = chunk._encode(b"IHDR", header), chunk._encode(b"IEND", b"")
-    path.write_bytes(chunk.SIGNATURE + start + chunk._encode(b"IDAT", zlib.compress(b"")) + end)
+    start, end = png.encode_chunk(b"IHDR", header), png.encode_chunk(b"IEND", b"")
+    path.write_bytes(png.SIGNATURE + start + png.encode_chunk(b"IDAT", zlib.compress(b"")) + end)
 
 
 def frames(path, raeg):
@@ -90,7 +90,7 @@ def test_a_bad_original_is_told_and_the_others_are_done(raeg, tmp_path, name):
 
 def rewrite(change):
     def make(path, raeg):
-        picture = read_picture(path)
+        picture = read_image_file(path)
         pixels = np.array(picture.pixels)
         changed = change(pixels)
         path.unlink()
@@ -110,8 +110,8 @@ def with_payload(change):
         save(path, pixels(3, 12, 12))
         raeg("protect", path, path.with_name("x.png"))
         written = path.with_name("x.png")
-        picture = read_picture(written)
-        write_picture(path, picture, payload_chunk=change(picture.payload_chunk))
+        picture = read_image_file(written)
+        write_image_file(path, picture, payload_chunk=change(picture.payload_chunk))
         written.unlink()
 
     return make
@@ -137,7 +137,7 @@ def by_another(option, name):
 
 
 def as_jpeg(path, raeg):
-    Image.fromarray(read_picture(path).pixels).save(path, "JPEG", quality=95)
+    Image.fromarray(read_image_file(path).pixels).save(path, "JPEG", quality=95)
 
 
 PROTECTED = {
@@ -167,7 +167,7 @@ def test_a_bad_protected_image_is_told_and_the_others_are_recovered(raeg, tmp_pa
     documented.check(name, result.status, told)
     assert files(tmp_path / "back") == [NAME, "good.png", "zebra.png"]
     for number, stem in ((1, "good"), (2, "zebra")):
-        back = read_picture(tmp_path / "back" / f"{stem}.png")
+        back = read_image_file(tmp_path / "back" / f"{stem}.png")
         np.testing.assert_array_equal(back.pixels, pixels(number))
 
 

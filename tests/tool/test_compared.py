@@ -6,9 +6,9 @@ from PIL import Image
 
 from raeg_jax import cli
 from raeg_jax.baselines.protector import BaselineProtector
-from raeg_jax.codec.bundle import save_bundle
+from raeg_jax.protection.loaded_generator import save_generator
 from tests.baselines.toys import picture
-from tests.codec import bundles
+from tests.protection import generators
 
 SIDE = 48
 WEIGHTS = np.random.RandomState(0).randn(64, 64).astype(np.float32).repeat(4, 0).repeat(4, 1)
@@ -31,7 +31,7 @@ def raeg(tmp_path, capsys, monkeypatch):
         own(self, method, [Linear()], key, steps=2, **options)
 
     monkeypatch.setattr(BaselineProtector, "__init__", simpler)
-    save_bundle(tmp_path / "generator", bundles.make(("shortcut",)))
+    save_generator(tmp_path / "generator", generators.make(("shortcut",)))
     cli.main(["keygen", str(tmp_path / "key")])
 
     def run(*arguments, status=0, generator=True):
@@ -50,7 +50,7 @@ def raeg(tmp_path, capsys, monkeypatch):
 @pytest.fixture
 def photos(tmp_path):
     """A folder of photographs: in colour, and a grey one with alpha."""
-    folder = tmp_path / "photos" / bundles.NAMES[1]
+    folder = tmp_path / "photos" / generators.NAMES[1]
     folder.mkdir(parents=True)
     images = [picture("natural", SIDE, SIDE + 9, seed) for seed in (1, 2)]
     Image.fromarray(images[0]).save(folder / "colour.png")

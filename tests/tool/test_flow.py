@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from raeg_jax.codec.picture import Picture
 from raeg_jax.errors import DivergedError, UserError
+from raeg_jax.image_file.read import ImageFile
 from raeg_jax.tool import flow
 from raeg_jax.tool.flow import Flow
 from raeg_jax.tool.outcome import NoSpaceError, Outcome, Status
@@ -31,7 +31,7 @@ class Steps:
         if "unreadable" in begun.job.name:
             raise UserError(f"{begun.job.name} is unreadable")
         height, width = map(int, begun.job.output.split("x"))
-        return Loaded(begun, Picture(np.zeros((height, width, 3), np.uint8)))
+        return Loaded(begun, ImageFile(np.zeros((height, width, 3), np.uint8)))
 
     def shape(self, height, width):
         return height, width

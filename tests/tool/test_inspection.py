@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from raeg_jax import hiding
-from raeg_jax.codec.picture import read_picture
+from raeg_jax.image_file.read import read_image_file
 from raeg_jax.payload.payload import SourceMode, digest
 from raeg_jax.payload.seal import seal
 from raeg_jax.tool.inspection import _payload_lines
@@ -95,7 +95,7 @@ def test_what_is_wrong_is_told(raeg, protected, tmp_path, change, message):
     )
     arguments = []
     if change == "changed":
-        image = np.array(read_picture(protected).pixels)
+        image = np.array(read_image_file(protected).pixels)
         image[-2, -2] ^= 1
         save(protected, image)
     if change == "key":

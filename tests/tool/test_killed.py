@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from raeg_jax.codec.picture import read_picture
+from raeg_jax.image_file.read import read_image_file
 from raeg_jax.payload.key import write_key
 from raeg_jax.tool.manifest import NAME
 from tests.tool import datasets
@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(tmp_pat
         process.communicate()
         for name in files(out):
             if not name.startswith("."):
-                read_picture(out / name)
+                read_image_file(out / name)
         done.append(sum(not name.startswith(".") for name in files(out)))
     assert done == sorted(done)
     finish(start(*command, out, *options))

@@ -6,8 +6,8 @@ import pathlib
 import pytest
 
 from raeg_jax import lock
-from raeg_jax.codec.picture import Picture, read_picture
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.tool.manifest import NAME, opened
 from raeg_jax.tool.outcome import Status
 from raeg_jax.tool.outputs import STAGING, folder_outputs, told
@@ -42,12 +42,12 @@ def test_no_output_gets_the_name_of_another_runs(two, tmp_path):
         path = save(tmp_path / "photos" / f"{number}.bmp", pixels(number))
         outputs = two[number % 2]
         target = outputs.begin(Job(path, path.name, f"{number}.png"))
-        written.append(outputs.write(target, Picture(pixels(number)), (), {}))
+        written.append(outputs.write(target, ImageFile(pixels(number)), (), {}))
     for outputs, own in zip(two, (written[::2], written[1::2]), strict=True):
         assert {outcome.status for outcome in outputs.keep(own)} == {Status.DONE}
     assert files(tmp_path / "out") == [NAME, *(f"{number}.png" for number in range(6))]
     for number in range(6):
-        found = read_picture(tmp_path / "out" / f"{number}.png").pixels
+        found = read_image_file(tmp_path / "out" / f"{number}.png").pixels
         assert (found == pixels(number)).all()
 
 
@@ -61,7 +61,7 @@ def test_shards_are_not_mixed(two, tmp_path):
 
     shards = [ShardOutputs(outputs.staging, tmp_path / "out") for outputs in two]
     for name, shard in zip("ab", shards, strict=True):
-        shard.write(shard.begin(Example(name)), Picture(pixels()), (), {})
+        shard.write(shard.begin(Example(name)), ImageFile(pixels()), (), {})
     made = [shard.finish() for shard in shards]
     for name, shard, path in zip("ab", shards, made, strict=True):
         assert f"train/{name}".encode() in pathlib.Path(path).read_bytes()

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from raeg_jax import generators
-from raeg_jax.codec.picture import read_picture
+from raeg_jax.image_file.read import read_image_file
 from raeg_jax.payload.seal import open_sealed
+from raeg_jax.protection import generator_file
 from raeg_jax.tool import flow
 from raeg_jax.tool.payloads import find
 from tests.tool import documented
@@ -23,7 +23,7 @@ MANIFEST = ".raeg-manifest.jsonl"
 
 
 def label_of(path):
-    return int(open_sealed(find(read_picture(path)).blob, KEY).side_info[0, 0])
+    return int(open_sealed(find(read_image_file(path)).blob, KEY).side_info[0, 0])
 
 
 def lines(folder):
@@ -42,9 +42,9 @@ def test_a_folder_goes_there_and_back(raeg, photos, tmp_path):
     originals = [path for path in photos.rglob("*") if path.is_file()]
     for original in originals:
         name = original.relative_to(photos).with_suffix(".png")
-        expected = read_picture(original).pixels
-        assert np.any(read_picture(tmp_path / "out" / name).pixels != expected)
-        np.testing.assert_array_equal(read_picture(tmp_path / "back" / name).pixels, expected)
+        expected = read_image_file(original).pixels
+        assert np.any(read_image_file(tmp_path / "out" / name).pixels != expected)
+        np.testing.assert_array_equal(read_image_file(tmp_path / "back" / name).pixels, expected)
 
 
 @pytest.mark.parametrize("kind", ["png", "webp", "tiff", "PNG"])
@@ -52,9 +52,9 @@ def test_all_formats_carry_the_payload(raeg, tmp_path, kind):
     original = save(tmp_path / "photos" / "a.png", pixels())
     raeg("protect", original.parent, tmp_path / "out", "--format", kind)
     protected = tmp_path / "out" / f"a.{kind.lower()}"
-    assert read_picture(protected).format == kind.upper()
+    assert read_image_file(protected).format == kind.upper()
     raeg("recover", tmp_path / "out", tmp_path / "back")
-    back = read_picture(tmp_path / "back" / "a.png")
+    back = read_image_file(tmp_path / "back" / "a.png")
     np.testing.assert_array_equal(back.pixels, pixels())
 
 
@@ -67,7 +67,7 @@ def test_a_single_file_goes_to_a_name_or_into_a_folder(raeg, tmp_path):
     assert files(tmp_path / "folder") == ["a.png"]
     assert files(tmp_path / "folder.d") == ["a.tiff"]
     raeg("recover", tmp_path / "new" / "b.webp", tmp_path / "c.tif")
-    np.testing.assert_array_equal(read_picture(tmp_path / "c.tif").pixels, pixels())
+    np.testing.assert_array_equal(read_image_file(tmp_path / "c.tif").pixels, pixels())
     refused = raeg("protect", original, tmp_path / "new" / "b.webp", status=1)
     assert "b.webp exists: name another output, or give --overwrite" in refused.err
     raeg("protect", original, tmp_path / "new" / "b.webp", "--overwrite")
@@ -86,12 +86,12 @@ def test_a_name_that_another_run_takes_meanwhile_is_left_to_it(raeg, tmp_path, m
     source = tmp_path / "photos" / ("a.bmp" if single else "")
     result = raeg("protect", source, out.parent, status=1)
     documented.check("an output that another run made meanwhile", 1, result.err.splitlines()[-1])
-    np.testing.assert_array_equal(read_picture(out).pixels, pixels(2))
+    np.testing.assert_array_equal(read_image_file(out).pixels, pixels(2))
     assert set(files(out.parent)) <= {MANIFEST, "a.png"}
     if single:
         raeg("protect", source, out.parent, "--overwrite")
         assert files(out.parent) == ["a.png"]
-        assert np.any(read_picture(out).pixels != pixels(2))
+        assert np.any(read_image_file(out).pixels != pixels(2))
 
 
 def test_names_may_be_as_long_as_the_file_system_lets_them(raeg, tmp_path):
@@ -114,7 +114,7 @@ def test_what_a_file_was_comes_back(raeg, tmp_path):
     alpha = pixels(9)[..., 0]
     original = save(tmp_path / "photos" / "a.png", np.dstack([pixels()[..., 0], alpha]), exif=exif)
     raeg("protect", original.parent, tmp_path / "out")
-    protected = read_picture(tmp_path / "out" / "a.png")
+    protected = read_image_file(tmp_path / "out" / "a.png")
     assert (protected.mode, protected.orientation) == ("rgb", 1)
     assert b"Maker" in protected.metadata.exif
     raeg("recover", tmp_path / "out", tmp_path / "back")
@@ -129,7 +129,7 @@ def test_strip_leaves_out_metadata_but_not_how_the_original_lies(raeg, tmp_path)
     exif[0x0112], exif[0x010F] = 6, "Maker"
     original = save(tmp_path / "photos" / "a.png", pixels(height=20), exif=exif)
     raeg("protect", original.parent, tmp_path / "out", "--strip")
-    assert read_picture(tmp_path / "out" / "a.png").metadata.exif == b""
+    assert read_image_file(tmp_path / "out" / "a.png").metadata.exif == b""
     raeg("recover", tmp_path / "out", tmp_path / "back")
     with Image.open(original) as before, Image.open(tmp_path / "back" / "a.png") as after:
         np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
@@ -178,7 +178,7 @@ def test_a_profile_too_large_for_png_is_left_out_with_a_note(raeg, tmp_path):
     with Image.open(tmp_path / "out" / "a.png") as image:
         assert "icc_profile" not in image.info
     raeg("recover", tmp_path / "out", tmp_path / "back")
-    np.testing.assert_array_equal(read_picture(tmp_path / "back" / "a.png").pixels, pixels())
+    np.testing.assert_array_equal(read_image_file(tmp_path / "back" / "a.png").pixels, pixels())
 
 
 def test_alpha_that_webp_left_out_comes_back_opaque(raeg, tmp_path):
@@ -197,7 +197,7 @@ def test_files_that_would_get_one_name_are_told_apart(raeg, tmp_path):
     raeg("protect", tmp_path / "photos", tmp_path / "out")
     assert files(tmp_path / "out") == [MANIFEST, "a.png", "a.tiff.png", "b.png"]
     raeg("recover", tmp_path / "out", tmp_path / "back")
-    back = read_picture(tmp_path / "back" / "a.tiff.png")
+    back = read_image_file(tmp_path / "back" / "a.tiff.png")
     np.testing.assert_array_equal(back.pixels, pixels(1))
 
 
@@ -296,7 +296,7 @@ def test_tries_are_handed_on(raeg, photos, tmp_path):
 
 
 def test_without_a_generator_the_packages_own_is_used(raeg, photos, tmp_path, monkeypatch):
-    own = tmp_path / generators.NAME
+    own = tmp_path / generator_file.DEFAULT_NAME
     monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
     result = raeg("protect", photos, tmp_path / "out", generator=None, status=2)
     assert f"the generator that comes with raeg-jax is missing, {own}: install" in result.err

@@ -8,9 +8,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from raeg_jax import cli
-from raeg_jax.codec.bundle import save_bundle
-from raeg_jax.codec.picture import decode_picture, read_picture
-from tests.codec import bundles
+from raeg_jax.image_file.read import decode_image_file, read_image_file
+from raeg_jax.protection.loaded_generator import save_generator
+from tests.protection import generators
 from tests.tool import datasets
 from tests.tool.conftest import save
 
@@ -19,8 +19,8 @@ FIXED = {"generator.gradient.arithmetic": "fixed"}
 
 @pytest.fixture
 def raeg(tmp_path, capsys):
-    bundle = bundles.make(("gradient",), ("resnet_small",), **FIXED)
-    save_bundle(tmp_path / "generator", bundle)
+    bundle = generators.make(("gradient",), ("resnet_small",), **FIXED)
+    save_generator(tmp_path / "generator", bundle)
     cli.main(["keygen", str(tmp_path / "key")])
 
     def run(*arguments, status=0):
@@ -39,9 +39,9 @@ def raeg(tmp_path, capsys):
 def test_a_data_set_goes_there_and_back(raeg, tmp_path):
     features = {
         "image": tfds.features.Image(),
-        "kind": tfds.features.ClassLabel(names=bundles.NAMES[::-1]),
+        "kind": tfds.features.ClassLabel(names=generators.NAMES[::-1]),
     }
-    images = bundles.photographs(3, 40, 48)
+    images = generators.photographs(3, 40, 48)
     examples = [
         {"image": datasets.encoded(image), "kind": kind} for kind, image in enumerate(images)
     ]
@@ -55,16 +55,16 @@ def test_a_data_set_goes_there_and_back(raeg, tmp_path):
     protected, recovered = (datasets.rows(folder, "train") for folder in (out, back))
     for kind, image in enumerate(images):
         assert protected[kind]["kind"] == recovered[kind]["kind"] == kind
-        found = decode_picture(recovered[kind]["image"], "recovered").pixels
+        found = decode_image_file(recovered[kind]["image"], "recovered").pixels
         np.testing.assert_array_equal(found, image)
         (tmp_path / "one.png").write_bytes(protected[kind]["image"])
         label = re.search(r"codes: +(\d+) ", raeg("inspect", tmp_path / "one.png"))[1]
-        assert bundles.NAMES[int(label)] == features["kind"].names[kind]
+        assert generators.NAMES[int(label)] == features["kind"].names[kind]
 
 
 def test_photographs_go_there_and_back(raeg, tmp_path):
     names = ("anchor/one.png", "anchor/two.png", "ibis/deep/three.png", "grey.png")
-    originals = dict(zip(names, bundles.photographs(4, 40, 48), strict=True))
+    originals = dict(zip(names, generators.photographs(4, 40, 48), strict=True))
     originals["grey.png"] = originals["grey.png"][..., 0]
     for name, image in originals.items():
         save(tmp_path / "photos" / name, image)
@@ -74,11 +74,11 @@ def test_photographs_go_there_and_back(raeg, tmp_path):
     told = raeg("protect", photos, out, *batch)
     assert told.startswith("4 images protected; payload in the pixels of 4, in a PNG chunk of 0")
     for name, image in originals.items():
-        protected = read_picture(out / name).pixels
+        protected = read_image_file(out / name).pixels
         assert np.any(protected != image.reshape(40, 48, -1))
     told = raeg("inspect", out / "ibis" / "deep" / "three.png")
     label = int(re.search(r"codes: +(\d+) ", told)[1])
-    assert bundles.NAMES[label] == "ibis"
+    assert generators.NAMES[label] == "ibis"
 
     told = raeg("verify", out, "--originals", photos, *batch)
     seen = r"resnet_small: original (\w+), protected \w+, recovered \1\n"
@@ -89,7 +89,7 @@ def test_photographs_go_there_and_back(raeg, tmp_path):
         with Image.open(back / name) as recovered:
             np.testing.assert_array_equal(np.asarray(recovered), image)
 
-    image = np.array(read_picture(out / "anchor" / "two.png").pixels)
+    image = np.array(read_image_file(out / "anchor" / "two.png").pixels)
     image[-1, -1] ^= 1
     save(out / "anchor" / "two.png", image)
     told = raeg("recover", out, tmp_path / "again", *batch, status=1)

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.file_adapters import ADAPTER_FOR_FORMAT, FileFormat
 
-from raeg_jax.codec.picture import decode_picture
+from raeg_jax.image_file.read import decode_image_file
 from raeg_jax.payload.seal import open_sealed
 from raeg_jax.tool.manifest import NAME
 from raeg_jax.tool.payloads import find
@@ -28,7 +28,7 @@ def source(tmp_path):
 
 
 def picture(row):
-    return decode_picture(row["image"], "image")
+    return decode_image_file(row["image"], "image")
 
 
 def equal(one, other):
@@ -128,7 +128,7 @@ def test_rasters_stay_as_other_features_refer_to_them(raeg, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     image = encoded(pixels(1, 20, 30), exif=exif)
-    assert decode_picture(image, "image").pixels.shape == (30, 20, 3)
+    assert decode_image_file(image, "image").pixels.shape == (30, 20, 3)
     features = {"image": FEATURES["image"]}
     source = prepare(tmp_path / "data", {"train": [[{"image": image}]]}, features)
     raeg("protect", source, tmp_path / "out")

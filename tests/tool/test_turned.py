@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from raeg_jax.codec.picture import read_picture
+from raeg_jax.image_file.read import read_image_file
 from tests.tool.conftest import pixels, save
 
 # With room for a payload in the pixels, and without.
@@ -34,7 +34,7 @@ def test_the_pixels_come_back(raeg, tmp_path, payload, suffix, orientation):
     out = tmp_path / "out"
     raeg("protect", original.parent, out, "--format", suffix[1:])
     turn(out / f"a{suffix}", orientation)
-    assert read_picture(out / f"a{suffix}").orientation == orientation
+    assert read_image_file(out / f"a{suffix}").orientation == orientation
     result = raeg("recover", out, tmp_path / "back")
     assert f"payload in the pixels of {'1' if payload == 'pixels' else '0'}" in result.out
     with Image.open(tmp_path / "back" / "a.png") as back:

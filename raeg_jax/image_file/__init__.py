@@ -1,0 +1,1 @@
+"""Image files whose pixels come back bit for bit: reading, writing, and what they hold beside."""

@@ -1,0 +1,292 @@
+"""A generator with all that protecting and recovering need, from its file or from training."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
+
+from raeg_jax import config as config_lib
+from raeg_jax import networks
+from raeg_jax.assembly import assemble, check_stages
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.chain import Chain
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.payload.payload import GENERATOR_ID_SIZE
+from raeg_jax.protection import generator_file
+from raeg_jax.protection.generator_file import from_int8, to_int8
+from raeg_jax.rules import GENERATOR_RULES
+
+# Where data lie on the machine of training; nobody else's business.
+_PRIVATE = ("source", "cache_dir", "list_file")
+# All of `config.generator`.
+SETTINGS = frozenset((*GENERATOR_RULES, "generator.stages", "generator.gradient.views"))
+# Settings of `generator.shortcut` that only the other pattern has.
+_OTHER_PATTERN = {"waves": ("cell", "cells"), "cells": ("period", "cycles", "waves")}
+# Settings of `generator.gradient` that shortcut stages have, too: those of couplings.
+_OF_COUPLINGS = ("rounds", "step", "least_step", "bound", "margin", "mask")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LoadedGenerator:
+    """A generator, its settings and the classifiers that belong to it.
+
+    Attributes:
+      config: the whole configuration of its training; paths are emptied.
+      class_names: one a label.
+      params: of the learned stage; None where there is none. In fixed point they are on their
+        grids, so that they are the same before and after saving.
+      classifiers: (module, variables) by name: the targets where a stage wants the class, which
+        they predict where nobody says it, or their gradients; any others for looking at results.
+    """
+
+    config: ConfigDict
+    class_names: tuple[str, ...]
+    params: Any
+    classifiers: Mapping[str, tuple[nn.Module, Any]]
+
+    def __post_init__(self):
+        stages = self.config.generator.stages
+        if ("learned" in stages) != (self.params is not None):
+            raise ValueError(f"params is {type(self.params).__name__} for stages {stages}")
+        if tuple(stages) != ("learned",):
+            for name in self.config.classifiers.targets:
+                if name not in self.classifiers:
+                    raise ValueError(f"the target classifier {name!r} is missing")
+        if self.params is not None:
+            generator_from_config(self.config.generator).check(self.params)
+        if self._in_fixed_point:
+            weights = _by_name({"params": self.params})
+            on_grids = _tree(from_int8(to_int8(weights)))["params"]
+            object.__setattr__(self, "params", on_grids)
+        config = self.config.copy_and_resolve_references()
+        for name in _PRIVATE:
+            config.data[name] = ""
+        object.__setattr__(self, "config", config)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All weights by name: `params/...` and `classifiers/NAME/...`."""
+        trees = {"classifiers": {name: pair[1] for name, pair in self.classifiers.items()}}
+        return _by_name(trees if self.params is None else trees | {"params": self.params})
+
+    @property
+    def stored_arrays(self) -> dict[str, np.ndarray]:
+        """The same as a file holds them: weights in fixed point as whole numbers."""
+        learned, others = _split(self.arrays)
+        return others | (to_int8(learned) if self._in_fixed_point else learned)
+
+    @property
+    def _in_fixed_point(self) -> bool:
+        return self.params is not None and generator_from_config(self.config.generator).portable
+
+    @functools.cached_property
+    def id(self) -> bytes:
+        """8 bytes by which protected images know the generator, see `generator_id`."""
+        return generator_id(self.config, self.arrays)
+
+    @functools.cached_property
+    def chain(self) -> Chain:
+        """The stages, ready for use."""
+        return assemble(self.config, self.params, self.classifiers)
+
+    @property
+    def portable(self) -> bool:
+        """Whether any machine recovers what others protected: all stages are in fixed point."""
+        return self.chain.portable
+
+
+def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Returns 8 bytes, equal for generators that recover each other's images, else different.
+
+    They are a hash of all that recovery depends on:
+
+    - `config.generator.stages` and `token_planes`;
+    - with a learned stage, its arrays and the other settings of `config.generator` but for those of
+      `shortcut` and `gradient`;
+    - with a shortcut stage, of `config.generator.shortcut` what its pattern has, and of `gradient`
+      what couplings have;
+    - with a gradient stage, the names of `config.classifiers.targets` in order, their arrays, and
+      all of `config.generator.gradient`: `target_psnr`, `step` and `least_step` give the shifts'
+      size, `rounds` is the most that recovery can undo;
+    - with a learned stage and others, also `config.loss.target_psnr`: shifts are as large as what
+      the stage before leaves.
+
+    Nothing else counts: no image size, data, training, class names or held-out classifiers.
+
+    Args:
+      config: the whole configuration.
+      arrays: float32, by name: `params/...` of the learned stage, `classifiers/NAME/...`; others
+        may be there.
+    """
+    stages = config.generator.stages
+    counted, prefixes = {"generator.stages", "generator.token_planes"}, []
+    of_gradient, of_shortcut = (
+        {name for name in SETTINGS if name.startswith(f"generator.{group}.")}
+        for group in ("gradient", "shortcut")
+    )
+    if "learned" in stages:
+        counted |= SETTINGS - of_gradient - of_shortcut
+        prefixes.append("params/")
+    if "shortcut" in stages:
+        other = _OTHER_PATTERN[config.generator.shortcut.pattern]
+        counted |= of_shortcut - {f"generator.shortcut.{name}" for name in other}
+        counted |= {f"generator.gradient.{name}" for name in _OF_COUPLINGS}
+    if "gradient" in stages:
+        counted |= of_gradient | {"classifiers.targets"}
+        prefixes += [f"classifiers/{name}/" for name in config.classifiers.targets]
+    if "learned" in stages and len(stages) > 1:
+        counted.add("loss.target_psnr")
+    settings = flatten_dict(config_lib.to_json(config), sep=".")
+    hashed = generator_file.digest(
+        ["raeg generator 1", {name: settings[name] for name in counted}],
+        {name: array for name, array in arrays.items() if name.startswith(tuple(prefixes))},
+    )
+    return hashed[:GENERATOR_ID_SIZE]
+
+
+def save_generator(
+    path: str | os.PathLike, generator: LoadedGenerator, overwrite: bool = False
+) -> None:
+    """Writes a generator file; the same generator gives the same bytes.
+
+    Args:
+      path: of the file; its folder must exist.
+      generator: what to write, with classifiers of `networks` and weights in float32.
+      overwrite: replace a file that is there.
+
+    Raises:
+      UserError: the file exists, or can't be written.
+    """
+    for name, (module, _) in generator.classifiers.items():
+        if module != networks.classifier(name, len(generator.class_names)):
+            raise ValueError(f"the classifier {name!r} isn't the one of that name")
+    description = {
+        "config": config_lib.to_json(generator.config),
+        "class_names": list(generator.class_names),
+    }
+    generator_file.write(path, description, generator.stored_arrays, overwrite)
+
+
+def default_generator() -> LoadedGenerator:
+    """Reads the generator that comes with the package.
+
+    Raises:
+      UserError: it is missing, as in an incomplete installation.
+    """
+    return load_generator(generator_file.default_path())
+
+
+def load_generator(path: str | os.PathLike) -> LoadedGenerator:
+    """Reads a generator file, safely whoever made it.
+
+    Raises:
+      UserError: no such file, not a generator file, a damaged one, or one that this version of the
+        library can't use.
+    """
+    description, arrays = generator_file.read(path)
+    try:
+        return _checked_generator(description, arrays)
+    except UserError as error:
+        raise UserError(f"{path} can't be used: {error}") from error
+    except generator_file.MALFORMED as error:
+        raise UserError(
+            f"{path} can't be used, its settings are impossible ({error!r}): give one that "
+            "`raeg export WORKDIR FILE` made"
+        ) from error
+
+
+def _checked_generator(
+    description: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> LoadedGenerator:
+    config = _checked_config(description["config"])
+    class_names = tuple(description["class_names"])
+    if not all(isinstance(name, str) for name in class_names):
+        raise TypeError("class names aren't strings")
+    names = sorted({name.split("/")[1] for name in arrays if name.startswith("classifiers/")})
+    modules = {name: networks.classifier(name, len(class_names)) for name in names}
+    learned, others = _split(arrays)
+    if learned and generator_from_config(config.generator).portable:
+        learned = from_int8(learned)
+    _check_arrays(config, modules, others | learned)
+    trees = _tree(others | learned)
+    classifiers = {name: (module, trees["classifiers"][name]) for name, module in modules.items()}
+    generator = LoadedGenerator(config, class_names, trees.get("params"), classifiers)
+    rounded = generator.arrays
+    for name, array in learned.items():
+        if not np.array_equal(rounded[name], array, equal_nan=True):
+            raise UserError(f"{name} isn't rounded as its layer needs it: take it from your copy")
+    # Now and not at the first use, which may be far away: it tells what is wrong with settings.
+    _ = generator.chain
+    return generator
+
+
+def _checked_config(saved: dict[str, Any]) -> ConfigDict:
+    """The settings of a file, all of the generator checked."""
+    if not isinstance(saved, dict):
+        raise TypeError("config is no dict")
+    settings = flatten_dict(config_lib.with_tuples(saved), sep=".")
+    of_generator = {name for name in settings if name.startswith("generator.")}
+    if unknown := sorted(of_generator - SETTINGS):
+        raise UserError(f"config.{unknown[0]} is of a later version: update raeg-jax")
+    if missing := sorted(SETTINGS - of_generator):
+        raise UserError(f"config.{missing[0]} is missing: give a file that raeg made")
+    for name, rule in GENERATOR_RULES.items():
+        if not rule.accepts(settings[name]):
+            raise UserError(f"config.{name}={settings[name]!r} is impossible: it must be {rule}")
+    config = ConfigDict(unflatten_dict(settings, sep=".")).lock()
+    check_stages(config.generator)
+    return config
+
+
+def _check_arrays(
+    config: ConfigDict, modules: Mapping[str, nn.Module], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Stops at arrays that aren't those of the networks, such as of another version's."""
+    for name, array in arrays.items():
+        if array.dtype != np.float32:
+            raise UserError(f"{name} is {array.dtype}, not float32: give a file that raeg made")
+    trees: dict[str, Any] = {
+        "classifiers": {name: _shapes(module, train=False) for name, module in modules.items()}
+    }
+    if "learned" in config.generator.stages:
+        # Each block and layer has arrays: no file can ask for a network much larger than itself.
+        if max(sum(config.generator.blocks), config.generator.depth) > len(arrays):
+            raise UserError("it has fewer arrays than blocks or layers: give a file that raeg made")
+        trees["params"] = _shapes(generator_from_config(config.generator))["params"]
+    expected = {name: list(x.shape) for name, x in flatten_dict(trees, sep="/").items()}
+    given = {name: list(array.shape) for name, array in arrays.items()}
+    for name in sorted(given.keys() | expected.keys()):
+        if given.get(name) != expected.get(name):
+            raise UserError(
+                f"{name} is {given.get(name, 'missing')} in it and "
+                f"{expected.get(name, 'missing')} in this version's networks: use the version of "
+                "raeg-jax that exported it"
+            )
+
+
+def _by_name(trees: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array) for name, array in flatten_dict(trees, sep="/").items()}
+
+
+def _tree(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return unflatten_dict({name: jnp.asarray(array) for name, array in arrays.items()}, sep="/")
+
+
+def _split(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns the learned stage's arrays, and the others."""
+    learned = {name: array for name, array in arrays.items() if name.startswith("params/")}
+    return learned, {name: array for name, array in arrays.items() if name not in learned}
+
+
+def _shapes(module: nn.Module, **options: Any) -> Any:
+    images = jnp.zeros((1, MIN_SIDE, MIN_SIDE, 3))
+    return jax.eval_shape(lambda: module.init(jax.random.key(0), images, **options))

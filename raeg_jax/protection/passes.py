@@ -1,0 +1,225 @@
+"""A generator run over whole images, tile by tile, forwards and backwards, in compiled programs.
+
+Both ways only one batch of tiles is ever held in floating point. There is a program for each shape
+and number of tiles.
+"""
+
+import collections
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from raeg_jax.invertible.chain import Chain
+from raeg_jax.payload import side_info
+from raeg_jax.payload.token import Token
+from raeg_jax.protection import tiles
+
+# Programs of each direction in memory, the last used: each takes some 150 MB and 1,200 memory maps.
+_MOST_PROGRAMS = 2
+
+
+def forward(
+    chain: Chain,
+    images: Sequence[np.ndarray],
+    labels: np.ndarray,
+    tokens: Sequence[Token],
+    sides: Sequence[int],
+    batch_size: int,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Protects images whose tiles have one shape.
+
+    Args:
+      chain: the generator, an exact one.
+      images: n of uint8 [H, W, 3].
+      labels: int32 [n], the class of each image and of all its tiles.
+      tokens: of each image.
+      sides: of each image's tiles, as for `tiles.layout`.
+      batch_size: most tiles at a time.
+
+    Returns:
+      The values, n of int32 [H, W, 3], some perhaps outside 0..255; and the side information of the
+      stages, n of int64 [tiles, columns].
+    """
+    layouts = _layouts(images, sides)
+    values = [image.astype(np.int32) for image in images]
+    columns = len(side_info.columns(chain))
+    tables = [np.empty((len(layout), columns), np.int64) for layout in layouts]
+    for phase in tiles.PHASES:
+        for indices in tiles.batch_indices(layouts, phase, batch_size):
+            size = _FORWARD.batch_size(chain, *_shape(layouts), len(indices), batch_size)
+            batch, editable = tiles.take_batch(values, layouts, indices, size)
+            classes = tiles.pad_batch(labels[[image for image, _ in indices]], size)
+            token = _token(tokens, indices, batch)
+            batch, code = _FORWARD(chain, batch, classes, token, editable)
+            _put(values, layouts, indices, np.asarray(batch))
+            table = side_info.to_table(chain, code, size)
+            for (image, tile), row in zip(indices, table, strict=False):
+                tables[image][tile] = row
+    return values, tables
+
+
+def inverse(
+    chain: Chain,
+    values: Sequence[np.ndarray],
+    tables: Sequence[np.ndarray],
+    tokens: Sequence[Token],
+    sides: Sequence[int],
+    batch_size: int,
+) -> list[np.ndarray]:
+    """Undoes `forward`.
+
+    Args:
+      chain: the generator.
+      values: n of integers [H, W, 3].
+      tables: n of int64 [tiles, columns].
+      tokens: of each image.
+      sides: of each image's tiles.
+      batch_size: most tiles at a time; where stages compute in floating point, that of `forward`.
+
+    Returns:
+      n of uint8 [H, W, 3].
+    """
+    layouts = _layouts(values, sides)
+    images = [value.astype(np.int32) for value in values]
+    for phase in reversed(tiles.PHASES):
+        for indices in tiles.batch_indices(layouts, phase, batch_size):
+            size = _INVERSE.batch_size(chain, *_shape(layouts), len(indices), batch_size)
+            batch, editable = tiles.take_batch(images, layouts, indices, size)
+            rows = np.stack([tables[image][tile] for image, tile in indices])
+            code = side_info.from_table(chain, tiles.pad_batch(rows, size))
+            token = _token(tokens, indices, batch)
+            batch = _INVERSE(chain, batch, code, token, editable)
+            _put(images, layouts, indices, np.asarray(batch))
+    # Only an image that isn't the protected one gives values outside.
+    return [np.clip(image, 0, 255).astype(np.uint8) for image in images]
+
+
+def _layouts(images: Sequence[np.ndarray], sides: Sequence[int]) -> list[list[tiles.Tile]]:
+    sizes = ((x.shape[0], x.shape[1], side) for x, side in zip(images, sides, strict=True))
+    return [tiles.layout(*size) for size in sizes]
+
+
+def _shape(layouts: Sequence[Sequence[tiles.Tile]]) -> tuple[int, int]:
+    """Height and width that all tiles have."""
+    tile = layouts[0][0]
+    return tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
+
+
+def _put(
+    images: Sequence[np.ndarray],
+    layouts: Sequence[Sequence[tiles.Tile]],
+    indices: Sequence[tiles.TileIndex],
+    batch: np.ndarray,
+) -> None:
+    # The batch repeats its last tile where indices are fewer.
+    for (image, number), values in zip(indices, batch, strict=False):
+        tile = layouts[image][number]
+        images[image][tile.rows, tile.columns] = values
+
+
+def _token(
+    tokens: Sequence[Token], indices: Sequence[tiles.TileIndex], batch: np.ndarray
+) -> np.ndarray | None:
+    """Of a batch of tiles: int8 [B, h, w, P], or None without planes."""
+    if not tokens[0].count:
+        return None
+    height, width = batch.shape[1:3]
+    planes = [tokens[image].planes(height, width, tile) for image, tile in indices]
+    return tiles.pad_batch(np.stack(planes), len(batch))
+
+
+class _Program:
+    """A compiled function, and the seconds that compiling and running it take."""
+
+    def __init__(self, function: Callable, args: tuple):
+        start = time.perf_counter()
+        # A function of its own, of which JAX forgets all when it is dropped.
+        self._call = jax.jit(lambda *args: function(*args)).lower(*args).compile()
+        self.compiling = time.perf_counter() - start
+        self.running = 0.0
+
+    def __call__(self, *args):
+        start = time.perf_counter()
+        result = jax.block_until_ready(self._call(*args))
+        self.running = time.perf_counter() - start
+        return result
+
+
+class Programs:
+    """A function of a generator and of arrays [B, h, w, ...] and [B, ...], compiled when needed.
+
+    Attributes:
+      function: may be compiled; its first argument is the generator.
+    """
+
+    def __init__(self, function: Callable):
+        self.function = function
+        # By generator, height and width of tiles, and their number.
+        self._programs: collections.OrderedDict[tuple, _Program] = collections.OrderedDict()
+
+    def __call__(self, chain: Chain, batch: np.ndarray, *others: Any) -> Any:
+        """Calls the function.
+
+        Args:
+          chain: the generator.
+          batch: tiles, [B, h, w, C].
+          *others: further arguments, pytrees of arrays.
+        """
+        count, *size = batch.shape[:3]
+        key = _kind(chain, *size), count
+        program = self._programs.pop(key, None) or _Program(self.function, (chain, batch, *others))
+        self._programs[key] = program
+        while len(self._programs) > _MOST_PROGRAMS:
+            self._programs.popitem(last=False)
+        return program(chain, batch, *others)
+
+    def batch_size(self, chain: Chain, height: int, width: int, count: int, most: int) -> int:
+        """How many tiles to take at a time where there are few: as many as take least time.
+
+        Results of generators that are not portable may depend on it, so for them it is `most`.
+
+        Args:
+          chain: the generator.
+          height: of the tiles, in pixels.
+          width: of the tiles, in pixels.
+          count: how many there are.
+          most: the usual size of a batch.
+
+        Returns:
+          `count` or more: the size of a compiled program, or a new one's, a power of two.
+        """
+        if count >= most or not chain.portable:
+            return most
+        kind, new = _kind(chain, height, width), min(1 << (count - 1).bit_length(), most)
+        compiled = {
+            batch: program
+            for (other, batch), program in list(self._programs.items())  # threads may add to it
+            if other == kind and new <= batch <= most
+        }
+        seconds = {batch: program.running for batch, program in compiled.items()}
+        if compiled and new not in compiled:
+            batch, program = max(compiled.items())
+            seconds[new] = program.compiling + program.running * new / batch
+        return min(seconds, key=seconds.__getitem__, default=new)
+
+
+def _kind(chain: Chain, height: int, width: int) -> tuple:
+    """Returns what programs depend on but for the number of tiles."""
+    leaves, structure = jax.tree.flatten(chain)
+    return structure, tuple(map(jax.typeof, leaves)), height, width
+
+
+def _forward(chain, values, labels, token, editable):
+    values, code = chain.forward(values.astype(jnp.float32), labels, token, editable)
+    return values.astype(jnp.int32), code
+
+
+def _inverse(chain, values, code, token, editable):
+    return chain.inverse(values.astype(jnp.float32), code, token, editable).astype(jnp.int32)
+
+
+_FORWARD, _INVERSE = Programs(_forward), Programs(_inverse)

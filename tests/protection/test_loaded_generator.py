@@ -1,0 +1,257 @@
+import dataclasses
+import functools
+import importlib.resources
+import operator
+import os
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from raeg_jax.config import to_json
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.protection import generator_file
+from raeg_jax.protection.loaded_generator import (
+    LoadedGenerator,
+    default_generator,
+    load_generator,
+    save_generator,
+)
+from tests.protection.generators import BOTH, CLASSIFIERS, NAMES, PARAMS, make, settings, weights
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Of a learned stage alone, which is small and quick to load."""
+    path = tmp_path_factory.mktemp("files") / "generator"
+    save_generator(path, learned())
+    return path
+
+
+@functools.cache
+def learned():
+    return make(("learned",), ())
+
+
+def forge(path, changes=(), arrays=()):
+    """A file whose checksum is right, as a stranger could make it."""
+    generator = learned()
+    description = {"config": to_json(generator.config), "class_names": list(NAMES)}
+    for name, value in dict(changes).items():
+        *groups, last = name.split(".")
+        functools.reduce(operator.getitem, groups, description)[last] = value
+    generator_file.write(path, description, generator.stored_arrays | dict(arrays))
+
+
+@pytest.mark.parametrize("stages", [("learned",), ("gradient",), BOTH])
+def test_all_comes_back(stages, tmp_path):
+    generator = make(stages, ("vgg_small", "resnet_small"))
+    save_generator(tmp_path / "generator", generator)
+    loaded = load_generator(tmp_path / "generator")
+    assert loaded.config.to_dict() == generator.config.to_dict()
+    assert loaded.class_names == NAMES
+    assert loaded.id == generator.id
+    assert len(loaded.id) == 8
+    assert (loaded.params is None) == (stages == ("gradient",))
+    assert loaded.arrays.keys() == generator.arrays.keys()
+    for name, array in generator.arrays.items():
+        np.testing.assert_array_equal(loaded.arrays[name], array)
+        assert loaded.arrays[name].dtype == np.float32
+    assert {name: pair[0] for name, pair in loaded.classifiers.items()} == {
+        name: pair[0] for name, pair in CLASSIFIERS.items()
+    }
+    # The same program on the same numbers.
+    assert jax.tree.structure(loaded.chain) == jax.tree.structure(generator.chain)
+    jax.tree.map(np.testing.assert_array_equal, loaded.chain, generator.chain)
+
+
+def test_the_same_generator_gives_the_same_bytes_in_whatever_order(tmp_path):
+    generator = make(classifiers=("resnet_small", "vgg_small"))
+    save_generator(tmp_path / "one", generator)
+
+    def reverse(tree):
+        if not isinstance(tree, dict):
+            return tree
+        return {name: reverse(tree[name]) for name in reversed(tree)}
+
+    other = dataclasses.replace(
+        generator, params=reverse(generator.params), classifiers=reverse(generator.classifiers)
+    )
+    save_generator(tmp_path / "two", other)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    save_generator(tmp_path / "three", load_generator(tmp_path / "two"))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "three").read_bytes()
+
+
+def test_the_default_generator_is_the_one_in_the_package(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
+    with pytest.raises(
+        UserError, match=f"is missing, {tmp_path}/{generator_file.DEFAULT_NAME}: install"
+    ):
+        default_generator()
+    (tmp_path / generator_file.DEFAULT_NAME).write_bytes(file.read_bytes())
+    assert default_generator().id == learned().id
+
+
+def test_paths_of_the_machine_stay_out_and_the_config_is_its_own(tmp_path):
+    config = settings(("learned",))
+    generator = LoadedGenerator(config, NAMES, PARAMS, {})
+    assert config.data.source == "/home/owner"
+    config.generator.clamp = 3.0
+    assert generator.config.generator.clamp == 1.0
+    save_generator(tmp_path / "generator", generator)
+    assert b"owner" not in (tmp_path / "generator").read_bytes()
+
+
+def test_only_stages_in_fixed_point_are_portable():
+    learned = make(("learned",))
+    assert learned.portable
+    assert make(BOTH, **{"generator.gradient.arithmetic": "fixed"}).portable
+    assert not make(BOTH).portable
+    config = learned.config.copy_and_resolve_references()
+    config.generator.coupling = "integer_float"
+    assert not dataclasses.replace(learned, config=config).portable
+
+
+def test_weights_with_which_recovery_would_not_be_exact_are_refused(tmp_path):
+    infinite = jax.tree.map(lambda x: x + np.inf, PARAMS)
+    with pytest.raises(UserError, match="not finite"):
+        dataclasses.replace(make(("learned",)), params=infinite)
+    generator = make(("gradient",), **{"generator.gradient.arithmetic": "fixed"})
+    module, variables = generator.classifiers["resnet_small"]
+    infinite = {"resnet_small": (module, jax.tree.map(lambda x: x + np.inf, variables))}
+    save_generator(tmp_path / "generator", dataclasses.replace(generator, classifiers=infinite))
+    with pytest.raises(UserError, match=r"generator can't be used: the weights of resnet_small/"):
+        load_generator(tmp_path / "generator")
+
+
+def test_a_generator_lacks_nothing_that_its_stages_need():
+    with pytest.raises(ValueError, match="target classifier 'resnet_small' is missing"):
+        make(BOTH, ("vgg_small",))
+    with pytest.raises(ValueError, match="target classifier 'resnet_small' is missing"):
+        make(("shortcut",), ())
+    with pytest.raises(ValueError, match="params is NoneType"):
+        LoadedGenerator(settings(("learned",)), NAMES, None, {})
+    with pytest.raises(ValueError, match="params is dict for stages"):
+        LoadedGenerator(settings(("gradient",)), NAMES, PARAMS, CLASSIFIERS)
+
+
+def test_what_would_not_come_back_is_not_written(tmp_path):
+    generator = make(classifiers=("resnet_small",))
+    four = dataclasses.replace(generator, class_names=(*NAMES, "fourth"))
+    with pytest.raises(ValueError, match="'resnet_small' isn't the one of that name"):
+        save_generator(tmp_path / "generator", four)
+    module, variables = CLASSIFIERS["resnet_small"]
+    half = {"resnet_small": (module, jax.tree.map(lambda x: x.astype(np.float16), variables))}
+    with pytest.raises(ValueError, match=r"classifiers/.* is float16, none of float32"):
+        save_generator(tmp_path / "generator", dataclasses.replace(generator, classifiers=half))
+    assert not os.listdir(tmp_path)
+
+
+def test_weights_in_fixed_point_are_on_their_grids_and_take_a_byte_each(tmp_path):
+    generator = learned()
+    size = sum(array.size for array in generator.arrays.values())
+    assert any(np.any(generator.arrays[f"params/{name}"] != array) for name, array in flat(PARAMS))
+    assert dataclasses.replace(generator, params=PARAMS).id == generator.id
+    save_generator(tmp_path / "generator", generator)
+    header = int.from_bytes((tmp_path / "generator").read_bytes()[:8], "little")
+    assert (tmp_path / "generator").stat().st_size - 8 - header < 1.2 * size
+    half = jax.tree.map(lambda x: x.astype(np.float16), PARAMS)
+    with pytest.raises(ValueError, match=r"params/.* is float16, not float32"):
+        dataclasses.replace(generator, params=half)
+
+
+def test_weights_in_floats_stay_as_they_are(tmp_path):
+    config = settings(("learned",), **{"generator.coupling": "integer_float"})
+    params = weights(generator_from_config(config.generator))["params"]
+    save_generator(tmp_path / "generator", LoadedGenerator(config, NAMES, params, {}))
+    loaded = load_generator(tmp_path / "generator")
+    for name, array in flat(params):
+        np.testing.assert_array_equal(loaded.arrays[f"params/{name}"], array)
+
+
+def flat(tree):
+    return flatten_dict(tree, sep="/").items()
+
+
+FIRST = "params/" + sorted({name.rpartition("/")[0] for name, _ in flat(PARAMS)})[0]
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("exponents", lambda x: x * 0 - 1, "exponents aren't all 0 to 12"),
+        ("exponents", lambda x: x * 0 + 13, "exponents aren't all 0 to 12"),
+        ("exponents", lambda x: x[1:], "has other channels than exponents"),
+        ("exponents", lambda x: x.astype(np.int32), "isn't a layer of whole numbers with exp"),
+        ("kernel", lambda x: np.float32(x), "isn't a layer of whole numbers with exponents"),
+        ("kernel", lambda x: np.full_like(x, -128), "isn't rounded as its layer needs it"),
+        ("bias", lambda x: np.full_like(x, 2**30), "bias isn't rounded as its layer needs it"),
+    ],
+)
+def test_whole_numbers_that_can_not_be_are_named(part, change, message, tmp_path):
+    name = f"{FIRST}/{part}"
+    forge(tmp_path / "generator", {}, {name: change(learned().stored_arrays[name])})
+    with pytest.raises(UserError, match=rf"{tmp_path}/generator can't be used: {FIRST}.*{message}"):
+        load_generator(tmp_path / "generator")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"config.generator.spin": 1}, r"config\.generator\.spin is of a later version: update"),
+        ({"config.generator.depth": 0}, r"depth=0 is impossible"),
+        ({"config.generator.stages": list(BOTH)}, "target classifier 'resnet_small' is missing"),
+        ({"config.generator.coupling": "twist"}, r"coupling='twist' is impossible"),
+        ({"config.generator.gradient": {}}, r"gradient\.[a-z_]+ is missing"),
+        ({"config.generator.stages": ["warp"]}, r"stages=\('warp',\) is impossible"),
+        ({"config.generator.blocks": [10**9, 1]}, "fewer arrays than blocks"),
+        ({"config.generator.depth": 10**9}, "fewer arrays than blocks or layers"),
+        ({"config.generator.widths": [8, 16]}, r"params/.* is \[.*\] in it and \[.*\] in"),
+        ({"config.generator.blocks": [1, 2]}, r"params/.* is missing in it and \["),
+        (
+            {"config.generator.stages": ["gradient"]},
+            r"params/.* in it and missing in this",
+        ),
+        ({"config": []}, "settings are impossible"),
+        ({"config": None}, "settings are impossible"),
+        ({"config.data": 5}, "settings are impossible"),
+        ({"config.generator.depth": 10**400}, "settings are impossible"),
+        ({"config.generator.stages": 5}, "settings are impossible"),
+        ({"config.generator.gradient.views": None}, "gradient.views is empty"),
+        ({"class_names": 5}, "settings are impossible"),
+        ({"class_names": [1, 2]}, "settings are impossible"),
+    ],
+)
+def test_settings_that_can_not_be_used_are_named(settings, message, tmp_path):
+    forge(tmp_path / "generator", settings)
+    with pytest.raises(UserError, match=rf"{tmp_path}/generator can't be used.*{message}"):
+        load_generator(tmp_path / "generator")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("params/more", "params isn't a layer of whole numbers"),
+        (f"{FIRST}/more", rf"{FIRST} isn't a layer of whole numbers"),
+        ("classifiers/oracle/params/bias", "unknown classifier 'oracle'"),
+        ("classifiers/resnet_small", r"classifiers/resnet_small is \[2\] in it and missing"),
+        ("params", r"params is \[2\] in it"),
+    ],
+)
+def test_arrays_of_other_networks_are_named(name, message, tmp_path):
+    forge(tmp_path / "generator", {}, {name: np.zeros(2, np.float32)})
+    with pytest.raises(UserError, match=message):
+        load_generator(tmp_path / "generator")
+
+
+def test_weights_of_classifiers_are_floats(tmp_path):
+    generator = make(("gradient",))
+    description = {"config": to_json(generator.config), "class_names": list(NAMES)}
+    name, array = next(iter(generator.arrays.items()))
+    stored = generator.stored_arrays | {name: array.astype(np.int8)}
+    generator_file.write(tmp_path / "generator", description, stored)
+    with pytest.raises(UserError, match=f"{name} is int8, not float32"):
+        load_generator(tmp_path / "generator")

@@ -1,0 +1,42 @@
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from raeg_jax.attacks.gradient import ensemble_loss
+from raeg_jax.data.decode import fit
+from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.protection.loaded_generator import LoadedGenerator
+from raeg_jax.protection.predict import attack_losses, predict_labels
+from tests.protection.generators import NAMES, make, photographs, settings
+
+
+class Always(nn.Module):
+    """The same logits for all images."""
+
+    logits: tuple[float, ...]
+
+    def __call__(self, images, train):
+        return jnp.tile(jnp.array(self.logits), (len(images), 1))
+
+
+def test_targets_see_images_at_the_size_of_their_training():
+    generator = make(("gradient",))
+    images = [*photographs(3, 32, 32), *photographs(2, 90, 70)]
+    squares = jnp.asarray(np.stack([fit(image, 32) for image in images]), jnp.float32)
+    target = FrozenClassifier(*generator.classifiers["resnet_small"])
+    found = predict_labels(generator, images, 3)
+    np.testing.assert_array_equal(found, np.argmax(target(squares), axis=-1))
+    assert found.dtype == np.int32
+    labels = np.array([2, 0, 1, 1, 0], np.int32)
+    losses = attack_losses(generator, images, labels, 3)
+    expected = ensemble_loss((target,), squares, labels, kappa=5.0)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+def test_several_targets_agree_on_the_most_probable_class():
+    """One is almost sure; of the sums of logits others would be the largest."""
+    sure, torn = Always((0.0, 5.0, 0.0)), Always((7.0, 0.0, 7.0))
+    names = {"classifiers.targets": ("sure", "torn")}
+    classifiers = {"sure": (sure, {}), "torn": (torn, {}), "other": (Always((99.0, 0.0, 0.0)), {})}
+    generator = LoadedGenerator(settings(("gradient",), **names), NAMES, None, classifiers)
+    assert predict_labels(generator, photographs(1, 32, 32), 2).tolist() == [1]
