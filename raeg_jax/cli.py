@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from raeg_jax import __version__, launch
-from raeg_jax.baselines import ids
 from raeg_jax.errors import UserError
 from raeg_jax.files import check_local, printable
 from raeg_jax.launch import INTERRUPTED, MISTAKE
+from raeg_jax.methods import transform
 from raeg_jax.payload import key as key_lib
 from raeg_jax.tool import codec, commands, labels
 from raeg_jax.tool.inspection import inspect
@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
 
     protect.add_argument(
         "--method",
-        choices=(codec.GENERATOR, *ids.NAMES),
+        choices=(codec.GENERATOR, *transform.NAMES),
         default=codec.GENERATOR,
         help="rae and rit, which articles compare RAEG with, attack the generator's classifiers "
         "(default: raeg, the generator)",

@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 
 from raeg_jax import config as config_lib
 from raeg_jax.bar import Bar
-from raeg_jax.comparison import files as files_lib
-from raeg_jax.comparison.contender import Contender
-from raeg_jax.comparison.contenders import contender
-from raeg_jax.comparison.files import Files
 from raeg_jax.data.memory import spread
 from raeg_jax.evaluation.timing import Stopwatch
 from raeg_jax.experiments import pirates
 from raeg_jax.experiments.subject import Subject
+from raeg_jax.methods import files as files_lib
+from raeg_jax.methods.files import ProtectedFiles
+from raeg_jax.methods.method import Method
+from raeg_jax.methods.registry import make_method
 
 # Batches that are protected together: images that need more than one attack share them.
 _TOGETHER = 4
@@ -42,10 +42,10 @@ class Compared(Subject):
     chance: int
     source: Subject
 
-    def contender(self, aim: float | None = None) -> Contender:
+    def contender(self, aim: float | None = None) -> Method:
         """What makes the files, or undoes those that it made when it had this `aim`."""
         size, seed = self.config.eval.batch_size, self.config.seed + self.chance
-        return contender(self.method, self, self.psnr, seed, size, aim)
+        return make_method(self.method, self, self.psnr, seed, size, aim)
 
     def given(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """All originals and their labels."""
@@ -62,10 +62,10 @@ class Compared(Subject):
         return self.given("test")
 
     @functools.cached_property
-    def _found(self) -> dict[str, Files]:
+    def _found(self) -> dict[str, ProtectedFiles]:
         return {}
 
-    def protected(self, split: str) -> Files:
+    def protected(self, split: str) -> ProtectedFiles:
         """The files of a split, made once and kept in the folder."""
         if split not in self._found:
             path = self.folder / f"{self.method}_{split}_{self._identity(split)}.npz"
@@ -74,7 +74,7 @@ class Compared(Subject):
             self._found[split] = files_lib.load(path)
         return self._found[split]
 
-    def _make(self, split: str) -> Files:
+    def _make(self, split: str) -> ProtectedFiles:
         images, labels = self.given(split)
         size = self.config.eval.batch_size
         made, maker, watch = [], self.contender(), Stopwatch()

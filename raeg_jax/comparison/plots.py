@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raeg_jax.comparison.contenders import METHODS
 from raeg_jax.comparison.scores import misled
 from raeg_jax.experiments.plots import figure_of, svg
+from raeg_jax.methods.registry import TITLES
 
 
 def curves(results: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> str:
     """Share misled and SSIM against PSNR, a line each method; dashed the held-out classifiers."""
     figure = figure_of(2, width=10, shared=False)
     success, similar = figure.axes
-    for colour, (name, title) in enumerate(METHODS.items()):
+    for colour, (name, title) in enumerate(TITLES.items()):
         own = [one for one in results if one["method"] == name and one["protected"]]
         own = [one for one in own if one["psnr"]["file"] is not None and not one["chance"]]
         own.sort(key=lambda one: one["psnr"]["file"])

@@ -9,13 +9,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from raeg_jax.comparison.compared import Compared, Make, images_at
-from raeg_jax.comparison.contenders import OF_CHANCE, REVERSIBLE
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.batches import measure_all
 from raeg_jax.evaluation.timing import Stopwatch
 from raeg_jax.experiments.reading import possible
 from raeg_jax.experiments.scores import BEFORE, mean, right, scores
 from raeg_jax.experiments.store import Unit
+from raeg_jax.methods.registry import RANDOMISED, REVERSIBLE
 
 SPLIT = "test"
 # On its way from the original to the file; of some methods two are the same.
@@ -31,7 +31,7 @@ def units(make: Make, methods: tuple[str, ...], settings) -> Iterator[Unit]:
         for method in methods:
             if method == "raeg" and not main and not _reaches(make.subject.config, psnr):
                 continue
-            for chance in range(settings.seeds if main and method in OF_CHANCE else 1):
+            for chance in range(settings.seeds if main and method in RANDOMISED else 1):
                 yield Unit(
                     f"quality/{method}-{psnr:g}-{chance}",
                     images or _ALL,

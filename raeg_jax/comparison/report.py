@@ -8,11 +8,11 @@ import numpy as np
 
 from raeg_jax.comparison import plots, tables
 from raeg_jax.comparison.compared import Make
-from raeg_jax.comparison.contenders import METHODS
 from raeg_jax.comparison.quality import SPLIT
 from raeg_jax.data.memory import spread
 from raeg_jax.evaluation.grid import difference, panel
 from raeg_jax.experiments import report
+from raeg_jax.methods.registry import TITLES
 
 _PICTURES = 4
 
@@ -42,7 +42,7 @@ def pictures_of(make: Make, results) -> np.ndarray:
     psnr = make.subject.config.comparison.psnr
     done = [
         name
-        for name in METHODS
+        for name in TITLES
         if any(one["method"] == name and one["asked"] == psnr for one in results)
     ]
     if not done:
@@ -56,6 +56,6 @@ def pictures_of(make: Make, results) -> np.ndarray:
         grey = np.full(images.shape[1:], 128, np.uint8)
         made = np.stack([there.get(index, grey) for index in chosen.tolist()])
         own = difference(made, images[chosen])
-        columns |= {METHODS[name]: made, f"{METHODS[name]}, x10": own}
+        columns |= {TITLES[name]: made, f"{TITLES[name]}, x10": own}
     names = make.subject.splits.class_names
     return panel(columns, [[names[labels[i]]] for i in chosen])

@@ -8,7 +8,6 @@ from ml_collections import ConfigDict
 
 from raeg_jax.comparison import defending, distortion, pirates, quality, report
 from raeg_jax.comparison.compared import Make
-from raeg_jax.comparison.contenders import METHODS
 from raeg_jax.comparison.settings import check, choose
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.evaluation.workdir import open_run
@@ -17,6 +16,7 @@ from raeg_jax.experiments import suite
 from raeg_jax.experiments.reading import aim_at
 from raeg_jax.experiments.store import Store, Unit
 from raeg_jax.experiments.subject import Subject
+from raeg_jax.methods.registry import TITLES
 from raeg_jax.validation import check_targets
 
 FOLDER = "comparison"
@@ -79,7 +79,7 @@ def evaluate(
     for name, units in EXPERIMENTS.items():
         there = {
             unit.name: entry
-            for unit in units(make, tuple(METHODS), config.comparison)
+            for unit in units(make, tuple(TITLES), config.comparison)
             if (entry := store.find(unit))
         }
         if there:

@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from raeg_jax.baselines.attack import ATTACKS
-from raeg_jax.comparison.contenders import METHODS
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments.settings import check_group
+from raeg_jax.methods.attack import ATTACKS
+from raeg_jax.methods.registry import TITLES
 from raeg_jax.rules import GENERATOR_RULES, Each, Number, OneOf
 
 _COUNT, _NATURAL, _BYTE = Number(1, whole=True), Number(0, whole=True), Number(0, 255, whole=True)
@@ -47,9 +47,9 @@ def choose(names: str) -> tuple[str, ...]:
       UserError: an unknown one.
     """
     chosen = tuple(dict.fromkeys(names.split(",")))
-    if unknown := [name for name in chosen if name not in METHODS]:
+    if unknown := [name for name in chosen if name not in TITLES]:
         raise UserError(
             f"--method={names}: there is no method {unknown[0]!r}; choose some of "
-            f"{', '.join(METHODS)}"
+            f"{', '.join(TITLES)}"
         )
     return chosen

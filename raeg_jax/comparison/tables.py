@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from raeg_jax.comparison.contenders import METHODS
 from raeg_jax.comparison.scores import misled
 from raeg_jax.experiments.tables import Table, heads, number, spread
+from raeg_jax.methods.registry import TITLES
 
 Results = Sequence[Mapping[str, Any]]
 # Defences that the first table has; another has all of them.
@@ -16,7 +16,7 @@ _SHOWN = ("jpeg_90", "jpeg_50", "blur_1", "noise_nl_means")
 def comparison(results: Mapping[str, Results], targets: Sequence[str], settings) -> Table:
     """A column for each method at `config.comparison.psnr`, from all experiments that were done."""
     columns = {}
-    for method, title in METHODS.items():
+    for method, title in TITLES.items():
         own = {name: [x for x in them if x["method"] == method] for name, them in results.items()}
         quality = [one for one in own.get("quality", []) if one["asked"] == settings.psnr]
         if quality:
@@ -128,7 +128,7 @@ def quality(results: Results) -> Table:
         reasons = "; ".join(f"{count}: {text}" for text, count in one["failures"].items())
         rows.append(
             (
-                METHODS[one["method"]], f"{one['asked']:g}", str(one["chance"]),
+                TITLES[one["method"]], f"{one['asked']:g}", str(one["chance"]),
                 f"{one['protected']} of {one['images']}", reasons, str(one["in_pixels"]),
                 *(
                     number(one["psnr"].get(state), 2)
@@ -168,7 +168,7 @@ def defences(results: Results) -> Table:
     names = next((tuple(one["classifiers"]) for one in results if one["classifiers"]), ())
     rows = [
         (
-            METHODS[one["method"]], one["defence"], number(one["psnr"], 2),
+            TITLES[one["method"]], one["defence"], number(one["psnr"], 2),
             *(_score(one, name, "accuracy", "defended original") for name in names),
             *(_score(one, name, "accuracy", "defended") for name in names),
             *(_score(one, name, "success", "defended") for name in names),
@@ -188,7 +188,7 @@ def distortion(results: Results) -> Table:
     names = next((tuple(one["classifiers"]) for one in results if one["classifiers"]), ())
     rows = [
         (
-            METHODS[one["method"]], one["distortion"], number(one["alone"], 3),
+            TITLES[one["method"]], one["distortion"], number(one["alone"], 3),
             number(one["beside"], 3), number(one["psnr"], 2), number(one["psnr_distorted"], 2),
             number(one.get("ssim"), 4), number(one.get("ssim_distorted"), 4),
             *(_score(one, name, "accuracy", "back") for name in names),
@@ -217,7 +217,7 @@ def pirates(results: Results) -> Table:
         own = [one for one in own if one["peak"] is not None]
         rows.append(
             (
-                METHODS.get(method, method), architecture, str(len(own)),
+                TITLES.get(method, method), architecture, str(len(own)),
                 _mean([one["count"] for one in own], 0),
                 *(_mean([one[what] for one in own]) for what in ("peak", "last")),
                 _of_honest(own, results),

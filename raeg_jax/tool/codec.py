@@ -38,17 +38,17 @@ def protector(bundle, key: Key, batch_size: int, tries: int):
 
 def compared(bundle, key: Key, batch_size: int, method: str, psnr: float | None):
     """Makes what protects arrays with RAE or RIT, see `tool.compared`."""
-    from raeg_jax.tool.compared import ComparedProtector
+    from raeg_jax.methods.tool import ToolProtector
 
-    return ComparedProtector(method, bundle, key, psnr, batch_size)
+    return ToolProtector(method, bundle, key, psnr, batch_size)
 
 
 def recoverer(bundle, key: Key, batch_size: int):
     """Makes what recovers arrays, see `codec.recover.Recoverer` and `tool.compared`."""
+    from raeg_jax.methods.recovery import FallbackRecoverer
     from raeg_jax.protection.recover import Recoverer
-    from raeg_jax.tool.compared import AnyRecoverer
 
-    return AnyRecoverer(Recoverer(bundle, key, batch_size=batch_size), key)
+    return FallbackRecoverer(Recoverer(bundle, key, batch_size=batch_size), key)
 
 
 def readers(bundle, batch_size: int):

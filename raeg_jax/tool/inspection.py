@@ -2,8 +2,8 @@
 
 import pathlib
 
-from raeg_jax.baselines import ids
 from raeg_jax.image_file.read import ImageFile, read_image_file
+from raeg_jax.methods import transform
 from raeg_jax.payload import seal
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
@@ -59,7 +59,7 @@ def _picture_lines(picture: ImageFile) -> dict[str, str]:
 
 
 def _generator(generator_id: bytes) -> str:
-    name = ids.name_of(generator_id)
+    name = transform.name_of(generator_id)
     return f"none, made by {name.upper()}" if name else generator_id.hex()
 
 

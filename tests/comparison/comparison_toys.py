@@ -6,7 +6,7 @@ from flax import linen as nn
 from configs import base
 from raeg_jax import data
 from raeg_jax.experiments.subject import Subject, as_records
-from tests.baselines.toys import picture
+from tests.methods.toys import picture
 
 SIZE = 48
 CLASSES = ("dark", "grey", "light")

@@ -8,12 +8,12 @@ import pytest
 
 from raeg_jax.comparison import distortion, pirates, quality, report, run, tables
 from raeg_jax.comparison.compared import Compared, Make
-from raeg_jax.comparison.contender import Made
-from raeg_jax.comparison.contenders import METHODS, REVERSIBLE
-from raeg_jax.comparison.files import collect
 from raeg_jax.comparison.settings import check, choose
 from raeg_jax.errors import UserError
 from raeg_jax.experiments.store import Store
+from raeg_jax.methods.files import collect
+from raeg_jax.methods.method import Result
+from raeg_jax.methods.registry import REVERSIBLE, TITLES
 from tests.comparison.comparison_toys import subject
 
 PSNR = 30.0
@@ -26,7 +26,7 @@ def make(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(make):
-    return {name: quality.measure(make(name, PSNR)) for name in METHODS}
+    return {name: quality.measure(make(name, PSNR)) for name in TITLES}
 
 
 def psnrs(files, originals):
@@ -34,7 +34,7 @@ def psnrs(files, originals):
     return 10 * np.log10(255**2 / errors)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TITLES)
 def test_files_have_the_psnr_and_what_is_told_of_them_is_so(make, measured, method):
     compared, told = make(method, PSNR), measured[method]
     files, (originals, labels) = compared.protected("test"), compared.originals("test")
@@ -153,7 +153,7 @@ def written(make, measured, tmp_path, monkeypatch):
     store, found = Store(tmp_path, {"config": "toy"}), {}
     settings = make.subject.config.comparison
     for name in ("quality", "distortion", "pirates"):
-        units = run.EXPERIMENTS[name](make, tuple(METHODS), settings)
+        units = run.EXPERIMENTS[name](make, tuple(TITLES), settings)
         short = [unit for unit in units if unit.name.split("-")[-1] in ("0", "jpeg_50")]
         found[name] = {unit.name: store.do(unit) for unit in short}
     return report.write(tmp_path, make, found, {"config": "toy"})
@@ -165,7 +165,7 @@ def test_the_report_has_all_methods(written):
     lines = [line for line in table.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     rows = {first: others for first, *others in cells}
-    assert rows[""] == list(METHODS.values())
+    assert rows[""] == list(TITLES.values())
     assert rows["pirates"] == ["0.50"] * 5
     assert rows["exact"][1:4] == ["5 of 5", "5 of 5", ""]
     assert rows["back from the file after jpeg_50"] == ["0.00"] * 3 + [""] * 2
@@ -195,7 +195,7 @@ def test_images_without_a_file_are_left_out_of_training(make, monkeypatch):
 
 
 def _last_two(images):
-    made = [Made("no room" * (i == 0), one, one, one) for i, one in enumerate(images)]
+    made = [Result("no room" * (i == 0), one, one, one) for i, one in enumerate(images)]
     return collect(made, images.shape[1:], 0.0, 0.0, whole=False)
 
 

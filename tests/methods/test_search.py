@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from raeg_jax.baselines.strength import Search
+from raeg_jax.methods.search import Search
 
 
 def find(psnr, error, hidden, strength, tries=12):
@@ -13,11 +13,11 @@ def find(psnr, error, hidden, strength, tries=12):
     search = Search(psnr, strength)
     tried, found = [], []
     while not search.over and len(tried) < tries:
-        own = error(search.strength)
-        marked = own + hidden(search.strength)
-        tried.append(search.strength)
+        own = error(search.scale)
+        marked = own + hidden(search.scale)
+        tried.append(search.scale)
         found.append(10 * math.log10(255**2 / marked) if 0 < marked < math.inf else math.inf)
-        search.told(own, marked)
+        search.update(own, marked)
     return tried, np.array(found)
 
 

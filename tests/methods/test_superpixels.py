@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 
 from raeg_jax.attacks.gradient import margin, pgd_l2
-from raeg_jax.baselines.superpixels import OnSuperpixels, extremes, means, spread
-from tests.baselines.toys import PICTURES, SIDES, Linear, picture
+from raeg_jax.methods.superpixels import OnSuperpixels, extremes, means, spread
+from tests.methods.toys import PICTURES, SIDES, Linear, picture
 
 
 def squares(image, side):
@@ -28,7 +28,7 @@ def test_means_and_extremes_are_those_of_the_loop(image, side):
 @given(PICTURES, SIDES)
 def test_spread_values_are_constant_on_squares_and_have_them_as_means(image, side):
     own = means(image.astype(float), side)
-    whole = spread(own, *image.shape[:2], side)
+    whole = spread(own, image.shape[:2], side)
     assert whole.shape == image.shape
     assert all(np.ptp(square, axis=(0, 1)).max() == 0 for square in squares(whole, side))
     np.testing.assert_allclose(means(whole, side), own)
@@ -40,7 +40,7 @@ def test_batches_of_jax_are_those_of_numpy(side):
     found = means(jnp.asarray(images), side)
     np.testing.assert_allclose(found, [means(image, side) for image in images], rtol=1e-6)
     np.testing.assert_array_equal(
-        spread(found, 12, 9, side), spread(np.asarray(found), 12, 9, side)
+        spread(found, (12, 9), side), spread(np.asarray(found), (12, 9), side)
     )
 
 
@@ -51,7 +51,7 @@ def test_averaging_takes_nothing_from_an_attack_that_knows_of_it():
 
     def fall(seen):
         change = pgd_l2([seen], images, labels, 100.0, 3) - images
-        averaged = images + spread(means(change, 4), 16, 16, 4)
+        averaged = images + spread(means(change, 4), (16, 16), 4)
         before, after = (margin(net(x), labels) for x in (images, averaged))
         return np.asarray(before - after), np.asarray(change), np.asarray(averaged)
 

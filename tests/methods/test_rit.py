@@ -4,53 +4,38 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from raeg_jax.baselines import blocks
-from raeg_jax.baselines.rit import RIT
-from raeg_jax.errors import UserError
-from tests.baselines.toys import KINDS, PICTURES, SEEDS, disturbed, picture
+from raeg_jax.methods.rit import (
+    RIT,
+    classify,
+    classify_by_rank,
+    cut_blocks,
+    destinations,
+    paste_blocks,
+    variances,
+)
+from tests.methods.toys import PICTURES, SEEDS, disturbed, picture
 
-EXAMPLES = settings(derandomize=True, max_examples=60)
 # One class, so that blocks stay and can be compared with what they were.
 FIXED = RIT(classes=1, smooth=0)
-
-
-@EXAMPLES
-@given(
-    PICTURES,
-    st.integers(1, 6),
-    st.builds(
-        RIT,
-        classes=st.sampled_from([1, 2, 6, 255]),
-        quantum=st.sampled_from([1, 8]),
-        limit=st.sampled_from([0, 8, 255]),
-        smooth=st.sampled_from([0, 6]),
-        stay=st.booleans(),
-    ),
-    st.sampled_from([1, 8, 60]),
-    SEEDS,
-)
-def test_any_image_comes_back(image, side, method, size, seed):
-    made = method.disguise(image, disturbed(image, size, seed), side)
-    np.testing.assert_array_equal(RIT.reveal(made.values, made.auxiliary), image)
 
 
 @pytest.mark.parametrize("stay", [False, True])
 def test_another_image_can_be_the_goal(stay):
     """As in the transformation's own paper: any image becomes like any other."""
     image, goal = picture("natural", 64, 64, 1), picture("natural", 64, 64, 7)
-    made = RIT(classes=6, stay=stay).disguise(image, goal.astype(np.float32), 4)
-    np.testing.assert_array_equal(RIT.reveal(made.values, made.auxiliary), image)
+    made = RIT(classes=6, stay=stay).apply(image, goal.astype(np.float32), 4)
+    np.testing.assert_array_equal(RIT.invert(made.values, made.auxiliary), image)
     before, after = (np.mean((x.astype(float) - goal) ** 2) for x in (image, made.values))
     assert after < 0.2 * before
 
 
 def parts(image, attacked, method=FIXED, side=4):
     """Blocks of the original, of the attacked image, and of what the first became."""
-    adversarial, values, _ = method.disguise(image, attacked, side)
-    return (blocks.cut(x.astype(int), side) for x in (image, adversarial, values))
+    adversarial, values, _ = method.apply(image, attacked, side)
+    return (cut_blocks(x.astype(int), side) for x in (image, adversarial, values))
 
 
 def turns_of(own, after):
@@ -83,8 +68,7 @@ def test_limited_shifts_leave_the_range_less():
     image[::4, ::4] = 250
     attacked = image + np.float32(8) * (image < 250)
     free, limited = (
-        dataclasses.replace(FIXED, limit=limit).disguise(image, attacked, 4).values
-        for limit in (0, 2)
+        dataclasses.replace(FIXED, limit=limit).apply(image, attacked, 4).values for limit in (0, 2)
     )
     assert free.max() == 258
     assert limited.max() == 256
@@ -94,7 +78,7 @@ def test_limited_shifts_leave_the_range_less():
 def test_blocks_are_rotated_only_where_that_lowers_the_error():
     image = picture("natural", 48, 48)
     goal = image.copy()
-    goal[:24] = blocks.paste(np.rot90(blocks.cut(image[:24], 4), 1, (1, 2)), image[:24])
+    goal[:24] = paste_blocks(np.rot90(cut_blocks(image[:24], 4), 1, (1, 2)), image[:24])
     own, goal, after = parts(image, goal.astype(np.float32))
     error = np.sum((after - goal) ** 2, axis=(1, 2, 3))
     turns = turns_of(own, after)
@@ -118,8 +102,8 @@ def test_smooth_blocks_are_not_rotated():
 def test_a_class_may_have_any_number_of_blocks():
     """Numbers of blocks are no values of 16 bits: a photograph has a million."""
     image = picture("natural", 400, 400)
-    made = RIT().disguise(image, disturbed(image), 2)
-    np.testing.assert_array_equal(RIT.reveal(made.values, made.auxiliary), image)
+    made = RIT().apply(image, disturbed(image), 2)
+    np.testing.assert_array_equal(RIT.invert(made.values, made.auxiliary), image)
 
 
 def test_blocks_that_stay_come_nearer_than_in_scan_order():
@@ -127,7 +111,7 @@ def test_blocks_that_stay_come_nearer_than_in_scan_order():
     errors = [
         np.mean((made.values - made.adversarial.astype(int)) ** 2)
         for made in (
-            RIT(classes=6, stay=stay).disguise(image, disturbed(image), 4) for stay in (True, False)
+            RIT(classes=6, stay=stay).apply(image, disturbed(image), 4) for stay in (True, False)
         )
     ]
     assert errors[0] < 0.7 * errors[1]
@@ -135,35 +119,65 @@ def test_blocks_that_stay_come_nearer_than_in_scan_order():
 
 def test_incomplete_blocks_stay_as_they_are():
     image = picture("natural", 18, 23)
-    values = RIT(classes=6).disguise(image, disturbed(image, 40), 4).values
+    values = RIT(classes=6).apply(image, disturbed(image, 40), 4).values
     np.testing.assert_array_equal(values[16:], image[16:])
     np.testing.assert_array_equal(values[:, 20:], image[:, 20:])
     assert np.any(values[:16, :20] != image[:16, :20])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_changed_auxiliary_data_are_told_or_read(kind):
-    image = picture(kind, 13, 10)
-    made = RIT(classes=6).disguise(image, disturbed(image), 4)
-    with pytest.raises(ValueError, match="1 bytes too many"):
-        RIT.reveal(made.values, made.auxiliary + b"\0")
-    for position in range(len(made.auxiliary)):
-        with pytest.raises((ValueError, IndexError)):
-            RIT.reveal(made.values, made.auxiliary[:position])
-        for flipped in (1, 255):
-            changed = bytearray(made.auxiliary)
-            changed[position] ^= flipped
-            try:
-                found = RIT.reveal(made.values, bytes(changed))
-            except (ValueError, IndexError):
-                continue
-            assert found.shape == image.shape
+@given(PICTURES, st.integers(1, 9))
+def test_cut_blocks_are_those_of_the_loop_and_go_back(image, side):
+    rows, columns = image.shape[0] // side, image.shape[1] // side
+    expected = [
+        image[side * i : side * (i + 1), side * j : side * (j + 1)]
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    found = cut_blocks(image, side)
+    np.testing.assert_array_equal(found, np.reshape(expected, (-1, side, side, 3)))
+    np.testing.assert_array_equal(paste_blocks(found, image), image)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"classes": 0}, {"quantum": 256}, {"limit": -1}, {"smooth": 1.5}]
-)
-def test_impossible_settings_are_told(wrong):
-    ((name, value),) = wrong.items()
-    with pytest.raises(UserError, match=f"{name}={value} is impossible: it must be"):
-        RIT(**wrong)
+def test_variances_are_those_of_numpy_and_stay_with_shift_and_rotation():
+    own = cut_blocks(picture("natural", 24, 24), 4)
+    found = variances(own)
+    np.testing.assert_allclose(found, 16**2 * own.var(axis=(1, 2)).sum(axis=-1), atol=1e-6)
+    turned = np.rot90(own.astype(int) + np.array([-500, 3, 70]), 1, (1, 2))
+    np.testing.assert_array_equal(variances(turned), found)
+
+
+@given(PICTURES, st.integers(1, 4), st.integers(1, 8))
+def test_of_two_classes_one_has_all_the_greater_variances(image, side, classes):
+    measures = variances(cut_blocks(image, side))
+    kinds = classify(measures, classes)
+    assert kinds.shape == measures.shape
+    assert np.all((kinds >= 0) & (kinds < classes))
+    ordered = kinds[np.argsort(measures, kind="stable")]
+    assert np.all(np.diff(ordered) >= 0)
+    for value in np.unique(measures):
+        assert np.ptp(kinds[measures == value]) == 0
+
+
+def test_kmeans_finds_groups_of_blocks():
+    deviations = np.array([1, 50, 2, 98, 48, 101, 0, 99])
+    kinds = classify(deviations**2, 3)
+    np.testing.assert_array_equal(kinds, [0, 1, 0, 2, 1, 2, 0, 2])
+
+
+@given(SEEDS, st.integers(0, 60), st.integers(1, 6), st.booleans())
+def test_blocks_go_to_places_of_their_class(seed, count, classes, stay):
+    random = np.random.default_rng(seed)
+    measures = random.integers(0, 9, count)
+    kinds = classify(measures, classes)
+    counts = np.bincount(kinds, minlength=classes)
+    there = classify_by_rank(random.integers(0, 9, count), counts)
+    np.testing.assert_array_equal(np.bincount(there, minlength=classes), counts)
+    goals = destinations(kinds, there, stay)
+    np.testing.assert_array_equal(np.sort(goals), np.arange(count))
+    np.testing.assert_array_equal(there[goals], kinds)
+    for kind in range(classes):
+        own = goals[kinds == kind]
+        moved = own[own != np.flatnonzero(kinds == kind)] if stay else own
+        assert np.all(np.diff(moved) > 0)
+    if stay:
+        np.testing.assert_array_equal(goals == np.arange(count), kinds == there)

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from raeg_jax import cli
-from raeg_jax.baselines.protector import BaselineProtector
+from raeg_jax.methods.protector import TransformProtector
 from raeg_jax.protection.loaded_generator import save_generator
-from tests.baselines.toys import picture
+from tests.methods.toys import picture
 from tests.protection import generators
 
 SIDE = 48
@@ -25,12 +25,12 @@ class Linear:
 
 @pytest.fixture
 def raeg(tmp_path, capsys, monkeypatch):
-    own = BaselineProtector.__init__
+    own = TransformProtector.__init__
 
     def simpler(self, method, logits_fns, key, **options):
         own(self, method, [Linear()], key, steps=2, **options)
 
-    monkeypatch.setattr(BaselineProtector, "__init__", simpler)
+    monkeypatch.setattr(TransformProtector, "__init__", simpler)
     save_generator(tmp_path / "generator", generators.make(("shortcut",)))
     cli.main(["keygen", str(tmp_path / "key")])
 

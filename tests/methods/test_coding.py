@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from raeg_jax.baselines.coding import decode, encode
+from raeg_jax.methods.coding import decode, encode
 from raeg_jax.payload import coding
 from raeg_jax.payload.coding import ByteReader
 

@@ -1,1 +1,0 @@
-"""Earlier reversible protection, RAE and RIT, working in both directions."""

@@ -1,0 +1,53 @@
+"""Methods without a way back: PGD shows what attacks reach, noise what any such change does."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from raeg_jax.evaluation import controls
+from raeg_jax.methods.method import Method, Result
+from raeg_jax.protection import tiles
+
+
+class Noise(Method):
+    """Adds Gaussian noise of the L2 norm that the PSNR allows, after rounding and clipping."""
+
+    title = "noise"
+    randomised = True
+
+    def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
+        norms = _change_norms(self.psnr, images)
+        return _results(controls.noise_control(self.seed, index, images, norms))
+
+
+class PGD(Method):
+    """Projected gradient descent within the L2 norm that the PSNR allows.
+
+    Rounding and clipping leave files a little nearer or farther.
+    """
+
+    title = "PGD"
+    settings: ClassVar = ("steps",)
+
+    def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
+        targets, steps = self.target_classifiers(), self.run.config.comparison.steps
+        results = []
+        for start in range(0, len(images), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            # The last batch is filled up, so that the program is compiled for one shape.
+            batch, truth = (tiles.pad_batch(x[rows], self.batch_size) for x in (images, labels))
+            norms = _change_norms(self.psnr, batch)
+            attacked = controls.pgd_control(targets, batch, truth, norms, steps)
+            results += _results(attacked[: len(labels[rows])])
+        return results
+
+
+def _change_norms(psnr, images):
+    """L2 norm, in pixel units, of a change of this PSNR in decibels, once for each image: [B]."""
+    norm = 255 / 10 ** (psnr / 20) * float(np.prod(images.shape[1:])) ** 0.5
+    return jnp.full(len(images), norm)
+
+
+def _results(images):
+    return [Result("", image, image, image) for image in np.asarray(images)]
