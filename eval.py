@@ -11,11 +11,11 @@ python eval.py --method=raeg,rae,rit,pgd,noise              # the generator besi
 python eval.py --method=raeg,rae,rit,pgd,noise --suite=full # with defences, pirates and so on
 
 Give the flags of the training run. `raeg eval` is the same for an installed package;
-raeg_jax/tool/evaluate.py has more.
+raeg_jax/cli/evaluate.py has more.
 """
 
 from raeg_jax import launch
-from raeg_jax.tool.evaluate import main
+from raeg_jax.cli.evaluate import main
 
 if __name__ == "__main__":
     launch.run(main)

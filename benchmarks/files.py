@@ -35,10 +35,10 @@ _COSTS = 200
 def main() -> None:
     """Runs the tool both ways, compares, prints and writes."""
     from raeg_jax import config as config_lib
+    from raeg_jax.cli import scan
+    from raeg_jax.cli.manifest import NAME
     from raeg_jax.evaluation import benchmark
     from raeg_jax.files import json_bytes, write_whole
-    from raeg_jax.tool import walk
-    from raeg_jax.tool.manifest import NAME
 
     source = benchmark.existing("source", _SOURCE.value)
     owner = [
@@ -46,7 +46,7 @@ def main() -> None:
         for flag in (_KEY, _GENERATOR)
         for argument in (f"--{flag.name}", benchmark.existing(flag.name, flag.value))
     ]
-    names = [job.name for job in walk.jobs(source, ".png")]
+    names = [job.name for job in scan.find_images(source, ".png")]
     out = benchmark.new_folder(_OUT.value)
     if len(some := benchmark.spread(names, _MAX_IMAGES.value)) < len(names):
         benchmark.link(source, some, out / "originals")
@@ -58,7 +58,7 @@ def main() -> None:
         "recover": run_tool("recover", protected, recovered, *options),
     }
     # A recovered file has the name of the protected one.
-    jobs = [(job.source, job.output) for job in walk.jobs(source, ".png")]
+    jobs = [(job.source, job.output) for job in scan.find_images(source, ".png")]
     results = compare(jobs, protected, recovered)
     results["payload_costs_db"] = payload_costs(benchmark.spread(jobs, _COSTS), protected)
     results |= payloads((protected / NAME).read_text().splitlines())
@@ -78,9 +78,9 @@ def main() -> None:
 
 def run_tool(*arguments):
     """Runs a command of the tool; files that fail don't stop the measurement."""
+    from raeg_jax.cli.report import FAILED
     from raeg_jax.errors import UserError
     from raeg_jax.evaluation import child
-    from raeg_jax.tool.run import FAILED
 
     ran = child.run(child.command(*arguments))
     if ran.status not in (0, FAILED):

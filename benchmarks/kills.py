@@ -33,9 +33,9 @@ from absl import flags
 from PIL import Image
 
 from raeg_jax import launch
+from raeg_jax.cli.manifest import NAME
+from raeg_jax.cli.outputs import STAGING
 from raeg_jax.errors import UserError
-from raeg_jax.tool.manifest import NAME
-from raeg_jax.tool.outputs import STAGING
 
 _SOURCE = flags.DEFINE_string("source", "", "Folder of images.")
 _GENERATOR = flags.DEFINE_string("generator", "", "Generator file.")
@@ -86,8 +86,8 @@ class Left(NamedTuple):
 
 def main() -> None:
     """Kills, goes on, compares, prints and writes."""
+    from raeg_jax.cli import scan
     from raeg_jax.evaluation import benchmark, child
-    from raeg_jax.tool import walk
 
     source = benchmark.existing("source", _SOURCE.value)
     owner = [
@@ -96,7 +96,7 @@ def main() -> None:
         for argument in (f"--{flag.name}", benchmark.existing(flag.name, flag.value))
     ]
     options = [*owner, "--batch-size", _BATCH_SIZE.value]
-    names = [job.name for job in walk.jobs(source, ".png")]
+    names = [job.name for job in scan.find_images(source, ".png")]
     out = benchmark.new_folder(OUT.value)
     originals, runs = out / "originals", out / "runs"
     benchmark.link(source, benchmark.spread(names, _MAX_IMAGES.value), originals)
@@ -116,7 +116,7 @@ def main() -> None:
     recovered = out / "recovered"
     if child.run(child.command("recover", runs, recovered, *options)).status:
         problems += ["not all runs can be recovered"]
-    jobs = [(job.source, job.output) for job in walk.jobs(originals, ".png")]
+    jobs = [(job.source, job.output) for job in scan.find_images(originals, ".png")]
     for folder in sorted(runs.iterdir()):
         problems += [f"{folder.name}: {text}" for text in compare(folder, undisturbed)]
         problems += [f"{folder.name}: {text}" for text in wrong(jobs, recovered / folder.name)]

@@ -69,18 +69,18 @@ Inverse = Callable[[list[Opened]], list[np.ndarray]]
 def main() -> None:
     """Recovers, compares, prints and writes."""
     from raeg_jax import config as config_lib
+    from raeg_jax.cli import scan
     from raeg_jax.evaluation import benchmark
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.payload.key import read_key
     from raeg_jax.protection.loaded_generator import load_generator
-    from raeg_jax.tool import walk
 
     protected = benchmark.existing("protected", _PROTECTED.value)
     originals = benchmark.existing("originals", _ORIGINALS.value)
     key, bundle = read_key(_KEY.value), load_generator(_GENERATOR.value)
     inverse = by_numpy(bundle) if _REFERENCE.value else by_jax(bundle)
     out = benchmark.make_folder(_OUT.value, pathlib.Path())
-    jobs = [(job.source, protected / job.output) for job in walk.jobs(originals, ".png")]
+    jobs = [(job.source, protected / job.output) for job in scan.find_images(originals, ".png")]
     jobs = benchmark.spread(jobs, _MAX_IMAGES.value)
     results = compare(jobs, lambda path: opened(path, bundle, key), inverse)
     results |= {"generator": bundle.id.hex(), "versions": config_lib.versions()}

@@ -11,10 +11,10 @@ from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.image_file.write import write_image_file
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
+from raeg_jax.protection import restore
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.protect import Protected, Protector
 from raeg_jax.protection.recover import Recovered, Recoverer, check_image
-from raeg_jax.tool import recovering
 
 
 def protect(
@@ -89,7 +89,7 @@ def recover(
         _picture(index, image, blob)
         for index, (image, blob) in enumerate(zip(images, blobs, strict=True))
     ]
-    recovered = recovering.recover(Recoverer(bundle, key), pictures)
+    recovered = restore.restore(Recoverer(bundle, key), pictures)
     for index, found in enumerate(recovered):
         if isinstance(found, PayloadError):
             raise type(found)(f"image {index}: {found}")

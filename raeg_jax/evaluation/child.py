@@ -25,7 +25,7 @@ class Ran(NamedTuple):
 
 def command(*arguments: os.PathLike | str) -> list[str]:
     """The command `raeg` with the Python that runs this."""
-    return [sys.executable, "-m", "raeg_jax.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "raeg_jax", *map(str, arguments)]
 
 
 def run(arguments: Sequence[str]) -> Ran:

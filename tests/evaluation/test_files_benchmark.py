@@ -12,9 +12,9 @@ from raeg_jax import cli, hiding
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import child
 from raeg_jax.payload.key import write_key
+from tests.cli import fake_codec
+from tests.cli.conftest import KEY, pixels, save
 from tests.evaluation.evaluation_toys import load_benchmark
-from tests.tool import fake_codec
-from tests.tool.conftest import KEY, pixels, save
 
 
 @pytest.fixture(scope="module")

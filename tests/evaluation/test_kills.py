@@ -9,14 +9,14 @@ import pytest
 from absl.testing import flagsaver
 
 from raeg_jax import cli
+from raeg_jax.cli.manifest import NAME
+from raeg_jax.cli.outputs import STAGING
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import child
 from raeg_jax.payload.key import write_key
-from raeg_jax.tool.manifest import NAME
-from raeg_jax.tool.outputs import STAGING
+from tests.cli import fake_codec
+from tests.cli.conftest import KEY, pixels, save
 from tests.evaluation.evaluation_toys import load_benchmark
-from tests.tool import fake_codec
-from tests.tool.conftest import KEY, pixels, save
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.payload.key import write_key
 from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
 from raeg_jax.protection.protect import Protector
+from tests.cli.conftest import save
 from tests.evaluation.evaluation_toys import load_benchmark
 from tests.image_file.files import put_chunk
 from tests.payload.payloads import KEY
 from tests.protection import generators
-from tests.tool.conftest import save
 
 # Of one size; each is four tiles, of which some overlap others.
 ORIGINALS = generators.photographs(3, 64, 40)

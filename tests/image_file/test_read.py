@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from raeg_jax.cli.budget import BYTES_PER_PIXEL, pixel_cost
 from raeg_jax.errors import UserError
 from raeg_jax.image_file import samples
 from raeg_jax.image_file.read import (
@@ -22,7 +23,6 @@ from raeg_jax.image_file.read import (
     read_image_file,
 )
 from raeg_jax.image_file.write import lost_metadata, write_image_file
-from raeg_jax.tool.room import BYTES_A_PIXEL, room_of
 from tests.image_file.files import LOSSLESS, RGB, encode
 
 
@@ -233,7 +233,7 @@ def test_large_images_are_no_reason_to_warn(recwarn, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     data = encode()
     assert decode_image_file(data, "photo").notes == ()
-    assert room_of(io.BytesIO(data)) == 140 + len(data) // BYTES_A_PIXEL
+    assert pixel_cost(io.BytesIO(data)) == 140 + len(data) // BYTES_PER_PIXEL
     assert not recwarn
 
 

@@ -1,0 +1,345 @@
+"""What each command does: arguments are checked first, then everything else is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from raeg_jax import compilation, launch
+from raeg_jax.cli import inspect as inspect_lib
+from raeg_jax.cli import scan
+from raeg_jax.cli.pipeline import Operation
+from raeg_jax.cli.protect import Protection
+from raeg_jax.cli.recover import Recovery
+from raeg_jax.cli.report import Report, echo, log
+from raeg_jax.cli.runner import Runner, progress_bar
+from raeg_jax.cli.scan import Paths, SourceImage
+from raeg_jax.cli.sources import FileSource, Source
+from raeg_jax.cli.verify import Predictor, Verification, VerifiedLines
+from raeg_jax.errors import UserError
+from raeg_jax.methods import transform
+from raeg_jax.payload import key as key_lib
+from raeg_jax.payload.key import Key
+from raeg_jax.protection import generator_file
+from raeg_jax.protection.restore import PixelRecoverer
+
+if TYPE_CHECKING:
+    from raeg_jax.methods.tool import ToolProtector
+    from raeg_jax.protection.loaded_generator import LoadedGenerator
+    from raeg_jax.protection.protect import Protector
+
+# The method of a generator, and those that articles compare it with.
+GENERATOR = "raeg"
+METHODS = (GENERATOR, *transform.NAMES)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """What the commands that work on images have in common.
+
+    Attributes:
+      source: an image, a folder of images, or a TFDS data set's folder.
+      key: the key file.
+      generator: the generator file; by default the one that comes with the package.
+      batch_size: images at a time.
+    """
+
+    source: str
+    key: str
+    generator: str | None
+    batch_size: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvertOptions(ImageOptions):
+    """Options of `raeg recover`.
+
+    Attributes:
+      out: folder of the outputs, or name of a single one.
+      format: of the outputs; by default that of `out`, or PNG.
+      overwrite: replace what is in `out`.
+    """
+
+    out: str
+    format: str | None
+    overwrite: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProtectOptions(ConvertOptions):
+    """Options of `raeg protect`.
+
+    Attributes:
+      strip: leave out EXIF, XMP and profiles.
+      labels: of `sources.LABELS`, or None.
+      tries: protected images made of each, of which the best is taken.
+      method: of `METHODS`.
+      psnr: of files of the compared methods, in decibels.
+    """
+
+    strip: bool
+    labels: str | None
+    tries: int
+    method: str
+    psnr: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyOptions(ImageOptions):
+    """Options of `raeg verify`.
+
+    Attributes:
+      originals: where originals are, to be compared with.
+    """
+
+    originals: str | None
+
+
+def protect(options: ProtectOptions) -> int:
+    """Protects images; returns the exit status.
+
+    Raises:
+      UserError: a mistake in the options.
+      StoppedError: the run ended early.
+    """
+    _check_method(options)
+    source, key, generator = _load(options)
+    protector = make_protector(generator, key, options)
+    label_of = source.label_of(options.labels, generator.class_names)
+    settings = {
+        "strip": options.strip,
+        "labels": options.labels or "auto",
+        "tries": options.tries,
+    }
+    if options.method != GENERATOR:
+        settings |= {"method": options.method, "psnr": options.psnr}
+    operation = Protection(protector, label_of, options.strip)
+    return _convert("protect", options, source, key, generator, operation, settings)
+
+
+def recover(options: ConvertOptions) -> int:
+    """Recovers originals; returns the exit status.
+
+    Raises:
+      UserError: a mistake in the options.
+      StoppedError: the run ended early.
+    """
+    source, key, generator = _load(options)
+    operation = Recovery(make_recoverer(generator, key, options.batch_size))
+    return _convert("recover", options, source, key, generator, operation, {})
+
+
+def verify(options: VerifyOptions) -> int:
+    """Recovers images in memory, and compares them; returns the exit status.
+
+    Raises:
+      UserError: a mistake in the options.
+      StoppedError: the run ended early.
+    """
+    path = scan.existing(options.source)
+    single = None if path.is_dir() else SourceImage(path, path.name, "")
+    key, generator_path = _check_files(options)
+    source = _source(Paths(path, path, single=single))
+    originals = source.originals(options.originals) if options.originals else None
+    generator = _open_generator(generator_path)
+    predictor = Predictor(generator, options.batch_size) if generator.classifiers else None
+    recoverer = make_recoverer(generator, key, options.batch_size)
+    operation, lines = Verification(recoverer, predictor, originals), VerifiedLines()
+    look = functools.partial(source.look, operation, lines)
+    # Failures have had their lines.
+    report = _run(look, "verified", source.total, "", options.batch_size)
+    for line in lines.summary():
+        echo(line)
+    if not generator.classifiers:
+        log(
+            f"what classifiers see isn't reported, as {generator_path} has none: `raeg export "
+            "WORKDIR GENERATOR --classifier NAME` adds one of a run"
+        )
+    return report.status
+
+
+def keygen(keyfile: str) -> int:
+    """Makes a key; returns the exit status."""
+    key = key_lib.generate_key()
+    key_lib.write_key(keyfile, key)
+    echo(
+        f"key {key.id} is in {keyfile}: keep it secret and keep a copy, nothing else brings images "
+        "back"
+    )
+    return 0
+
+
+def export(
+    workdir: str, generator: str, checkpoint: str, stages: str | None, classifier: Sequence[str]
+) -> int:
+    """Writes a generator file; see `export.export` for the arguments; returns the exit status."""
+    from raeg_jax.cli import export as export_lib
+
+    bundle = export_lib.export(
+        workdir, generator, checkpoint, classifier, stages.split(",") if stages else None
+    )
+    names = " and ".join(bundle.config.generator.stages)
+    machines = "any machine" if bundle.portable else "the same kind of machine only"
+    echo(
+        f"generator {bundle.id.hex()} ({names}; recovers on {machines}) is in {generator}: "
+        "keep a copy, images can't be recovered without it"
+    )
+    lines, warnings = export_lib.effect(workdir, bundle.config, checkpoint)
+    for line in lines:
+        echo(line)
+    for line in warnings:
+        log(f"warning: {line}")
+    return 0
+
+
+def inspect(file: str, key: str | None) -> int:
+    """Prints what a protected file holds; returns the exit status."""
+    lines = inspect_lib.inspect(pathlib.Path(file), key_lib.read_key(key) if key else None)
+    for name, text in lines.items():
+        echo(f"{name + ':':24}{text}")
+    return 0
+
+
+def launch_program(command: str, program: str, flags: Sequence[str]) -> int:
+    """Runs `train` or `evaluate`, which exit with the status.
+
+    Args:
+      command: of `raeg`.
+      program: the module.
+      flags: its arguments.
+    """
+    # Imported here, as each program defines flags, which other commands don't have.
+    main = importlib.import_module(f"raeg_jax.cli.{program}").main
+    launch.run(main, [f"raeg {command}", *flags])
+    return 0
+
+
+def load_generator(path: pathlib.Path) -> LoadedGenerator:
+    """Reads a generator file; as the functions below, it imports JAX, which takes seconds."""
+    from raeg_jax.protection.loaded_generator import load_generator
+
+    return load_generator(path)
+
+
+def make_protector(
+    generator: LoadedGenerator, key: Key, options: ProtectOptions
+) -> Protector | ToolProtector:
+    """Makes what protects pixels with the method that was asked for."""
+    if options.method != GENERATOR:
+        from raeg_jax.methods.tool import ToolProtector
+
+        return ToolProtector(options.method, generator, key, options.psnr, options.batch_size)
+    from raeg_jax.protection.protect import Protector
+
+    return Protector(generator, key, batch_size=options.batch_size, tries=options.tries)
+
+
+def make_recoverer(generator: LoadedGenerator, key: Key, batch_size: int) -> PixelRecoverer:
+    """Makes what recovers pixels that any method protected."""
+    from raeg_jax.methods.recovery import FallbackRecoverer
+    from raeg_jax.protection.recover import Recoverer
+
+    return FallbackRecoverer(Recoverer(generator, key, batch_size=batch_size), key)
+
+
+def check_generator(path: pathlib.Path) -> None:
+    """Checks that a file may be a generator, without loading it.
+
+    Raises:
+      UserError: it isn't.
+    """
+    try:
+        generator_file.check_start(path)
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror or error}") from error
+
+
+def _check_method(options: ProtectOptions) -> None:
+    compared = options.method != GENERATOR
+    if compared and options.tries > 1:
+        raise UserError(f"--tries={options.tries} is for generators, not --method={options.method}")
+    if options.psnr is not None and not 5 <= options.psnr <= 80:
+        raise UserError(f"--psnr={options.psnr:g} is impossible: it must be 5 to 80 decibels")
+    if options.psnr is not None and not compared:
+        raise UserError(
+            f"--psnr={options.psnr:g} is for --method=rae or rit: a generator has its own PSNR"
+        )
+
+
+def _check_files(options: ImageOptions) -> tuple[Key, pathlib.Path]:
+    key = key_lib.read_key(options.key)
+    generator = pathlib.Path(options.generator or generator_file.default_path())
+    check_generator(generator)
+    return key, generator
+
+
+def _source(paths: Paths) -> Source:
+    if scan.is_dataset(paths.source):
+        # TFDS takes a second to import.
+        from raeg_jax.cli.tfds_source import TfdsSource
+
+        return TfdsSource(paths)
+    return FileSource(paths)
+
+
+def _load(options: ConvertOptions) -> tuple[Source, Key, LoadedGenerator]:
+    """Checks the arguments, then opens the source and loads the generator."""
+    paths = scan.check_paths(options.source, options.out, options.format, options.overwrite)
+    key, generator_path = _check_files(options)
+    source = _source(paths)
+    return source, key, _open_generator(generator_path)
+
+
+def _open_generator(path: pathlib.Path) -> LoadedGenerator:
+    log(f"loading the generator {path}…")
+    compilation.keep_programs()
+    return load_generator(path)
+
+
+def _convert(
+    command: str,
+    options: ConvertOptions,
+    source: Source,
+    key: Key,
+    generator: LoadedGenerator,
+    operation: Operation,
+    settings: dict[str, Any],
+) -> int:
+    """Runs all images through an operation that writes; returns the exit status."""
+    settings = {
+        "command": command,
+        "generator": generator.id.hex(),
+        "key": key.id,
+        "format": source.format,
+        **settings,
+    }
+    convert = functools.partial(source.convert, operation, settings)
+    verb = f"{command}ed"
+    report = _run(convert, verb, source.total, source.resumes, options.batch_size)
+    for line in report.failure_lines(source.all_failures):
+        log(line)
+    return report.status
+
+
+def _run(
+    work: Callable[[Runner], None], verb: str, total: int, resumes: str, batch_size: int
+) -> Report:
+    """Calls `work` with a runner, and prints the report."""
+    report = Report(total, resumes)
+    with progress_bar(verb, total) as bar:
+        runner = Runner(report, bar, batch_size)
+        try:
+            work(runner)
+        except UserError as error:
+            if report.counts:
+                raise runner.stopped(error) from error
+            # Before anything was done it is a mistake in the options.
+            raise
+    for note in report.note_lines():
+        log(f"note: {note}")
+    echo(report.summary(verb))
+    return report

@@ -1,0 +1,90 @@
+"""Writes the generator of a run into one file, and says what the run measured of it."""
+
+import pathlib
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from raeg_jax import config as config_lib
+from raeg_jax.cli.report import counted
+from raeg_jax.evaluation import report, summary
+from raeg_jax.evaluation.export import bundle_from_workdir
+from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
+
+# A generator of a lower attack success on every classifier protects nothing.
+_LEAST_SUCCESS = 0.05
+
+
+def export(
+    workdir: str | pathlib.Path,
+    generator: str | pathlib.Path,
+    checkpoint: str = "latest",
+    classifiers: Sequence[str] = (),
+    stages: Sequence[str] | None = None,
+) -> LoadedGenerator:
+    """Writes a generator file from a run, with the settings that the run saved.
+
+    Args:
+      workdir: of the run.
+      generator: the file, which must not exist.
+      checkpoint: 'latest', 'best' or a step.
+      classifiers: to add, for `raeg verify`.
+      stages: of the generator; those of the run by default.
+
+    Raises:
+      UserError: as `bundle_from_workdir`, `config.load` and `save_bundle`.
+    """
+    config = config_lib.load(pathlib.Path(workdir) / config_lib.FILE)
+    if stages is not None:
+        config.generator.stages = tuple(stages)
+    bundle = bundle_from_workdir(config, workdir, checkpoint, classifiers)
+    save_generator(generator, bundle)
+    return bundle
+
+
+def effect(
+    workdir: str | pathlib.Path, config: ConfigDict, checkpoint: str
+) -> tuple[list[str], list[str]]:
+    """Says what the evaluation of a run measured of its generator.
+
+    Args:
+      workdir: of the run.
+      config: of the generator.
+      checkpoint: 'latest', 'best' or a step.
+
+    Returns:
+      what was measured, or that nothing was; and warnings, of a generator that misleads no
+      classifier or has diverged.
+    """
+    results = report.find(pathlib.Path(workdir), config, checkpoint)
+    if results is None:
+        unknown = (
+            f"what it does to classifiers is unknown: {workdir} has no results of it, which "
+            "eval.py makes"
+        )
+        return [unknown], []
+    test = results["splits"]["test"]
+    psnr = test["quality"]["protected"]["psnr"]
+    quality = "equal to their originals" if psnr is None else f"{psnr:.1f} dB"
+    at = "" if results["step"] is None else f" of step {results['step']}"
+    lines = [
+        f"results{at} on {counted(test['images'], 'test image')}: protected ones are {quality}"
+    ]
+    success = []
+    for name, read in test["classifiers"].items():
+        before, after = (read["accuracy"][kind] for kind in ("original", "protected"))
+        role = read["role"].replace("_", " ")
+        lines.append(
+            f"{name} ({role}) reads {before:.0%} right before protection, {after:.0%} after"
+        )
+        success.append(read["attack_success"]["protected"] or 0.0)
+    warnings = []
+    if max(success) < _LEAST_SUCCESS:
+        warnings.append(
+            f"this generator misleads no classifier (at most {max(success):.1%} of what it read "
+            "right), so its images are hardly protected: train it longer, or with a lower "
+            "config.loss.target_psnr"
+        )
+    if diverged := summary.divergence_of(test, config):
+        warnings.append(diverged)
+    return lines, warnings

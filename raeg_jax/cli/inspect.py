@@ -1,0 +1,84 @@
+"""What a protected file holds, with the key and without."""
+
+import pathlib
+
+from raeg_jax.image_file.read import ImageFile, read_image_file
+from raeg_jax.methods import transform
+from raeg_jax.payload import seal
+from raeg_jax.payload.errors import PayloadError
+from raeg_jax.payload.key import Key
+from raeg_jax.payload.payload import Payload
+from raeg_jax.protection.restore import find_payload
+
+_CODES_SHOWN = 4
+
+
+def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
+    """Describes a protected file; no generator is needed.
+
+    Args:
+      path: of the image.
+      key: the owner's, without which the content of the payload stays hidden.
+
+    Returns:
+      Lines to be shown, in order, by what they are about.
+
+    Raises:
+      UserError: not an image that can be read, or no payload in it, or another key.
+    """
+    picture = read_image_file(path)
+    lines = _picture_lines(picture)
+    try:
+        found = find_payload(picture)
+        public = seal.read_public_header(found.blob)
+        lines |= {
+            "payload": f"{len(found.blob)} bytes "
+            + ("hidden in the pixels" if found.in_pixels else "in a PNG chunk"),
+            "payload format": str(public.version),
+            "generator": _generator(public.generator_id),
+            "key": public.key_id,
+            "nonce": public.nonce.hex(),
+        }
+        if key is not None:
+            lines |= _payload_lines(seal.open_sealed(found.blob, key))
+    except PayloadError as error:
+        raise type(error)(f"{path}: {error}") from error
+    return lines
+
+
+def _picture_lines(picture: ImageFile) -> dict[str, str]:
+    height, width = picture.pixels.shape[:2]
+    parts = {name: getattr(picture.metadata, name) for name in ("exif", "icc", "xmp")}
+    metadata = [f"{name} {len(content)} bytes" for name, content in parts.items() if content]
+    return {
+        "file": f"{picture.format}, {width} x {height} pixels"
+        + (", with alpha" if picture.alpha is not None else ""),
+        "metadata": ", ".join(metadata) or "none",
+    }
+
+
+def _generator(generator_id: bytes) -> str:
+    name = transform.name_of(generator_id)
+    return f"none, made by {name.upper()}" if name else generator_id.hex()
+
+
+def _payload_lines(payload: Payload) -> dict[str, str]:
+    mode = payload.mode.name.lower().replace("_", " with ")
+    # A generator that needs to know nothing of its tiles has rows without columns.
+    rows = payload.side_info.tolist() if payload.side_info.size else []
+    codes = "; ".join(" ".join(map(str, row)) for row in rows[:_CODES_SHOWN])
+    more = len(rows) - _CODES_SHOWN
+    lines = {
+        "original": f"{mode}, {payload.width} x {payload.height} pixels, EXIF orientation "
+        f"{payload.orientation}",
+        "SHA-256 of its pixels": payload.sha256.hex(),
+        "recovery": "on any machine"
+        if payload.portable
+        else f"on the same machine only, in batches of {payload.batch}",
+        "tiles": f"{payload.tiles} of {payload.tile} pixels a side" if payload.tile else "one",
+        "codes": (codes or "none") + (f"; and {more} more" if more > 0 else ""),
+        "values outside 0..255": str(len(payload.overflow.ranks)),
+    }
+    if payload.auxiliary:
+        lines["auxiliary data"] = f"{len(payload.auxiliary)} bytes"
+    return lines

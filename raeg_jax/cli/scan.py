@@ -1,0 +1,314 @@
+"""Source and output of a command: which files are images, and what their outputs are called."""
+
+import collections
+import dataclasses
+import functools
+import itertools
+import os
+import pathlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+
+from raeg_jax.cli.budget import pixel_cost
+from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile, read_image_file
+from raeg_jax.image_file.write import SUFFIXES as WRITTEN
+from raeg_jax.image_file.write import output_format
+
+# By these suffixes a file counts as an image. What `read_picture` doesn't read is there too: the
+# owner must know that such an image was not protected.
+_READ = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff"),
+    *(".bmp", ".dib", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+_NOT_READ = (
+    *(".avif", ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".psd", ".tga", ".exr", ".hdr"),
+    *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"),
+)
+SUFFIXES = frozenset(_READ + _NOT_READ)
+_EXAMPLES = 3
+
+DEFAULT_SUFFIX = ".png"
+_FORMAT_SUFFIX = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tiff"}
+# Names of TFDS's files.
+_INFO = "dataset_info.json"
+_RECORDS = re.compile(r"\.(array_record|tfrecord|riegeli|parquet)-\d+-of-\d+$")
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceImage:
+    """One image of a source: a file, or an `Example` of a data set.
+
+    Attributes:
+      source: the file, or what stands for it in messages.
+      name: for reports and the manifest: the file's name relative to the source folder, '/' between
+        folders; of a single file its name.
+      output: name of the output relative to the output folder, '/' between folders.
+    """
+
+    source: pathlib.Path | str
+    name: str
+    output: str
+
+    def cost(self) -> int:
+        """Returns what reading it takes of the pixel budget, see `budget.pixel_cost`."""
+        return pixel_cost(self.source)
+
+    def read(self) -> ImageFile:
+        """Reads it, see `picture.read_picture`."""
+        return read_image_file(self.source)
+
+
+@dataclasses.dataclass
+class Survey:
+    """The content of a source folder.
+
+    Attributes:
+      images: number of image files.
+      folders: first folders of the images' names; '' for those that lie in none.
+      others: number of files that aren't images by their names, and of linked folders.
+      examples: a few of the others' names.
+      unreadable: (folder, reason) of folders that can't be listed.
+    """
+
+    images: int = 0
+    folders: set[str] = dataclasses.field(default_factory=set)
+    others: int = 0
+    examples: list[str] = dataclasses.field(default_factory=list)
+    unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+
+def survey(source: pathlib.Path) -> Survey:
+    """Counts a folder's images and other files."""
+    content = Survey()
+
+    def note_unreadable(error: OSError) -> None:
+        content.unreadable.append((str(error.filename), error.strerror or str(error)))
+
+    for folder, images, others in _walk(source, note_unreadable):
+        content.images += len(images)
+        if images:
+            content.folders.add(folder.split("/")[0])
+        content.others += len(others)
+        wanted = _EXAMPLES - len(content.examples)
+        content.examples += [_join(folder, name) for name in others[:wanted]]
+    return content
+
+
+def find_images(
+    source: pathlib.Path,
+    suffix: str,
+    origins: Mapping[str, str] | None = None,
+    ignores_case: bool = False,
+) -> Iterator[SourceImage]:
+    """Yields a folder's images in the order of their names, a folder's own files first.
+
+    Only the names of one folder are in memory at a time. Hidden files and folders are left out,
+    and links to folders aren't followed.
+
+    Args:
+      source: the folder.
+      suffix: of the outputs, such as '.png'.
+      origins: names of the images of which these were made, by name, where that is known: outputs
+        are named after them.
+      ignores_case: the outputs' file system takes `A.png` and `a.png` for one name.
+    """
+    origins = origins or {}
+    for folder, images, _ in _walk(source, lambda error: None):
+        named_after = {
+            name: os.path.basename(origins.get(_join(folder, name), "")) or name for name in images
+        }
+        outputs = output_names(named_after, suffix, ignores_case)
+        for image in images:
+            yield SourceImage(
+                source / folder / image, _join(folder, image), _join(folder, outputs[image])
+            )
+
+
+def output_names(
+    named_after: Mapping[str, str], suffix: str, ignores_case: bool = False
+) -> dict[str, str]:
+    """Names the outputs of files that lie in one folder.
+
+    A name that has the suffix stays. Others get it in place of theirs; where two would be equal,
+    they keep theirs and get it added: `a.jpg` and `a.bmp` become `a.jpg.png` and `a.bmp.png`, and
+    so does `a.jpg` beside `a.png`. What still is equal gets it once more.
+
+    Args:
+      named_after: by the name of each file, the name from which that of its output is made.
+      suffix: of the outputs, such as '.png'.
+      ignores_case: names that differ in case, or in how accents are coded, count as equal.
+
+    Returns:
+      By the name of each file that of its output: all are different.
+    """
+    same = functools.partial(comparable, ignores_case=ignores_case)
+    short = {name: os.path.splitext(base)[0] + suffix for name, base in named_after.items()}
+    wanted = collections.Counter(map(same, short.values()))
+    outputs, taken = {}, set()
+
+    def order(name: str) -> tuple[bool, str, str]:
+        # Those that have the suffix come first; the order in which files are given doesn't count.
+        return short[name] != named_after[name], named_after[name], name
+
+    for name in sorted(named_after, key=order):
+        base = named_after[name]
+        longer = (base + number * suffix for number in itertools.count(1))
+        keeps = wanted[same(short[name])] == 1 or short[name] == base
+        candidates = itertools.chain([short[name]] if keeps else [], longer)
+        outputs[name] = next(output for output in candidates if same(output) not in taken)
+        taken.add(same(outputs[name]))
+    return {name: outputs[name] for name in named_after}
+
+
+def comparable(name: str, ignores_case: bool) -> str:
+    """Returns what is equal for names that a file system takes for one."""
+    return unicodedata.normalize("NFC", name).casefold() if ignores_case else name
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """Where images come from and where they go.
+
+    Attributes:
+      source: a folder or a file.
+      out: the folder of the outputs.
+      suffix: of the outputs, such as '.png'.
+      single: the only image, where the source is a file.
+      overwrite: files of others may be replaced.
+    """
+
+    source: pathlib.Path
+    out: pathlib.Path
+    suffix: str = DEFAULT_SUFFIX
+    single: SourceImage | None = None
+    overwrite: bool = False
+
+
+def check_paths(
+    source: str, out: str, format_name: str | None = None, overwrite: bool = False
+) -> Paths:
+    """Checks source and output before anything is loaded; makes nothing.
+
+    The output of a file is a file if it has a suffix and no folder has that name; else a folder.
+
+    Args:
+      source: an image file, or a folder of them.
+      out: a folder, or the name of the output of a single file.
+      format_name: of the outputs, such as 'tiff'; None where none was asked for.
+      overwrite: files of others may be replaced.
+
+    Raises:
+      UserError: there is no such format or source; the output is within the source or the other way
+        round, so that originals could be overwritten; or it is a file where a folder must be.
+    """
+    suffix = None
+    if format_name is not None:
+        suffix = _FORMAT_SUFFIX[output_format(f"output.{format_name.lower()}")]
+    here, there = existing(source), pathlib.Path(out)
+    # Unlike those of `Path`, the questions of `os.path` are answered for impossible names too;
+    # whoever makes the output raises the error of such a name.
+    if here.is_dir():
+        if os.path.exists(there) and not os.path.isdir(there):
+            raise UserError(f"{out} is a file: name a folder for what is made of the images")
+        _check_apart(here, there)
+        return Paths(here, there, suffix or DEFAULT_SUFFIX, None, overwrite)
+    if os.path.isdir(there) or not there.suffix or out.endswith(("/", os.sep)):
+        suffix = suffix or DEFAULT_SUFFIX
+        folder, output = there, output_names({here.name: here.name}, suffix)[here.name]
+    else:
+        wanted = output_format(there)
+        if suffix and wanted != WRITTEN[suffix]:
+            raise UserError(f"{out} would not be the {WRITTEN[suffix]} asked for: leave one out")
+        folder, output, suffix = there.parent, there.name, there.suffix
+    if _same(here, folder / output):
+        raise UserError(f"{folder / output} is the source itself: name another output")
+    return Paths(here, folder, suffix, SourceImage(here, here.name, output), overwrite)
+
+
+def existing(source: str) -> pathlib.Path:
+    """Returns the path of a source.
+
+    Raises:
+      UserError: there is nothing, or something like a device.
+    """
+    path = pathlib.Path(source)
+    if not os.path.exists(path):
+        raise UserError(f"{source} doesn't exist: check the name of the source")
+    if not path.is_dir() and not path.is_file():
+        raise UserError(f"{source} is neither a file nor a folder: name an image or a folder")
+    return path
+
+
+def is_dataset(source: pathlib.Path) -> bool:
+    """Whether a source is a prepared TFDS data set, or what is there of one."""
+    try:
+        return any(name == _INFO or _RECORDS.search(name) for name in os.listdir(source))
+    except OSError:
+        # A file, or a folder that can't be listed.
+        return False
+
+
+def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
+    """Returns a prepared TFDS data set that lies as TFDS puts them below a folder, if there is one.
+
+    They are in NAME[/CONFIG]/VERSION.
+    """
+    for pattern in ("*", "*/*", "*/*/*"):
+        for path in sorted(folder.glob(f"{pattern}/{_INFO}")):
+            return path.parent
+    return None
+
+
+def is_within(inner: pathlib.Path, outer: pathlib.Path) -> bool:
+    """Whether a path, of something or nothing, leads to a folder or into it, links followed."""
+    # Unlike `Path.resolve`, this raises nothing where links go round in circles.
+    real = pathlib.Path(os.path.realpath(inner))
+    return any(_same(outer, folder) for folder in (real, *real.parents))
+
+
+def _check_apart(source: pathlib.Path, out: pathlib.Path) -> None:
+    if is_within(out, source):
+        raise UserError(
+            f"{out} is in the source folder {source}, whose images it would mix with its own: "
+            "name a folder outside"
+        )
+    if is_within(source, out):
+        raise UserError(
+            f"{source} is in the output folder {out}, so originals could be replaced: name another "
+            "output folder"
+        )
+
+
+def _same(one: pathlib.Path, other: pathlib.Path) -> bool:
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+
+
+def _walk(
+    source: pathlib.Path, on_unreadable: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yields (folder relative to the source, names of its images, names of others)."""
+    waiting = [os.fspath(source)]
+    while waiting:
+        # A folder at a time: up to Python 3.11 `os.walk` can't go down a thousand of them.
+        listed = next(os.walk(waiting.pop(), onerror=on_unreadable), None)
+        if listed is None:
+            continue
+        parent, folders, files = listed
+        visible = sorted(name for name in folders if not name.startswith("."))
+        links = [name for name in visible if os.path.islink(os.path.join(parent, name))]
+        inner = [name for name in visible if name not in links]
+        waiting += [os.path.join(parent, name) for name in reversed(inner)]
+        images: list[str] = []
+        others = links
+        for name in sorted(files):
+            if not name.startswith("."):
+                is_image = os.path.splitext(name)[1].lower() in SUFFIXES
+                (images if is_image else others).append(name)
+        folder = pathlib.Path(parent).relative_to(source).as_posix()
+        yield "" if folder == "." else folder, images, others
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

@@ -1,0 +1,258 @@
+"""A prepared TFDS data set: its images and what belongs to each, read without TensorFlow.
+
+It is a folder `.../NAME[/CONFIG]/VERSION` with `dataset_info.json`, `features.json` and ArrayRecord
+files, as `tfds.builder(..., file_format="array_record")` prepares it. Records are serialised
+`tf.train.Example`s. They are taken apart and put together as such: what isn't the image stays as it
+was, bit for bit.
+"""
+
+import collections
+import dataclasses
+import functools
+import io
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from tensorflow_datasets.core.file_adapters import FileFormat
+from tensorflow_datasets.proto import tf_example_pb2
+
+from raeg_jax.cli.budget import pixel_cost
+from raeg_jax.cli.scan import SourceImage
+from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile, decode_image_file
+
+FEATURES = "features.json"
+INFO = "dataset_info.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One record file.
+
+    Attributes:
+      path: of the file.
+      split: which it belongs to.
+      first: number of its first example in the split.
+      length: number of its examples.
+    """
+
+    path: pathlib.Path
+    split: str
+    first: int
+    length: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example(SourceImage):
+    """An example with its image.
+
+    Attributes:
+      record: reads it, serialised; any thread may do so.
+      split: which it belongs to.
+      number: in its split.
+      feature: name of the image feature.
+    """
+
+    record: Callable[[], bytes]
+    split: str
+    number: int
+    feature: str
+
+    def cost(self) -> int:
+        """See `SourceImage`."""
+        return pixel_cost(io.BytesIO(self._image()))
+
+    def read(self) -> ImageFile:
+        """Decodes the image."""
+        return decode_image_file(self._image(), str(self.source))
+
+    def label(self, feature: str) -> int:
+        """Returns the value of a label feature."""
+        return self._only(self._parsed().features.feature[feature].int64_list.value, feature)
+
+    def with_image(self, image: bytes) -> bytes:
+        """Returns the example, serialised, with another image file."""
+        parsed = self._parsed()
+        parsed.features.feature[self.feature].bytes_list.value[:] = [image]
+        return parsed.SerializeToString(deterministic=True)
+
+    def _image(self) -> bytes:
+        return self._only(
+            self._parsed().features.feature[self.feature].bytes_list.value, self.feature
+        )
+
+    def _parsed(self) -> Any:
+        try:
+            return tf_example_pb2.Example.FromString(self.record())
+        except Exception as error:
+            raise UserError(
+                f"{self.source} can't be read ({_first_line(error)}): copy the data set again"
+            ) from error
+
+    def _only(self, values: Sequence[Any], feature: str) -> Any:
+        if len(values) != 1:
+            raise UserError(
+                f"{self.source} has {len(values)} values of {feature}, not one: prepare the data "
+                "set again"
+            )
+        return values[0]
+
+
+class Dataset:
+    """A prepared data set.
+
+    Args:
+      folder: of the version.
+
+    Raises:
+      UserError: it isn't such a data set, or one whose images can't be protected.
+
+    Attributes:
+      folder: of the version.
+      builder: what TFDS reads it with.
+      image: names of the image feature, from outside to inside.
+      labels: classes of each label feature, by the name that it has in examples.
+      shards: in order.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        for name in (INFO, FEATURES):
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"{folder} has record files, but no {name}: let whatever prepares it end first"
+                )
+        try:
+            self.builder = tfds.builder_from_directory(os.fspath(folder))
+            self.shards = _shards(self.builder.info)
+        except Exception as error:
+            # TFDS raises almost anything on damaged files.
+            raise UserError(
+                f"{folder} can't be read as a data set ({_first_line(error)}): prepare it again"
+            ) from error
+        if self.builder.info.file_format != FileFormat.ARRAY_RECORD:
+            raise UserError(
+                f"{folder} holds {self.builder.info.file_format.value} files, which can't be read "
+                "without TensorFlow: convert it first, `tfds convert_format "
+                f"--dataset_version_dir={folder} --out_file_format=array_record --out_dir=...`"
+            )
+        for shard in self.shards:
+            if not shard.path.is_file():
+                raise UserError(f"{shard.path} is missing: copy the data set again")
+        self.image = self._find_image()
+        self.labels = {
+            "/".join(names): tuple(feature.names)
+            for names, feature, several in _leaves(self.builder.info.features)
+            if isinstance(feature, tfds.features.ClassLabel) and not several and feature.num_classes
+        }
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Number of examples by split."""
+        return {name: split.num_examples for name, split in self.builder.info.splits.items()}
+
+    @property
+    def paths(self) -> dict[str, list[pathlib.Path]]:
+        """Record files by split."""
+        paths = collections.defaultdict(list)
+        for shard in self.shards:
+            paths[shard.split].append(shard.path)
+        return paths
+
+    def examples(self, shard: Shard) -> Iterator[Example]:
+        """Opens a record file.
+
+        Raises:
+          UserError: it is damaged.
+        """
+        serialised = open_records(shard.path)
+        if len(serialised) != shard.length:
+            raise UserError(
+                f"{shard.path} has {len(serialised)} examples, and {INFO} says {shard.length}: "
+                "copy the data set again"
+            )
+        numbers = range(shard.first, shard.first + shard.length)
+        return (self.example(serialised, shard.split, number, shard.first) for number in numbers)
+
+    def example(
+        self, serialised: Sequence[bytes], split: str, number: int, first: int = 0
+    ) -> Example:
+        """Returns an example of records that begin with the example `first` of a split."""
+        return Example(
+            source=f"{self.folder}, example {number} of {split},",
+            name=f"{split}/{number}",
+            output=f"{split}/{number}.png",
+            record=functools.partial(serialised.__getitem__, number - first),
+            split=split,
+            number=number,
+            feature="/".join(self.image),
+        )
+
+    def _find_image(self) -> tuple[str, ...]:
+        images = [
+            (names, feature, several)
+            for names, feature, several in _leaves(self.builder.info.features)
+            if isinstance(feature, tfds.features.Image)
+            # A label image is a label, which protection must leave as it is.
+            and not isinstance(feature, tfds.features.LabeledImage)
+        ]
+        if len(images) != 1 or images[0][2]:
+            listed = ", ".join(sorted("/".join(names) for names, *_ in images)) or "none"
+            raise UserError(
+                f"{self.folder} must have one image an example, but its image features are: "
+                f"{listed}: export its images as files first"
+            )
+        names, feature, _ = images[0]
+        if feature.np_dtype != np.uint8:
+            raise UserError(
+                f"{self.folder} has images of {np.dtype(feature.np_dtype).name}: convert them to "
+                "uint8 first"
+            )
+        return names
+
+
+def open_records(*paths: pathlib.Path) -> Sequence[bytes]:
+    """Opens record files, one after the other; for any thread.
+
+    Raises:
+      UserError: one can't be read.
+    """
+    try:
+        return ArrayRecordDataSource([os.fspath(path) for path in paths])
+    except Exception as error:
+        raise UserError(
+            f"{paths[0]} can't be read ({_first_line(error)}): copy the data set again"
+        ) from error
+
+
+def _shards(info: tfds.core.DatasetInfo) -> list[Shard]:
+    shards = []
+    for split in info.splits.values():
+        first = 0
+        for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
+            shards.append(Shard(pathlib.Path(path), split.name, first, length))
+            first += length
+    return shards
+
+
+def _leaves(
+    feature: Any, names: tuple[str, ...] = (), several: bool = False
+) -> Iterator[tuple[tuple[str, ...], Any, bool]]:
+    """Yields (names, feature, whether an example may have several of it)."""
+    if isinstance(feature, tfds.features.FeaturesDict):
+        for name, inner in feature.items():
+            yield from _leaves(inner, (*names, name), several)
+    elif isinstance(feature, tfds.features.Sequence):
+        yield from _leaves(feature.feature, names, several=True)
+    else:
+        yield names, feature, several
+
+
+def _first_line(error: Exception) -> str:
+    """Returns the first line of an error of TFDS, whose messages are long."""
+    return (str(error) or type(error).__name__).splitlines()[0]
