@@ -14,8 +14,11 @@ Give the flags of the training run. `raeg eval` is the same for an installed pac
 raeg_jax/cli/evaluate.py has more.
 """
 
-from raeg_jax import launch
-from raeg_jax.cli.evaluate import main
+from raeg_jax.process import command_errors
 
 if __name__ == "__main__":
-    launch.run(main)
+    with command_errors():  # Ctrl-C during these imports, too
+        from raeg_jax.cli.evaluate import main
+        from raeg_jax.config import command_line
+
+        command_line.run(main)

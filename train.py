@@ -7,8 +7,11 @@ python train.py --config=configs/caltech101.py:cpu --config.loss.target_psnr=36
 `raeg train` is the same for an installed package; raeg_jax/cli/train.py has more.
 """
 
-from raeg_jax import launch
-from raeg_jax.cli.train import main
+from raeg_jax.process import command_errors
 
 if __name__ == "__main__":
-    launch.run(main)
+    with command_errors():  # Ctrl-C during these imports, too
+        from raeg_jax.cli.train import main
+        from raeg_jax.config import command_line
+
+        command_line.run(main)

@@ -15,14 +15,15 @@ import pathlib
 from absl import flags
 from ml_collections import ConfigDict
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _TO = flags.DEFINE_string("to", "", "Workdir of the new classifiers.")
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains on."""
-    from raeg_jax import data, validation
+    from raeg_jax import data
+    from raeg_jax.config import validate
     from raeg_jax.errors import UserError
     from raeg_jax.evaluation.workdir import check_classifiers
     from raeg_jax.training import classifier as classifier_lib
@@ -30,7 +31,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     to = pathlib.Path(_TO.value)
     if not _TO.value or to.resolve() == workdir.resolve():
         raise UserError(f"--to={_TO.value}: name another workdir, for the new classifiers")
-    validation.validate(config)
+    validate.validate(config)
     check_classifiers(workdir)
     splits = data.load(config.data)
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
@@ -45,4 +46,4 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    command_line.run(main)

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _BATCHES = flags.DEFINE_list("batches", ["64", "16", "7", "1"], "Sizes to recover in; first: both.")
 _EAGER = flags.DEFINE_integer("eager", 8, "Images recovered without jit, which is slow.")
@@ -27,20 +27,20 @@ _OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
     sizes = parse()
-    from raeg_jax import config as config_lib
     from raeg_jax import data
-    from raeg_jax.assembly import assemble
+    from raeg_jax.assembly import assemble, check_targets
+    from raeg_jax.config import run_config
+    from raeg_jax.config.validate import validate
     from raeg_jax.errors import UserError
     from raeg_jax.evaluation import benchmark, compiled, tokens
     from raeg_jax.evaluation.batches import batches
     from raeg_jax.evaluation.images import open_split
-    from raeg_jax.evaluation.workdir import check_classifiers, restore, validate_for_evaluation
+    from raeg_jax.evaluation.workdir import check_classifiers, restore
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.invertible.generator import generator_from_config
     from raeg_jax.training.classifier import load_classifiers
-    from raeg_jax.validation import check_targets
 
-    validate_for_evaluation(config)
+    validate(config)
     check_classifiers(workdir)
     params = None
     if "learned" in config.generator.stages:
@@ -89,7 +89,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     results = benchmark.origin(config) | {
         "split": _SPLIT.value,
         "stages": list(config.generator.stages),
-        "settings": config_lib.to_json(config),
+        "settings": run_config.to_json(config),
         "protected in": f"batch {sizes[0]}",
         "ways": {},
     }
@@ -119,4 +119,4 @@ def parse() -> list[int]:
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    command_line.run(main)

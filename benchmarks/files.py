@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _SOURCE = flags.DEFINE_string("source", "", "Folder of images.")
 _GENERATOR = flags.DEFINE_string("generator", "", "Generator file.")
@@ -34,9 +34,9 @@ _COSTS = 200
 
 def main() -> None:
     """Runs the tool both ways, compares, prints and writes."""
-    from raeg_jax import config as config_lib
     from raeg_jax.cli import scan
     from raeg_jax.cli.manifest import NAME
+    from raeg_jax.config import run_config
     from raeg_jax.evaluation import benchmark
     from raeg_jax.files import json_bytes, write_whole
 
@@ -70,7 +70,7 @@ def main() -> None:
             "peak_mib": one.peak_bytes / 2**20,
         }
     results |= {"batch_size": _BATCH_SIZE.value, "cores": os.cpu_count()}
-    results["versions"] = config_lib.versions()
+    results["versions"] = run_config.versions()
     write_whole(out / "files.json", json_bytes(results))
     write_whole(out / "files.md", table(results).encode())
     print(table(results), end="")
@@ -195,4 +195,4 @@ def table(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    launch.run_without_config(main)
+    command_line.run_without_config(main)

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _PSNRS = flags.DEFINE_list("psnrs", ["34"], "Decibels.")
 _ROWS = flags.DEFINE_list("rows", [], "Names of rows; all if not given. A typo lists them.")
@@ -34,19 +34,20 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import data
     from raeg_jax.assembly import assemble, check_stages
     from raeg_jax.attacks.permutation import class_permutation
+    from raeg_jax.config.validate import validate
     from raeg_jax.evaluation import benchmark, compiled, tokens
     from raeg_jax.evaluation.controls import pgd_control
     from raeg_jax.evaluation.defences import DEFENCES
     from raeg_jax.evaluation.defended import evaluate_defended
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.variants import variants
-    from raeg_jax.evaluation.workdir import check_classifiers, validate_for_evaluation
+    from raeg_jax.evaluation.workdir import check_classifiers
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.image.metrics import PSNR_CAP
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
 
-    validate_for_evaluation(config)
+    validate(config)
     made = variants(config)
     controls = pgd_rows(config)
     psnrs, rows = check_flags([*made, *controls], controls)
@@ -156,4 +157,4 @@ def table(results) -> str:
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    command_line.run(main)

@@ -32,9 +32,9 @@ import tqdm
 from absl import flags
 from PIL import Image
 
-from raeg_jax import launch
 from raeg_jax.cli.manifest import NAME
 from raeg_jax.cli.outputs import STAGING
+from raeg_jax.config import command_line
 from raeg_jax.errors import UserError
 
 _SOURCE = flags.DEFINE_string("source", "", "Folder of images.")
@@ -127,7 +127,7 @@ def report(
     out: pathlib.Path, times: Times, counts: dict, problems: list[str], **about: Any
 ) -> None:
     """Writes and prints the results; ends with an error where there are problems."""
-    from raeg_jax import config as config_lib
+    from raeg_jax.config import run_config
     from raeg_jax.files import json_bytes, write_whole
 
     results = {
@@ -137,7 +137,7 @@ def report(
         "folders": len(list((out / "runs").iterdir())),
         "problems": problems,
         "seed": SEED.value,
-        "versions": config_lib.versions(),
+        "versions": run_config.versions(),
     }
     content = json_bytes(results)
     write_whole(out / "kills.json", content)
@@ -359,4 +359,4 @@ def wrong(jobs: list[tuple[pathlib.Path, str]], recovered: pathlib.Path) -> list
 
 
 if __name__ == "__main__":
-    launch.run_without_config(main)
+    command_line.run_without_config(main)

@@ -23,7 +23,7 @@ import tqdm
 from absl import flags
 from PIL import Image
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _PROTECTED = flags.DEFINE_string("protected", "", "Folder of what `raeg protect` wrote.")
 _ORIGINALS = flags.DEFINE_string("originals", "", "Folder that was protected.")
@@ -68,8 +68,8 @@ Inverse = Callable[[list[Opened]], list[np.ndarray]]
 
 def main() -> None:
     """Recovers, compares, prints and writes."""
-    from raeg_jax import config as config_lib
     from raeg_jax.cli import scan
+    from raeg_jax.config import run_config
     from raeg_jax.evaluation import benchmark
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.payload.key import read_key
@@ -83,7 +83,7 @@ def main() -> None:
     jobs = [(job.source, protected / job.output) for job in scan.find_images(originals, ".png")]
     jobs = benchmark.spread(jobs, _MAX_IMAGES.value)
     results = compare(jobs, lambda path: opened(path, bundle, key), inverse)
-    results |= {"generator": bundle.id.hex(), "versions": config_lib.versions()}
+    results |= {"generator": bundle.id.hex(), "versions": run_config.versions()}
     name = "numpy" if _REFERENCE.value else f"jax-{results['versions']['jax']}"
     content = json_bytes({"computed_by": name} | results)
     write_whole(out / f"{name}.json", content)
@@ -236,4 +236,4 @@ def _kind(one: Opened):
 
 
 if __name__ == "__main__":
-    launch.run_without_config(main)
+    command_line.run_without_config(main)

@@ -13,7 +13,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _OUT = flags.DEFINE_string("out", "", "The new JPEG file.")
 _WIDTH = flags.DEFINE_integer("width", 6000, "In pixels.", lower_bound=1)
@@ -68,4 +68,4 @@ def _noise(random, height, width):
 
 
 if __name__ == "__main__":
-    launch.run_without_config(main)
+    command_line.run_without_config(main)

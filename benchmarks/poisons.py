@@ -19,7 +19,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _ROWS = flags.DEFINE_list("rows", [], "Names of rows; all if not given. A typo lists them.")
 _DEFENCES = flags.DEFINE_list("defences", [], "Of the pirates, beside none.")
@@ -44,21 +44,22 @@ ROWS = {
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, prints and writes."""
     from raeg_jax import data
+    from raeg_jax.assembly import check_targets
+    from raeg_jax.config.validate import validate
     from raeg_jax.evaluation import benchmark
     from raeg_jax.evaluation.defences import DEFENCES
-    from raeg_jax.evaluation.workdir import check_classifiers, validate_for_evaluation
+    from raeg_jax.evaluation.workdir import check_classifiers
     from raeg_jax.experiments import pirates, settings, suite
     from raeg_jax.experiments.store import Store, Unit
     from raeg_jax.experiments.subject import Subject
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.training.classifier import load_classifiers
-    from raeg_jax.validation import check_targets
 
     rows = benchmark.choices("rows", _ROWS.value or list(ROWS), list(ROWS))
     defences = benchmark.choices("defences", ["none", *_DEFENCES.value], list(DEFENCES))
     configs = {row: changed(config, row) for row in rows}
     for made in configs.values():
-        validate_for_evaluation(made)
+        validate(made)
         check_targets(made)
         settings.check(made)
     check_classifiers(workdir)
@@ -143,4 +144,4 @@ def table(models) -> str:
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    command_line.run(main)

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _PSNRS = flags.DEFINE_list("psnrs", ["30", "34", "38", "42", "46"], "Decibels.")
 _METHODS = flags.DEFINE_list(
@@ -38,19 +38,19 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     methods, parts = dict.fromkeys(_METHODS.value), dict.fromkeys(_SPLITS.value)
     from configs.scale import STAGES
     from raeg_jax import data
-    from raeg_jax.assembly import assemble, check_stages, crowded
+    from raeg_jax.assembly import assemble, check_stages, check_targets, crowded
+    from raeg_jax.config.validate import validate
     from raeg_jax.evaluation import benchmark, compiled
     from raeg_jax.evaluation.curve import curve, gap
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.timing import throughput
-    from raeg_jax.evaluation.workdir import check_classifiers, restore, validate_for_evaluation
+    from raeg_jax.evaluation.workdir import check_classifiers, restore
     from raeg_jax.experiments.reading import aim_at
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
-    from raeg_jax.validation import check_targets
 
-    validate_for_evaluation(config)
+    validate(config)
     check_classifiers(workdir)
     params = None
     if any("learned" in STAGES[method] for method in methods):
@@ -248,4 +248,4 @@ def _by_psnr(row):
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    command_line.run(main)

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _TRIES = flags.DEFINE_list("tries", ["1", "4", "16"], "Numbers of tokens to choose from.")
 _PAIRS = flags.DEFINE_list("pairs", [], "Numbers of leaked pairs that removers are trained on.")
@@ -29,20 +29,20 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
     tries, pairs = counts("tries", _TRIES.value), counts("pairs", _PAIRS.value)
     from raeg_jax import data
-    from raeg_jax.assembly import assemble
+    from raeg_jax.assembly import assemble, check_targets
+    from raeg_jax.config.validate import validate
     from raeg_jax.errors import UserError
     from raeg_jax.evaluation import benchmark, compiled, locked, tokens
     from raeg_jax.evaluation.batches import batches, measure_all
     from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.remover import train_remover
-    from raeg_jax.evaluation.workdir import check_classifiers, restore, validate_for_evaluation
+    from raeg_jax.evaluation.workdir import check_classifiers, restore
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.image.quantise import to_uint8
     from raeg_jax.networks.frozen import FrozenClassifier
     from raeg_jax.training.classifier import load_classifiers
-    from raeg_jax.validation import check_targets
 
-    validate_for_evaluation(config)
+    validate(config)
     if not config.generator.token_planes:
         raise UserError("config.generator.token_planes=0: there is no token to look at")
     check_classifiers(workdir)
@@ -132,4 +132,4 @@ def table(results: dict, classifiers: tuple[str, ...]) -> str:
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    command_line.run(main)

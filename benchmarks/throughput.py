@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _PEAK = flags.DEFINE_float("peak_tflops", 0.0, "Peak of one device in TFLOP/s, if known.")
 _CLASSES = flags.DEFINE_integer("classes", 101, "Number of classes of the classifiers.")
@@ -42,13 +42,11 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     del workdir
     from raeg_jax import networks
     from raeg_jax.assembly import assemble
+    from raeg_jax.config.validate import validate
     from raeg_jax.evaluation import compiled, tokens
-    from raeg_jax.evaluation.workdir import validate_for_evaluation
-    from raeg_jax.validation import validate
 
-    # Gradient stages are not trained.
+    validate(config)
     learned = "learned" in config.generator.stages
-    (validate if learned else validate_for_evaluation)(config)
     size, batch_size = config.data.image_size, config.train.batch_size
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (batch_size, size, size, 3)).astype(np.uint8)
@@ -112,4 +110,4 @@ def training(config: ConfigDict, key, targets, frozen, batch):
 
 
 if __name__ == "__main__":
-    launch.run(main)
+    command_line.run(main)

@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import flags
 
-from raeg_jax import launch
+from raeg_jax.config import command_line
 
 _TRAIN = flags.DEFINE_string("train", "", "Flags of `train.py`, but for --workdir.")
 
@@ -101,4 +101,4 @@ def compare_training(workdir: pathlib.Path, undisturbed: pathlib.Path) -> list[s
 
 
 if __name__ == "__main__":
-    launch.run_without_config(main)
+    command_line.run_without_config(main)

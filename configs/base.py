@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     config.data.dataset = "photographs"
     # Folder with the data set's official files; '' lets TFDS download where it can.
     config.data.source = ""
-    # Where prepared data are kept; '' is $RAEG_DATA or ~/.cache/raeg_jax.
+    # Folder of prepared data; '' is $RAEG_DATA or ~/.cache/raeg_jax.
     config.data.cache_dir = ""
     # celeba_100: a file listing 'file identity class' rows; '' chooses the 100 largest identities.
     config.data.list_file = ""
@@ -55,23 +55,23 @@ def get_config() -> ConfigDict:
     config.generator.depth = 2
     # Bound on |log scale| of the multiplicative couplings.
     config.generator.clamp = 1.0
-    # Planes of +1 and -1 that hang on a key; 0 for none. Learned conditioners see them, in gradient
-    # stages they choose the masks. Without the key nobody can undo the generator exactly, whoever
-    # has its weights; docs/key.md has what he gets.
+    # Planes of +1 and -1 that depend on a key; 0 for none. They are an input of learned
+    # conditioners and choose the masks of gradient stages. Without the key nobody can invert the
+    # generator exactly, not even with its weights; docs/key.md says what its inverse gives then.
     config.generator.token_planes = 2
 
     config.generator.shortcut = ConfigDict()
-    # PSNR after this stage; that of a gradient stage after it must be lower. How couplings go is
-    # said below, for both: rounds, step, least_step, bound, margin and mask.
+    # PSNR after this stage; that of a gradient stage after it must be lower. Its couplings have the
+    # rounds, step, least_step, bound, margin and mask of `generator.gradient` below.
     config.generator.shortcut.target_psnr = 33.0
     # waves | cells. Waves are learned sooner, cells outlive JPEG (docs/experiments.md).
     config.generator.shortcut.pattern = "waves"
-    # Waves repeat after so many pixels, within which they have so many cycles (least and most,
-    # along the axis where they have more); and how many waves each class has.
+    # Period of the waves in pixels; cycles within it (least and most, along the axis with more
+    # of them); number of waves of each class.
     config.generator.shortcut.period = 16
     config.generator.shortcut.cycles = (4, 8)
     config.generator.shortcut.waves = 1
-    # Side of cells in pixels, and after how many of them along each axis they repeat.
+    # Side of a cell in pixels; cells along each axis after which the pattern repeats.
     config.generator.shortcut.cell = 8
     config.generator.shortcut.cells = 4
     # grey | red_green | blue_yellow
@@ -80,32 +80,32 @@ def get_config() -> ConfigDict:
     config.generator.shortcut.seed = 0
 
     config.generator.gradient = ConfigDict()
-    # fixed | float: of the targets' gradients. In fixed point recovery is exact on any machine,
-    # else in the program that protected.
+    # fixed | float: arithmetic of the targets' gradients. With fixed point, recovery is exact on
+    # any machine, with floating point in the program that protected.
     config.generator.gradient.arithmetic = "fixed"
-    # Each image is changed until it has this PSNR, or for so many rounds.
+    # Each image is changed until it has this PSNR, or for this number of rounds.
     config.generator.gradient.target_psnr = 34.0
     config.generator.gradient.rounds = 16
-    # Steps of the attack of which a round carries out the masked part. Protecting takes rounds x
-    # attack_steps gradients of every target, and so does recovering; a batch takes as many rounds
+    # Steps of the attack in a round, which carries out the masked part of it. Protecting and
+    # recovering take rounds x attack_steps gradients of every target; a batch takes as many rounds
     # as the image in it that needs most, commonly four.
     config.generator.gradient.attack_steps = 6
-    # Root mean square of one round's shifts, as a share of the distance that target_psnr allows (of
-    # what a stage before leaves of it); 1 would do after all masks had their turn, if no
-    # shift were limited. And the least, in pixel units: shorter ones are rounded away.
+    # Root mean square of one round's shifts: as a share of the distance that target_psnr and the
+    # stages before allow (with 1, one turn of all masks uses it up, but for limited shifts), and at
+    # least, in pixel units (shorter shifts are rounded away).
     config.generator.gradient.step = 1.05
     config.generator.gradient.least_step = 0.5
-    # Most that one round changes a value by, and how far shifts stay from 0 and 255.
+    # Largest change of a value in a round, and the distance that shifts keep from 0 and 255.
     config.generator.gradient.bound = 64
     config.generator.gradient.margin = 8
     # checkerboard | diagonal | random
     config.generator.gradient.mask = "diagonal"
     # untargeted | targeted (toward a fixed permutation of the classes)
     config.generator.gradient.loss = "untargeted"
-    # In logits: a classifier misled by more than this counts less than the others.
+    # In logits: a classifier that is misled by a larger margin counts less than the others.
     config.generator.gradient.kappa = 1.0
-    # How the classifiers look at the image, in turn from step to step: identity,
-    # gaussian_blur:<sigma>, jpeg:<quality>, rescale:<factor>. Others than identity, and smoothing,
+    # Distortions through which the classifiers see the image, in turn from step to step: identity,
+    # gaussian_blur:<sigma>, jpeg:<quality>, rescale:<factor>. All but identity, and smoothing,
     # need arithmetic = "float".
     config.generator.gradient.views = ("identity",)
     # Standard deviation in pixels of a Gaussian that smooths the gradient.
@@ -120,20 +120,20 @@ def get_config() -> ConfigDict:
     config.classifiers.weight_decay = 5e-3
     config.classifiers.warmup_steps = 100
     config.classifiers.label_smoothing = 0.1
-    # Largest change of a value, in pixel units, by which each training image is attacked first
-    # (adversarial training, one step from a random start); 0 for none.
+    # Adversarial training: each training image is attacked by one step from a random start, with
+    # at most this change of a value, in pixel units; 0 for none.
     config.classifiers.adversarial = 0.0
 
     # Augmentation of the classifiers' and (flip only, if on) the generator's training images.
     config.augment = ConfigDict()
     config.augment.flip = True
-    # All others are of classifiers only. Reflect-pad by so many pixels, then crop back at random.
+    # All others are for classifiers only. Pad by reflection by so many pixels, then crop at random.
     config.augment.crop_padding = 6
-    # Probability of an image to be made grey.
+    # Probability that an image is turned to grey.
     config.augment.grey = 0.0
     # Side of a grey square painted over each image, as a share of the image's side.
     config.augment.cutout = 0.0
-    # Alpha of the Beta distribution by which images are blended; 0 for no mixup.
+    # Alpha of the Beta distribution of mixup's weights; 0 for no mixup.
     config.augment.mixup = 0.0
 
     config.attack_layer = ConfigDict()
@@ -163,7 +163,7 @@ def get_config() -> ConfigDict:
     config.loss = ConfigDict()
     # untargeted | targeted (toward a fixed permutation of the classes)
     config.loss.adversary = "untargeted"
-    # The margin at which the adversary is content, in logits.
+    # The margin, in logits, beyond which the adversary's loss stops.
     config.loss.kappa = 4.0
     # The fidelity gate: no cost at or above this PSNR.
     config.loss.target_psnr = 34.5
@@ -178,8 +178,8 @@ def get_config() -> ConfigDict:
     config.loss.weight.recovery = 0.1
     # Recovery after the attack layer, toward the equally attacked original.
     config.loss.weight.robust_recovery = 0.0
-    # The adversary on what a wrong token recovers. With 2.0 a wrong token learns to ruin images, at
-    # some cost (docs/key.md); 0.25 hardly teaches anything.
+    # The adversary on what a wrong token recovers. With 2.0 the generator learns to ruin these
+    # images, at some cost (docs/key.md); 0.25 has hardly any effect.
     config.loss.weight.token = 0.25
     # Values of y outside 0..255, before clipping.
     config.loss.weight.range = 5.0
@@ -223,7 +223,7 @@ def get_config() -> ConfigDict:
     config.suite = ConfigDict()
     # At most so many images of each split, for all but piracy; 0 is all of them.
     config.suite.images = 500
-    # Of shortcut and gradient stages, in decibels; a learned stage has a PSNR of its own.
+    # PSNRs of shortcut and gradient stages, in dB; that of a learned stage is fixed.
     config.suite.psnrs = (30.0, 34.0, 38.0, 42.0)
     # Wrong tokens to average and to choose from; 0 for none.
     config.suite.guesses = 8
@@ -232,7 +232,7 @@ def get_config() -> ConfigDict:
     config.suite.remover_pairs = (50, 500, 0)
 
     config.suite.pirates = ConfigDict()
-    # Others than the targets, or the pirate trains what was attacked.
+    # They must differ from the targets: pirates train networks that were not attacked.
     config.suite.pirates.architectures = ("densenet_small",)
     config.suite.pirates.seeds = 3
     config.suite.pirates.steps = 1500
@@ -242,12 +242,12 @@ def get_config() -> ConfigDict:
     config.suite.pirates.images = 0
     # Names of `DEFENCES` that pirates use before they train.
     config.suite.pirates.defences = ("jpeg_50", "blur_1", "median_3", "bits_4", "noise_nl_means")
-    # Ways to train in which both honest and pirated models are trained, too.
+    # Further ways to train, both for honest and for pirated models.
     config.suite.pirates.trainings = ("adversarial", "augmented")
     # Shares of the data set that are protected.
     config.suite.pirates.shares = (0.5, 0.1)
 
-    # `eval.py --method`: the generator beside others that change images as much.
+    # `eval.py --method`: the generator beside other methods at the same PSNR.
     config.comparison = ConfigDict()
     # PSNR of the protected files, payload inside, and how many unseen images; 0 is all of them.
     config.comparison.psnr = 34.0
@@ -255,19 +255,20 @@ def get_config() -> ConfigDict:
     # Further points of the curves, with fewer images.
     config.comparison.psnrs = (30.0, 38.0)
     config.comparison.curve_images = 200
-    # Repetitions at `psnr` of what has chance in it: tokens and noise.
+    # Repetitions at `psnr` of methods that draw random numbers: tokens and noise.
     config.comparison.seeds = 3
-    # pgd | ifgsm | cw, which RAE and RIT start from, and its steps, also those of PGD alone.
+    # pgd | ifgsm | cw: the attack that RAE and RIT start from; its steps, and those of PGD alone.
     config.comparison.attack = "pgd"
     config.comparison.steps = 20
-    # What files go through before they are undone.
+    # Distortions of the protected files before recovery.
     config.comparison.distortions = ("jpeg_90", "jpeg_50", "blur_1")
     # Sides of superpixels in pixels, in the order in which they are tried.
     config.comparison.rae = ConfigDict({"sides": (4, 8, 16)})
-    # Sides of blocks; classes of blocks; step of shifts, and by how much they are reduced at most
-    # to stay in range; the least standard deviation that is worth a rotation (pixel units); whether
-    # blocks may stay in their place, and whether the attack knows of blocks. The paper has sides of
-    # 4, several classes and neither of the last two, which spoils more (docs/comparison.md).
+    # Sides of blocks; classes of blocks; step of shifts, and their largest reduction that keeps
+    # them in range; smallest standard deviation of a block that is rotated (pixel units); whether
+    # blocks may stay in their place, and whether the attack is aware of blocks. The paper has sides
+    # of 4, several classes and neither of the last two, which costs more quality
+    # (docs/comparison.md).
     config.comparison.rit = ConfigDict(
         {
             "sides": (2, 4),

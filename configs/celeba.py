@@ -1,4 +1,4 @@
-"""CelebA-100: the 100 identities of CelebA with most images, to be told apart.
+"""CelebA-100: the 100 identities of CelebA with most images, to be classified.
 
     python train.py --config=configs/celeba.py --config.data.source=DIR --workdir=runs/celeba
     python eval.py  --config=configs/celeba.py --config.data.source=DIR --workdir=runs/celeba

@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
     config.discriminator.width = 16
     # Gradient rounds lock exact recovery; what this term teaches takes longer than there is time.
     config.loss.weight.token = 0.0
-    # Content sooner than elsewhere: gradient rounds go on from there.
+    # A smaller margin than the default: gradient rounds continue from there.
     config.loss.kappa = 2.0
     config.optimizer.learning_rate = 3e-3
     config.optimizer.warmup_steps = 30

@@ -1,8 +1,8 @@
 """What the three benchmarks share: paper scale for accelerators, and variants for two cores.
 
 `:cpu` and `:learned` are the learned generator at 64 pixels, `:gradient` gradient couplings alone,
-and `:both` first the one, at a higher PSNR, and then the other. `:poison` is a shortcut stage and
-then gradient couplings, at 32 pixels: small enough to train pirated models by the dozen.
+and `:both` a learned stage at a higher PSNR and then gradient couplings. `:poison` is a shortcut
+stage and then gradient couplings, at 32 pixels: small enough to train pirated models by the dozen.
 """
 
 from ml_collections import ConfigDict

@@ -1,31 +1,51 @@
 """Reversible adversarial example generation (RAEG) for image data sets, in JAX and Flax.
 
-`raeg_jax.protect`, `raeg_jax.save` and `raeg_jax.recover` work on arrays, see `raeg_jax.arrays`.
+generator = raeg_jax.default_generator()        # or load_generator("photos.raeg")
+key = raeg_jax.generate_key()                   # or read_key("owner.key")
+(protected,) = raeg_jax.protect([image], generator, key)
+raeg_jax.save(protected, "protected.png")
+(recovered,) = raeg_jax.recover(["protected.png"], generator, key)
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raeg_jax.api import protect, recover, save
+    from raeg_jax.payload.key import generate_key, read_key
+    from raeg_jax.protection.loaded_generator import default_generator, load_generator
 
 __version__ = "0.1.0"
 
-# Public names, and where they are: module and name there.
-_PUBLIC = {
-    "protect": ("arrays", "protect"),
-    "save": ("arrays", "save"),
-    "recover": ("arrays", "recover"),
-    "default_generator": ("protection.loaded_generator", "default_generator"),
-    "load_generator": ("protection.loaded_generator", "load_generator"),
-    "generate_key": ("payload.key", "generate_key"),
-    "read_key": ("payload.key", "read_key"),
+__all__ = [
+    "__version__",
+    "default_generator",
+    "generate_key",
+    "load_generator",
+    "protect",
+    "read_key",
+    "recover",
+    "save",
+]
+
+# Imported when they are used, so that the command's help doesn't wait for JAX.
+_LAZY = {
+    "default_generator": "raeg_jax.protection.loaded_generator.default_generator",
+    "generate_key": "raeg_jax.payload.key.generate_key",
+    "load_generator": "raeg_jax.protection.loaded_generator.load_generator",
+    "protect": "raeg_jax.api.protect",
+    "read_key": "raeg_jax.payload.key.read_key",
+    "recover": "raeg_jax.api.recover",
+    "save": "raeg_jax.api.save",
 }
 
 
-def __getattr__(name: str):
-    # Training and the tool's help should not wait for what they don't use.
-    if name not in _PUBLIC:
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _PUBLIC[name]
-    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    module, _, attribute = _LAZY[name].rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:
-    return ["__version__", *_PUBLIC]
+    return __all__

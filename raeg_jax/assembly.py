@@ -69,6 +69,20 @@ def crowded(config: ConfigDict) -> list[tuple[str, str]]:
     ]
 
 
+def check_targets(config: ConfigDict) -> None:
+    """Stops if a stage leaves no distance to the one after it.
+
+    Raises:
+      UserError: naming both PSNRs.
+    """
+    psnrs = target_psnrs(config)
+    for first, last in crowded(config):
+        raise UserError(
+            f"config.{TARGETS[first]}={psnrs[first]} must be above config.{TARGETS[last]}="
+            f"{psnrs[last]}: the {first} stage would use up what the {last} stage may change"
+        )
+
+
 def shortcut_stage(config: ConfigDict) -> GradientCoupling:
     """The stage of `config.generator.shortcut`: couplings that a pattern of the class guides."""
     settings = config.generator.shortcut

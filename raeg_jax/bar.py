@@ -6,36 +6,36 @@ import tqdm
 
 from raeg_jax import compilation
 
-_SECONDS = 1.0
+_REFRESH_SECONDS = 1.0
 
 
-class Bar(tqdm.tqdm):
-    """As `tqdm.tqdm`; on a terminal it is drawn anew every second, whatever else happens."""
+class ProgressBar(tqdm.tqdm):
+    """As `tqdm.tqdm`, but a terminal shows it anew every second, also without progress."""
 
     def __init__(self, *args, **kwargs):
-        self._ended = threading.Event()
+        self._closed = threading.Event()
         super().__init__(*args, **kwargs)
-        # A log would grow by a line each time.
+        # A log file would grow by a line each time.
         if not self.disable and self.fp.isatty():
             threading.Thread(target=self._tick, name="raeg-bar", daemon=True).start()
 
     @property
     def format_dict(self):
-        """What is shown, see `tqdm.tqdm.format_dict`."""
-        shown = super().format_dict
-        what = (shown["prefix"] or "").removesuffix(": ")
-        if compilation.compiling() and "compiling" not in what:
-            shown["prefix"] = f"{what}: compiling" if what else "compiling"
-        return shown
+        """See `tqdm.tqdm.format_dict`."""
+        values = super().format_dict
+        description = (values["prefix"] or "").removesuffix(": ")
+        if compilation.is_compiling() and "compiling" not in description:
+            values["prefix"] = f"{description}: compiling" if description else "compiling"
+        return values
 
     def close(self):
         """Ends the bar."""
         with self.get_lock():
-            self._ended.set()
+            self._closed.set()
         super().close()
 
     def _tick(self):
-        while not self._ended.wait(_SECONDS):
+        while not self._closed.wait(_REFRESH_SECONDS):
             with self.get_lock():
-                if not self._ended.is_set():
+                if not self._closed.is_set():
                     self.refresh(nolock=True)

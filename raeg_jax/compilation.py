@@ -1,4 +1,4 @@
-"""What JAX compiles: kept on disk for the next process, and told of while it takes time."""
+"""JAX's compiled programs: a cache of them on disk, and whether JAX is compiling now."""
 
 import contextlib
 import os
@@ -11,29 +11,29 @@ import warnings
 from raeg_jax import files
 from raeg_jax.errors import UserError
 
-VARIABLE = "RAEG_COMPILE_CACHE"
+CACHE_VARIABLE = "RAEG_COMPILE_CACHE"
 OFF = "off"
 
-# Bytes of compiled programs that a start leaves, the last used ones.
-_LARGEST = 2**30
-# JAX keeps programs that took so many seconds; 1 by default, but steps have many smaller parts.
-_LEAST_SECONDS = "0.2"
-# What is compiled faster is not worth telling, in seconds.
-_WORTH_TELLING = 0.5
+_MAX_CACHE_BYTES = 2**30
+# JAX caches programs whose compilation took longer; its default, 1, misses the many small ones.
+_MIN_SECONDS = "0.2"
+# Compilation that takes less is not worth a message.
+_MIN_SHOWN_SECONDS = 0.5
 
-_since: dict[int, float] = {}
-_watching = False
+# Thread -> time at which its present compilation started.
+_started: dict[int, float] = {}
+_listening = False
 
 
-def keep_programs(data_folder: str = "", choice: str = "") -> None:
-    """Lets JAX, which must not be imported yet, keep compiled programs in files.
+def enable_cache(data_folder: str = "", choice: str = "") -> None:
+    """Lets JAX, which must not be imported yet, cache compiled programs in files.
 
     JAX finds a program by all that it depends on (code, shapes, options, versions, the processor's
     features), and checks that a file is whole. What can't be read or written is compiled anew.
 
     Args:
-      data_folder: `config.data.cache_dir`; programs are kept in a part of the folder of prepared
-        data, see `files.cache_folder`.
+      data_folder: `config.data.cache_dir`; the programs are in a sub-folder of the folder of
+        prepared data, see `files.cache_folder`.
       choice: another folder, or `OFF`; by default $RAEG_COMPILE_CACHE, or what JAX's own variables
         say.
 
@@ -44,7 +44,7 @@ def keep_programs(data_folder: str = "", choice: str = "") -> None:
     # differences between processors, which users can do nothing about.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
-    choice = choice or os.environ.get(VARIABLE, "")
+    choice = choice or os.environ.get(CACHE_VARIABLE, "")
     if choice == OFF:
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
     if choice == OFF or (not choice and "JAX_COMPILATION_CACHE_DIR" in os.environ):
@@ -54,20 +54,20 @@ def keep_programs(data_folder: str = "", choice: str = "") -> None:
     except UserError:
         if choice:
             raise
-        return  # Whoever prepares data tells it.
-    folder /= _own_name()
+        return  # Preparing the data raises the error.
+    folder /= _folder_name()
     if _make_private(folder):
         _prune(folder)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", _LEAST_SECONDS)
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", _MIN_SECONDS)
         # XLA's own cache of GPU programs would end a run where it can't be written.
         os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
 
 
-def _own_name() -> str:
-    """What programs depend on and JAX doesn't look at: how many processors share the work.
+def _folder_name() -> str:
+    """The user, as other users' files may hold any code, and the number of processors.
 
-    And the user: files of others may hold any code.
+    Programs depend on the number, but JAX doesn't look at it.
     """
     try:
         processors = len(os.sched_getaffinity(0))
@@ -78,7 +78,7 @@ def _own_name() -> str:
 
 
 def _make_private(folder: pathlib.Path) -> bool:
-    """Makes a folder; returns whether it is there and nobody else can write to it."""
+    """Makes a folder; returns whether it is there and only this user can write to it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
@@ -88,33 +88,32 @@ def _make_private(folder: pathlib.Path) -> bool:
 
 
 def _prune(folder: pathlib.Path) -> None:
-    """Deletes the programs that were not used for the longest time, until the others have room."""
+    """Deletes the least recently used programs beyond `_MAX_CACHE_BYTES`."""
     # Another process may be deleting, too.
     with contextlib.suppress(OSError):
-        used = [(max(s.st_atime, s.st_mtime), s.st_size, e.path) for e, s in _stats(folder)]
+        stats = [(e.stat(), e.path) for e in os.scandir(folder) if e.is_file()]
+        programs = [(max(s.st_atime, s.st_mtime), s.st_size, path) for s, path in stats]
         total = 0
-        for _, size, path in sorted(used, reverse=True):
+        for _, size, path in sorted(programs, reverse=True):
             total += size
-            if total > _LARGEST:
+            if total > _MAX_CACHE_BYTES:
                 os.unlink(path)
 
 
-def _stats(folder: pathlib.Path):
-    return [(entry, entry.stat()) for entry in os.scandir(folder) if entry.is_file()]
+def is_compiling() -> bool:
+    """Whether JAX has been compiling for a while; it starts to listen at the first call."""
+    global _listening
+    if not _listening and (monitoring := sys.modules.get("jax.monitoring")):
+        _listening = True
+        monitoring.register_event_duration_secs_listener(_record)
+    now = time.monotonic()
+    return any(now - started > _MIN_SHOWN_SECONDS for started in list(_started.values()))
 
 
-def compiling() -> bool:
-    """Whether JAX is compiling something that takes time, as far as it was imported before."""
-    global _watching
-    if not _watching and (monitoring := sys.modules.get("jax.monitoring")):
-        _watching = True
-        monitoring.register_event_duration_secs_listener(_note)
-    return any(time.monotonic() - since > _WORTH_TELLING for since in list(_since.values()))
-
-
-def _note(event: str, *_, **__) -> None:
-    """Takes note of the end of a stage of compilation in this thread."""
+def _record(event: str, *_, **__) -> None:
+    """Records the end of a stage of compilation in this thread; the last stage is the slow one."""
     if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
-        _since[threading.get_ident()] = time.monotonic()
-    elif event == "/jax/core/compile/backend_compile_duration":
-        _since.pop(threading.get_ident(), None)
+        _started[threading.get_ident()] = time.monotonic()
+    elif event.startswith("/jax/core/compile/"):
+        # The slow stage has ended, or, after one that failed, a new compilation was traced.
+        _started.pop(threading.get_ident(), None)

@@ -2,24 +2,28 @@
 
 import contextlib
 import errno
+import importlib
 import os
 import pathlib
 import time
+import types
 from collections.abc import Iterator
 from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
-try:
-    import msvcrt
-except ImportError:
-    msvcrt = None
+
+def _module(name: str) -> types.ModuleType | None:
+    """A module of the standard library that only some operating systems have."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
 
 # File systems without locks, such as Lustre as it is often mounted.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-# What is locked can't be read on Windows: one byte that no file has, but that a C long can name.
+# Windows forbids to read locked bytes: this one is behind the end of any file, but fits a C long.
 _BYTE = 2**31 - 2
 _PAUSE_SECONDS = 0.1
 
@@ -28,12 +32,12 @@ _PAUSE_SECONDS = 0.1
 def locked(path: pathlib.Path, wait: bool = True) -> Iterator[None]:
     """Holds an exclusive lock on a file while the block runs.
 
-    The operating system lets go of it when the process ends, however it ends. On file systems
+    The operating system releases it when the process ends, however it ends. On file systems
     without locks nothing is locked.
 
     Args:
-      path: of the lock file; made if missing, and left there.
-      wait: for another process to let go of it.
+      path: of the lock file; made if missing, and never removed.
+      wait: for another process to release the lock.
 
     Raises:
       BlockingIOError: another process holds it, and `wait` is false.
@@ -47,16 +51,15 @@ def locked(path: pathlib.Path, wait: bool = True) -> Iterator[None]:
                 if error.errno not in _NO_LOCKS:
                     raise
         elif msvcrt:
-            _lock_on_windows(file, wait)
-            stack.callback(_on_byte, file, msvcrt.LK_UNLCK)
+            _lock_on_windows(msvcrt, file, wait)
+            stack.callback(_locking, msvcrt, file, msvcrt.LK_UNLCK)
         yield
 
 
-def _lock_on_windows(file: BinaryIO, wait: bool) -> None:
+def _lock_on_windows(msvcrt: types.ModuleType, file: BinaryIO, wait: bool) -> None:
     while True:
         try:
-            _on_byte(file, msvcrt.LK_NBLCK)
-            return
+            return _locking(msvcrt, file, msvcrt.LK_NBLCK)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EDEADLK):
                 raise
@@ -65,6 +68,6 @@ def _lock_on_windows(file: BinaryIO, wait: bool) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _on_byte(file: BinaryIO, how: int) -> None:
+def _locking(msvcrt: types.ModuleType, file: BinaryIO, mode: int) -> None:
     os.lseek(file.fileno(), _BYTE, os.SEEK_SET)
-    msvcrt.locking(file.fileno(), how, 1)
+    msvcrt.locking(file.fileno(), mode, 1)

@@ -16,20 +16,15 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
-# What one worker has compiled, the others and the commands that tests start read from its files.
-# The folder is this session's own, so that nothing depends on what an earlier one left; a test
-# that must compile for itself sets JAX_ENABLE_COMPILATION_CACHE=0.
+# All workers and the commands that tests start share a cache of compiled programs. It is new for
+# each session, so that nothing depends on an earlier one; a test that must compile for itself sets
+# JAX_ENABLE_COMPILATION_CACHE=0.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _compiled = tempfile.TemporaryDirectory(prefix="raeg-tests-", ignore_cleanup_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
-import hypothesis
 import pytest
-
-# How long an example takes says nothing on a busy machine.
-hypothesis.settings.register_profile("raeg", deadline=None)
-hypothesis.settings.load_profile("raeg")
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,10 @@ import pytest
 
 from configs import smoke
 from raeg_jax import networks
-from raeg_jax.assembly import STAGES, assemble, check_stages
+from raeg_jax.assembly import STAGES, assemble, check_stages, check_targets
 from raeg_jax.attacks.shortcut import Shortcut
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
-from raeg_jax.validation import check_targets
 
 LABELS = np.array([0, 1], np.int32)
 

@@ -5,11 +5,11 @@ import pytest
 
 from raeg_jax import bar as bar_lib
 from raeg_jax import compilation
-from raeg_jax.bar import Bar
+from raeg_jax.bar import ProgressBar
 
 
 class Terminal(io.StringIO):
-    """Remembers what it is told; `drawn` is set each time."""
+    """Records its text; `drawn` is set each time."""
 
     def __init__(self, is_terminal=True):
         super().__init__()
@@ -26,7 +26,7 @@ class Terminal(io.StringIO):
         """What is drawn next."""
         self.seek(0)
         self.truncate()
-        for _ in range(2):  # the first may have begun before
+        for _ in range(2):  # the first may have started before
             self.drawn.clear()
             assert self.drawn.wait(30)
         return self.getvalue()
@@ -34,13 +34,13 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    monkeypatch.setattr(bar_lib, "_SECONDS", 0.01)
+    monkeypatch.setattr(bar_lib, "_REFRESH_SECONDS", 0.01)
 
 
 def test_the_bar_ticks_and_says_when_jax_compiles(monkeypatch):
     terminal, compiling = Terminal(), threading.Event()
-    monkeypatch.setattr(compilation, "compiling", compiling.is_set)
-    with Bar(total=3, desc="protected", file=terminal) as bar:
+    monkeypatch.setattr(compilation, "is_compiling", compiling.is_set)
+    with ProgressBar(total=3, desc="protected", file=terminal) as bar:
         assert "compiling" not in terminal.next()
         compiling.set()
         terminal.next()
@@ -57,12 +57,13 @@ def test_the_bar_ticks_and_says_when_jax_compiles(monkeypatch):
     assert bar_threads() == []
 
 
-def test_a_log_has_no_line_more():
-    with Bar(total=3, file=Terminal(is_terminal=False)), Bar(total=3, disable=True):
+def test_a_log_file_gets_no_ticks():
+    with ProgressBar(total=3, file=Terminal(is_terminal=False)), ProgressBar(total=3, disable=True):
         assert bar_threads() == []
 
 
 def bar_threads():
-    for thread in (found := [t for t in threading.enumerate() if t.name == "raeg-bar"]):
+    threads = [thread for thread in threading.enumerate() if thread.name == "raeg-bar"]
+    for thread in threads:
         thread.join(1)
-    return [thread for thread in found if thread.is_alive()]
+    return [thread for thread in threads if thread.is_alive()]

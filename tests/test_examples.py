@@ -1,4 +1,4 @@
-"""The notebook: its script runs, and it is what the script was when it was rendered."""
+"""The notebook: its script runs, and the notebook was rendered from it."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ from tests.protection import generators
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "protect_and_recover.py"
-# Smaller values of the script's settings; a toy generator knows three classes.
+# Smaller values of the script's settings; the toy generator has three classes.
 SMALL = {
     "CLASSES": repr(("astronaut", "chelsea", "coffee")),
     "TRAIN, TEST": "2, 1",
@@ -37,25 +37,25 @@ def test_the_script_recovers_every_bit(monkeypatch, capsys):
         assert found == 1, name
     exec(compile(source, str(SCRIPT), "exec"), {"__name__": "example"})
     plt.close("all")
-    told = capsys.readouterr().out
-    assert "3 of 3 images are equal to their originals in every bit" in told
-    assert re.search(r"^another key: WrongKeyError", told, re.M)
-    assert told.count("\ntrained on ") == 2
+    output = capsys.readouterr().out
+    assert "3 of 3 images are equal to their originals in every bit" in output
+    assert re.search(r"^another key: WrongKeyError", output, re.M)
+    assert output.count("\ntrained on ") == 2
 
     train, export = commands
     assert train[1:4] == ["-m", "raeg_jax", "train"]
     assert export[1:4] == ["-m", "raeg_jax", "export"]
     monkeypatch.undo()
-    # All of its settings are known: the first that is not is ours.
-    done = subprocess.run([*train, "--config.x=1"], text=True, capture_output=True, check=False)
-    assert "error: --config.x: there is no such setting" in done.stderr
+    # All of its settings exist: only the one that is added here is an error.
+    result = subprocess.run([*train, "--config.x=1"], text=True, capture_output=True, check=False)
+    assert "error: --config.x: there is no such setting" in result.stderr
 
 
 @pytest.mark.slow
 def test_the_script_runs_as_it_is():
-    done = subprocess.run([sys.executable, SCRIPT], text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    accuracies = re.findall(r"(\d\.\d\d) on originals, (\d\.\d\d) on protected", done.stdout)
+    result = subprocess.run([sys.executable, SCRIPT], text=True, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    accuracies = re.findall(r"(\d\.\d\d) on originals, (\d\.\d\d) on protected", result.stdout)
     assert len(accuracies) == 2
     for original, protected in accuracies:
         assert float(protected) < float(original) / 2

@@ -12,10 +12,10 @@ from raeg_jax.errors import UserError
 from raeg_jax.files import (
     RefusedFileError,
     cache_folder,
-    check_room,
-    explaining,
+    check_free_space,
     open_file,
     read_file,
+    translate_write_errors,
     whole_file,
     write_new,
     write_whole,
@@ -32,15 +32,15 @@ def test_writes_and_replaces(tmp_path):
     assert (tmp_path / "by_name").read_bytes() == b"text"
 
 
-def test_nothing_is_seen_before_the_end(tmp_path):
+def test_the_name_appears_at_the_end(tmp_path):
     path = tmp_path / "results.json"
     write_whole(path, b"old")
-    with whole_file(path) as one, whole_file(path) as other:
-        one.write(b"one")
-        other.write(b"other")
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write(b"first")
+        second.write(b"second")
         assert path.read_bytes() == b"old"
     # Two writers don't mix; the outer block ends last.
-    assert path.read_bytes() == b"one"
+    assert path.read_bytes() == b"first"
     assert os.listdir(tmp_path) == [path.name]
 
 
@@ -67,12 +67,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, error):
 
 
 def test_content_is_on_disk_before_the_name(tmp_path, monkeypatch):
-    done = []
+    calls = []
     for name in ("fsync", "replace"):
         call = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *args, n=name, c=call: (done.append(n), c(*args)))
+        monkeypatch.setattr(os, name, lambda *args, n=name, c=call: (calls.append(n), c(*args)))
     write_whole(tmp_path / "results.json", b"new")
-    assert done == ["fsync", "replace"]
+    assert calls == ["fsync", "replace"]
 
 
 def test_others_may_read_what_the_umask_allows(tmp_path):
@@ -84,38 +84,28 @@ def test_others_may_read_what_the_umask_allows(tmp_path):
     assert stat.S_IMODE((tmp_path / "results.json").stat().st_mode) == 0o644
 
 
-def test_what_cannot_be_written_is_an_os_error(tmp_path):
+def test_a_failed_write_is_an_os_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "folder" / "full").mkdir(parents=True)
     for path in ("missing/results.json", "file/results.json", "folder"):
-        with pytest.raises(OSError, match=path.split("/")[0]):
+        with pytest.raises(OSError, match=f"{path}'"):  # not the name of the temporary file
             write_whole(tmp_path / path, b"new")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
-def test_a_new_file_is_written_with_its_mode(tmp_path):
-    write_new(tmp_path / "new", b"content", mode=0o600)
-    assert (tmp_path / "new").read_bytes() == b"content"
-    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
-    assert os.listdir(tmp_path) == ["new"]
-
-
 @pytest.mark.parametrize("links", [True, False])
-def test_a_new_file_replaces_nothing(tmp_path, monkeypatch, links):
+def test_a_new_file_has_its_mode_and_is_never_replaced(tmp_path, monkeypatch, links):
+    def link(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
     if not links:
-        _forbid_links(monkeypatch)
-    (tmp_path / "old").write_bytes(b"old")
+        monkeypatch.setattr(os, "link", link)
+    path = tmp_path / "new"
+    write_new(path, b"content", mode=0o600)
     with pytest.raises(FileExistsError):
-        write_new(tmp_path / "old", b"new")
-    assert (tmp_path / "old").read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["old"]
-
-
-def test_a_new_file_needs_no_hard_links(tmp_path, monkeypatch):
-    _forbid_links(monkeypatch)
-    write_new(tmp_path / "new", b"content", mode=0o600)
-    assert (tmp_path / "new").read_bytes() == b"content"
-    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+        write_new(path, b"other")
+    assert path.read_bytes() == b"content"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == ["new"]
 
 
@@ -140,7 +130,7 @@ def test_only_regular_files_are_opened(tmp_path, monkeypatch, kind):
         read_file(str(path))
 
 
-def test_what_becomes_a_pipe_before_it_is_opened_is_not_waited_for(tmp_path, monkeypatch):
+def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     file = tmp_path / "file"
     file.write_bytes(b"")
@@ -157,7 +147,7 @@ def test_folders_and_missing_files_are_os_errors(tmp_path):
         open_file(tmp_path / "nowhere")
 
 
-def test_the_beginning_is_looked_at_before_the_rest_is_read(tmp_path):
+def test_the_first_bytes_are_checked_before_the_rest_is_read(tmp_path):
     path = tmp_path / "huge.jpg"
     content = bytes(range(100))
     path.write_bytes(content)
@@ -177,13 +167,6 @@ def test_the_beginning_is_looked_at_before_the_rest_is_read(tmp_path):
     assert read_file(path) == b""
 
 
-def _forbid_links(monkeypatch):
-    def link(*_):
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", link)
-
-
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -199,37 +182,32 @@ def _forbid_links(monkeypatch):
         (FileExistsError(errno.EEXIST, "", "RUN/classifiers"), "^RUN/classifiers is in the way"),
     ],
 )
-def test_what_is_wrong_with_a_folder_is_explained(error, message):
-    with pytest.raises(UserError, match=message), explaining("RUN"):
+def test_errors_of_writing_name_the_way_out(error, message):
+    with pytest.raises(UserError, match=message), translate_write_errors("RUN"):
         raise error
-    # TensorStore's and Orbax's errors come of one another.
+    # TensorStore's and Orbax's errors have one another as their cause.
     later = RuntimeError("Event loop is closed")
     later.__context__ = error
-    with pytest.raises(UserError, match=message), explaining("RUN"):
+    with pytest.raises(UserError, match=message), translate_write_errors("RUN"):
         raise later
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
     (tmp_path / "classifiers").touch()
     message = f"^{tmp_path}/classifiers is in the way .Not a directory.: remove it"
-    with pytest.raises(UserError, match=message), explaining(tmp_path):
+    with pytest.raises(UserError, match=message), translate_write_errors(tmp_path):
         (tmp_path / "classifiers" / "net" / "unfinished").mkdir()
-
-
-def test_a_file_that_cannot_be_written_has_its_own_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"missing/results\.json"):
-        write_whole(tmp_path / "missing" / "results.json", b"")
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "no file"), ValueError("x"), MemoryError()])
 def test_other_errors_pass(error):
-    with pytest.raises(type(error)) as raised, explaining("RUN"):
+    with pytest.raises(type(error)) as raised, translate_write_errors("RUN"):
         raise error
     assert raised.value is error
 
 
-def test_a_folder_without_room_is_found_and_left_as_it_was(tmp_path, monkeypatch):
-    check_room(tmp_path)
+def test_free_space_is_checked_and_nothing_left_behind(tmp_path, monkeypatch):
+    check_free_space(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
     def full(number):
@@ -237,21 +215,21 @@ def test_a_folder_without_room_is_found_and_left_as_it_was(tmp_path, monkeypatch
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="full"):
-        check_room(tmp_path)
+        check_free_space(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("given", ["gs://bucket/data", "~no-such-user/data"])
-def test_a_folder_that_cannot_be_is_told_wherever_it_is_named(tmp_path, monkeypatch, given):
+def test_impossible_folders_of_data_are_errors_of_the_user(tmp_path, monkeypatch, given):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAEG_DATA", given)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
-    monkeypatch.delenv(compilation.VARIABLE, raising=False)
+    monkeypatch.delenv(compilation.CACHE_VARIABLE, raising=False)
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     with pytest.raises(UserError, match=f"^{given}"):
         cache_folder()
-    # Whoever needs no prepared data works without compiled programs of before.
-    compilation.keep_programs()
+    # Commands that need no prepared data work without a cache of compiled programs.
+    compilation.enable_cache()
     with pytest.raises(UserError, match=f"^{given}"):
-        compilation.keep_programs(choice=given)
+        compilation.enable_cache(choice=given)
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from raeg_jax import lock
 from raeg_jax.lock import locked
 
 
-def test_a_held_lock_is_not_waited_for_if_asked(tmp_path):
+def test_a_held_lock_can_be_an_error(tmp_path):
     path = tmp_path / "lock"
     with locked(path), pytest.raises(BlockingIOError), locked(path, wait=False):
         pass
@@ -18,7 +18,7 @@ def test_a_held_lock_is_not_waited_for_if_asked(tmp_path):
 
 
 def test_a_file_system_without_locks_locks_nothing(tmp_path, monkeypatch):
-    def refuse(file, how):
+    def refuse(file, mode):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
@@ -27,16 +27,16 @@ def test_a_file_system_without_locks_locks_nothing(tmp_path, monkeypatch):
 
 
 class Msvcrt:
-    """As Windows locks: a byte that one handle has locked, others can't lock."""
+    """Locks as Windows does: other handles can't lock a byte that one has locked."""
 
     LK_UNLCK, LK_NBLCK = 0, 2
 
     def __init__(self):
         self.held = set()
 
-    def locking(self, handle, how, count):
+    def locking(self, handle, mode, count):
         file = os.fstat(handle).st_ino, os.lseek(handle, 0, os.SEEK_CUR), count
-        if how == self.LK_UNLCK:
+        if mode == self.LK_UNLCK:
             self.held.remove(file)
         elif file in self.held:
             raise PermissionError(errno.EACCES, "Permission denied")
@@ -44,7 +44,7 @@ class Msvcrt:
             self.held.add(file)
 
 
-def test_windows_locks_too_and_leaves_the_file_readable(tmp_path, monkeypatch):
+def test_locks_of_windows_leave_the_file_readable(tmp_path, monkeypatch):
     windows, path = Msvcrt(), tmp_path / "lock"
     monkeypatch.setattr(lock, "fcntl", None)
     monkeypatch.setattr(lock, "msvcrt", windows)

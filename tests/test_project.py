@@ -1,4 +1,4 @@
-"""What a user gets: the wheel, its version and licence, and pages whose links lead somewhere."""
+"""What a user gets: the wheel, its version and licence, and pages without broken links."""
 
 import os
 import pathlib
@@ -27,16 +27,16 @@ def built(tmp_path_factory):
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, folder)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", BUILD], cwd=folder, text=True, capture_output=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     (wheel,), (sdist,) = (folder / "out").glob("*.whl"), (folder / "out").glob("*.tar.gz")
     return wheel, sdist
 
 
 def sources():
-    """What a wheel must have: the package as it lies here, and the configurations inside."""
+    """What a wheel must have: the package as it is here, and the configurations inside."""
     package = (path for path in (ROOT / "raeg_jax").rglob("*") if path.is_file())
     names = {path.relative_to(ROOT).as_posix() for path in package}
     names |= {f"raeg_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
@@ -52,6 +52,7 @@ def test_the_wheel_has_the_package_and_its_configs_and_nothing_else(built):
         licence = wheel.read(f"{folder}licenses/LICENSE")
         scripts = wheel.read(f"{folder}entry_points.txt").decode()
     assert {name for name in names if not name.startswith(folder)} == sources()
+    assert "raeg_jax/py.typed" in names
     assert licence == (ROOT / "LICENSE").read_bytes()
     assert "raeg = raeg_jax.cli:main" in scripts
     assert f"\nVersion: {raeg_jax.__version__}\n" in text
@@ -73,7 +74,7 @@ def test_an_installed_wheel_finds_its_configs(built, tmp_path):
     with zipfile.ZipFile(built[0]) as wheel:
         wheel.extractall(tmp_path / "site")
     (tmp_path / "empty").mkdir()
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "raeg_jax", "train", "--config=celeba:cpu", "--config.x=1"],
         cwd=tmp_path / "empty",
         env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
@@ -81,8 +82,8 @@ def test_an_installed_wheel_finds_its_configs(built, tmp_path):
         capture_output=True,
         check=False,
     )
-    place = tmp_path / "site" / "raeg_jax" / "configs" / "celeba.py"
-    assert done.stderr == f"error: --config.x: there is no such setting in {place}\n"
+    path = tmp_path / "site" / "raeg_jax" / "configs" / "celeba.py"
+    assert result.stderr == f"error: --config.x: there is no such setting in {path}\n"
 
 
 def test_versions_agree(capsys):
@@ -97,18 +98,9 @@ def test_versions_agree(capsys):
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
 
 
-def test_public_names_are_there():
-    names = set(dir(raeg_jax))
-    assert {"protect", "recover", "load_generator", "generate_key", "__version__"} <= names
-    for name in names:
-        assert getattr(raeg_jax, name) is not None
-    with pytest.raises(AttributeError, match="raeg_jax' has no attribute 'protct'"):
-        raeg_jax.protct  # noqa: B018
-
-
 @pytest.mark.parametrize(
     "page", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda page: page.name
 )
-def test_links_to_files_lead_somewhere(page):
+def test_links_to_files_are_not_broken(page):
     for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         assert "://" in link or (page.parent / link).exists(), link

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from raeg_jax.files import MOST_BYTES, open_file
+from raeg_jax.files import MAX_BYTES, open_file
 from raeg_jax.image_file.png import SIGNATURE
 from raeg_jax.image_file.read import FORMATS, pillow_warnings
 
@@ -88,7 +88,7 @@ def pixel_cost(file: os.PathLike | str | BinaryIO) -> int:
             if isinstance(file, (str, os.PathLike)):
                 file = stack.enter_context(open_file(file))
             size = file.seek(0, os.SEEK_END)
-            return _pixels(file) + size // BYTES_PER_PIXEL if size <= MOST_BYTES else 0
+            return _pixels(file) + size // BYTES_PER_PIXEL if size <= MAX_BYTES else 0
     except OSError:
         return 0
 

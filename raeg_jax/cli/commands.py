@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from raeg_jax import compilation, launch
+from raeg_jax import compilation
 from raeg_jax.cli import inspect as inspect_lib
 from raeg_jax.cli import scan
 from raeg_jax.cli.pipeline import Operation
@@ -20,6 +20,7 @@ from raeg_jax.cli.runner import Runner, progress_bar
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
 from raeg_jax.cli.verify import Predictor, Verification, VerifiedLines
+from raeg_jax.config import command_line
 from raeg_jax.errors import UserError
 from raeg_jax.methods import transform
 from raeg_jax.payload import key as key_lib
@@ -214,7 +215,7 @@ def launch_program(command: str, program: str, flags: Sequence[str]) -> int:
     """
     # Imported here, as each program defines flags, which other commands don't have.
     main = importlib.import_module(f"raeg_jax.cli.{program}").main
-    launch.run(main, [f"raeg {command}", *flags])
+    command_line.run(main, [f"raeg {command}", *flags])
     return 0
 
 
@@ -296,7 +297,7 @@ def _load(options: ConvertOptions) -> tuple[Source, Key, LoadedGenerator]:
 
 def _open_generator(path: pathlib.Path) -> LoadedGenerator:
     log(f"loading the generator {path}…")
-    compilation.keep_programs()
+    compilation.enable_cache()
     return load_generator(path)
 
 

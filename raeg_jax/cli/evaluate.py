@@ -41,6 +41,9 @@ _METHOD = flags.DEFINE_string(
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Evaluates; trains nothing."""
     # Not before the flags are parsed: mistakes there are told at once.
+    from raeg_jax.config.validate import validate
+
+    validate(config)
     if _METHOD.value is not None:
         from raeg_jax.comparison.run import evaluate as compare
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
 from raeg_jax.cli.report import counted
+from raeg_jax.config import run_config
+from raeg_jax.config.validate import validate
 from raeg_jax.evaluation import report, summary
 from raeg_jax.evaluation.export import bundle_from_workdir
 from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
@@ -34,9 +35,10 @@ def export(
     Raises:
       UserError: as `bundle_from_workdir`, `config.load` and `save_bundle`.
     """
-    config = config_lib.load(pathlib.Path(workdir) / config_lib.FILE)
+    config = run_config.load(pathlib.Path(workdir) / run_config.FILE)
     if stages is not None:
         config.generator.stages = tuple(stages)
+    validate(config)
     bundle = bundle_from_workdir(config, workdir, checkpoint, classifiers)
     save_generator(generator, bundle)
     return bundle

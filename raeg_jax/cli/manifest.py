@@ -19,7 +19,7 @@ from typing import Any
 
 from raeg_jax.cli.scan import comparable
 from raeg_jax.errors import UserError
-from raeg_jax.files import RefusedFileError, look_at, open_file
+from raeg_jax.files import RefusedFileError, check_head, open_file
 from raeg_jax.lock import locked
 
 NAME = ".raeg-manifest.jsonl"
@@ -215,7 +215,7 @@ def digest(path: pathlib.Path | str, look: Callable[[bytes], None] | None = None
     try:
         with open_file(path) as file:
             if look:
-                look_at(file, look)
+                check_head(file, look)
                 file.seek(0)
             # The files of `open` have `readinto`, which typing's BinaryIO lacks.
             return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from raeg_jax.cli.manifest import Entry, Manifest, digest, is_as_written
 from raeg_jax.cli.report import NoSpaceError, Result, Status, failure
 from raeg_jax.cli.scan import SourceImage, is_within
 from raeg_jax.errors import UserError
-from raeg_jax.files import FULL, move_new
+from raeg_jax.files import DISK_FULL, move_new
 from raeg_jax.image_file.read import ImageFile, check_format
 from raeg_jax.image_file.write import write_image_file
 
@@ -347,7 +347,7 @@ def _is_full(error: BaseException | None, folder: pathlib.Path, need: int) -> bo
             # Pillow's encoders may not say why they failed; the file they began is gone by now.
             if error.errno is None and folder.exists():
                 return shutil.disk_usage(folder).free < need
-            return error.errno in FULL
+            return error.errno in DISK_FULL
         error = error.__cause__
     return False
 

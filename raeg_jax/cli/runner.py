@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import tqdm
 
 from raeg_jax import process
-from raeg_jax.bar import Bar
+from raeg_jax.bar import ProgressBar
 from raeg_jax.cli.outputs import Outputs
 from raeg_jax.cli.pipeline import Operation, Pipeline
 from raeg_jax.cli.report import Report, Result, Status, StoppedError
@@ -88,7 +88,7 @@ class Runner:
 
 def progress_bar(verb: str, total: int) -> tqdm.tqdm:
     """Shows a bar if standard error is a terminal."""
-    return Bar(
+    return ProgressBar(
         total=total,
         desc=verb,
         file=sys.stderr,

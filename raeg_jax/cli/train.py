@@ -15,13 +15,15 @@ import sys
 
 from ml_collections import ConfigDict
 
-from raeg_jax.launch import STOPPED
+from raeg_jax.process import EXIT_STOPPED
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains and evaluates."""
     # Not before the flags are parsed: mistakes there are told at once.
+    from raeg_jax.config.validate import validate
     from raeg_jax.training.loop import train
 
+    validate(config)
     if train(config, workdir) is None:
-        sys.exit(STOPPED)
+        sys.exit(EXIT_STOPPED)

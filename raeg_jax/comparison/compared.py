@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
-from raeg_jax.bar import Bar
+from raeg_jax.bar import ProgressBar
+from raeg_jax.config import run_config
 from raeg_jax.data.memory import spread
 from raeg_jax.evaluation.timing import Stopwatch
 from raeg_jax.experiments import pirates
@@ -80,7 +80,9 @@ class Compared(Subject):
         made, maker, watch = [], self.contender(), Stopwatch()
         some = spread(labels, min(size, len(labels)))
         maker.prepare(images[some], labels[some])
-        with Bar(total=len(labels), desc=f"{self.method}, {self.psnr:g} dB", unit="img") as bar:
+        with ProgressBar(
+            total=len(labels), desc=f"{self.method}, {self.psnr:g} dB", unit="img"
+        ) as bar:
             for start in range(0, len(labels), _TOGETHER * size):
                 index = np.arange(len(labels), dtype=np.int32)[start : start + _TOGETHER * size]
                 with watch:
@@ -94,7 +96,7 @@ class Compared(Subject):
         """Changes with all that the files depend on."""
         config = self.config
         own = [self.method, self.psnr, config.seed + self.chance, config.eval.batch_size]
-        own += [sorted(settings_of(config, self.method).items()), config_lib.versions()]
+        own += [sorted(settings_of(config, self.method).items()), run_config.versions()]
         weights = {name: self.classifiers[name][1] for name in self.targets}
         if self.method == "raeg":
             own.append(config.generator.to_dict())

@@ -2,12 +2,13 @@
 
 from ml_collections import ConfigDict
 
+from raeg_jax.config.generator_rules import GENERATOR_RULES
+from raeg_jax.config.rules import Each, Number, OneOf
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments.settings import check_group
 from raeg_jax.methods.attack import ATTACKS
 from raeg_jax.methods.registry import TITLES
-from raeg_jax.rules import GENERATOR_RULES, Each, Number, OneOf
 
 _COUNT, _NATURAL, _BYTE = Number(1, whole=True), Number(0, whole=True), Number(0, 255, whole=True)
 _PSNR = GENERATOR_RULES["generator.gradient.target_psnr"]

@@ -17,7 +17,7 @@ from raeg_jax.data.cache import reading_from
 from raeg_jax.data.digests import digest_of
 from raeg_jax.data.listing import Entry, Listing
 from raeg_jax.errors import UserError
-from raeg_jax.files import MOST_BYTES, RefusedFileError
+from raeg_jax.files import MAX_BYTES, RefusedFileError
 
 INDEX_FILE = "index.json"
 SKIPPED_FILE = "skipped.json"
@@ -249,5 +249,5 @@ def _chunks(entries: list[Entry]) -> Iterator[list[Entry]]:
             yield chunk
             chunk, size = [], 0
         chunk.append(entry)
-        size += min(entry.size, MOST_BYTES)
+        size += min(entry.size, MAX_BYTES)
     yield chunk

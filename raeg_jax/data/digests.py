@@ -12,7 +12,7 @@ from multiprocessing.pool import ThreadPool
 import numpy as np
 from tqdm import tqdm
 
-from raeg_jax.files import MOST_BYTES, open_file, write_whole
+from raeg_jax.files import MAX_BYTES, open_file, write_whole
 
 # A file touched so shortly before it is read may change again without a change of its times:
 # file systems count in steps of up to two seconds.
@@ -62,7 +62,7 @@ def _digest(path: pathlib.Path, known: dict[str, tuple]) -> tuple[int, int, int,
         row = known.get(os.path.abspath(path))
         if row and row[:3] == key:
             return row
-        if status.st_size > MOST_BYTES:
+        if status.st_size > MAX_BYTES:
             return None
         with open_file(path) as file:
             content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGITS // 2))

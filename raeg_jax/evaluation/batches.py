@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from raeg_jax.bar import Bar
+from raeg_jax.bar import ProgressBar
 from raeg_jax.evaluation.images import DecodedOnDemand
 
 
@@ -63,7 +63,7 @@ def measure_all(
       ValueError: as `batches`.
     """
     rows = []
-    with Bar(
+    with ProgressBar(
         total=len(labels),
         desc=f"{description}: compiling (the first batch takes longest)",
         unit="img",

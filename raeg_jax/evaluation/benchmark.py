@@ -9,9 +9,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
+from raeg_jax.config import run_config
+from raeg_jax.config.schema import RULES
 from raeg_jax.errors import UserError
-from raeg_jax.validation import RULES
 
 _PSNR = RULES["generator.gradient.target_psnr"]
 
@@ -123,10 +123,10 @@ def link(source: pathlib.Path, names: Sequence[str], folder: pathlib.Path) -> No
 
 def origin(config: ConfigDict) -> dict[str, Any]:
     """What numbers come from, as JSON holds it: settings of the generator, versions."""
-    settings = config_lib.to_json(config)
+    settings = run_config.to_json(config)
     return {
         "config": config.name,
         "image_size": config.data.image_size,
         "generator": settings["generator"],
-        "versions": config_lib.versions(),
+        "versions": run_config.versions(),
     }

@@ -11,8 +11,8 @@ import numpy as np
 import rich.console
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
-from raeg_jax import data, launch
+from raeg_jax import data, process
+from raeg_jax.config import run_config
 from raeg_jax.data.memory import spread
 from raeg_jax.evaluation import compiled, report, table, timing
 from raeg_jax.evaluation.grid import grid
@@ -71,8 +71,8 @@ def run(
         "seed": config.seed,
         "checkpoint": checkpoint,
         "step": step,
-        "command": command or launch.command(),
-        "versions": config_lib.versions(),
+        "command": command or process.shell_command(),
+        "versions": run_config.versions(),
         "dataset": {
             "name": splits.name,
             "classes": len(splits.class_names),
@@ -86,7 +86,7 @@ def run(
             "portable": generator.portable,
         },
         "pgd_steps": config.eval.pgd_steps,
-        "settings": config_lib.to_json(config),
+        "settings": run_config.to_json(config),
         "splits": {},
     }
     rows = []

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from raeg_jax.assembly import check_targets
 from raeg_jax.evaluation import workdir as workdir_lib
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.training import classifier as classifier_lib
-from raeg_jax.validation import check_targets
 
 
 def bundle_from_workdir(
@@ -32,7 +32,6 @@ def bundle_from_workdir(
       UserError: the workdir, its checkpoint or a classifier is missing or of another config.
     """
     workdir = pathlib.Path(workdir)
-    workdir_lib.validate_for_evaluation(config)
     params = None
     if "learned" in config.generator.stages:
         config, params, _ = workdir_lib.restore(config, workdir, checkpoint)

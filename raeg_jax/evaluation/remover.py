@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from raeg_jax.bar import Bar
+from raeg_jax.bar import ProgressBar
 from raeg_jax.image.quantise import to_uint8
 from raeg_jax.invertible.conditioner import UNetConditioner
 
@@ -45,7 +45,7 @@ def train_remover(
         updates, state = optimizer.update(grads, state)
         return optax.apply_updates(params, updates), state
 
-    for _ in Bar(range(steps), desc=f"fitting a remover on {len(originals)} pairs"):
+    for _ in ProgressBar(range(steps), desc=f"fitting a remover on {len(originals)} pairs"):
         chosen = random.integers(0, len(originals), batch_size)
         way = slice(None, None, -1 if random.random() < 0.5 else 1)
         pairs = (images[chosen][:, :, way] for images in (originals, protected))

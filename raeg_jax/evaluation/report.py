@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
+from raeg_jax.config import run_config
 from raeg_jax.data.decode import encode_png
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import table
-from raeg_jax.files import check_room, json_bytes, read_file, write_whole
+from raeg_jax.files import check_free_space, json_bytes, read_file, write_whole
 
 RESULTS, TABLE, IMAGES, GRID, TIMINGS = (
     "results.json",
@@ -46,7 +46,7 @@ def check_writable(workdir: pathlib.Path, checkpoint: str) -> None:
       OSError: the workdir can't be written, or is full.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    check_room(workdir)
+    check_free_space(workdir)
     for name in (RESULTS, TABLE, IMAGES, GRID, TIMINGS):
         if (path := workdir / file_name(name, checkpoint)).is_dir():
             raise UserError(f"{path} is a folder where a file of the results belongs: remove it")
@@ -126,7 +126,7 @@ def find(workdir: pathlib.Path, config: ConfigDict, checkpoint: str) -> dict[str
     Returns:
       What `write` wrote, the test split's results among it; None where nothing of that is there.
     """
-    settings = config_lib.to_json(config)
+    settings = run_config.to_json(config)
     checkpoint = str(int(checkpoint)) if checkpoint.isdecimal() else checkpoint
     wanted = _generator({"generator": settings["generator"], "settings": settings})
     for path in sorted(workdir.glob("results*.json")):

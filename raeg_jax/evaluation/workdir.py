@@ -7,16 +7,15 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
 from raeg_jax import data
-from raeg_jax.assembly import assemble
+from raeg_jax.assembly import assemble, check_targets
+from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.evaluate import run
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.training import checkpoint as checkpoint_lib
 from raeg_jax.training import classifier as classifier_lib
 from raeg_jax.training import parallel
-from raeg_jax.validation import check_targets, validate
 
 # What the numbers depend on, beside the checkpoint itself.
 _MEASURED = ("seed", "data", "generator", "classifiers")
@@ -86,7 +85,6 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "lates
     Raises:
       UserError: as `evaluate_workdir`.
     """
-    validate_for_evaluation(config)
     params = step = None
     if "learned" in config.generator.stages:
         # Before the data are loaded: a wrong name or network is told at once.
@@ -98,18 +96,6 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "lates
     splits = data.load(config.data)
     classifiers = classifier_lib.load_classifiers(config, splits, workdir)
     return Opened(config, params, step, splits, classifiers)
-
-
-def validate_for_evaluation(config: ConfigDict) -> None:
-    """As for training, but any number of devices will do: evaluation uses one.
-
-    Raises:
-      UserError: as `validation.validate`.
-    """
-    config = config.copy_and_resolve_references()
-    for part in (config.train, config.classifiers):
-        part.batch_size = jax.device_count()
-    validate(config)
 
 
 def check_classifiers(workdir: str | pathlib.Path) -> None:
@@ -156,7 +142,7 @@ def _restore(
 ) -> tuple[ConfigDict, Any, int]:
     saved = checkpoints.meta(step)["config"]
     _check_same_run(config, saved, checkpoints.workdir)
-    trained = config_lib.as_trained(config, saved)
+    trained = run_config.evaluation_config(config, saved)
     trained.classifiers.held_out = config.classifiers.held_out
     generator = generator_from_config(trained.generator)
     params = checkpoints.restore_ema(_shapes(generator, trained), step)
@@ -183,7 +169,7 @@ def _check_same_run(config: ConfigDict, saved: dict[str, Any], workdir: pathlib.
     Parameters of other networks may well have the same shapes. Classifiers may be left out or
     added among those held out: what the workdir lacks is named when they are loaded.
     """
-    changes, _ = config_lib.differences(saved, config)
+    changes, _ = run_config.classify_changes(saved, config)
     changes = {
         name: pair
         for name, pair in changes.items()
@@ -191,8 +177,8 @@ def _check_same_run(config: ConfigDict, saved: dict[str, Any], workdir: pathlib.
     }
     if changes:
         raise UserError(
-            f"the checkpoint was trained with other settings: {config_lib.describe(changes)}. "
-            f"Evaluate it with those, saved in {workdir / config_lib.FILE}."
+            f"the checkpoint was trained with other settings: {run_config.describe(changes)}. "
+            f"Evaluate it with those, saved in {workdir / run_config.FILE}."
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from raeg_jax import launch
+from raeg_jax import process
 from raeg_jax.data.decode import encode_png
 from raeg_jax.data.memory import spread
 from raeg_jax.evaluation.grid import grid
@@ -53,7 +53,7 @@ def write(
     Returns:
       The page.
     """
-    command = launch.command()
+    command = process.shell_command()
     numbers = {"command": command, "origin": origin, "experiments": found}
     write_whole(folder / NUMBERS, json_bytes(numbers))
     write_whole(folder / TABLES_FILE, markdown(title, command, tables.values()).encode())

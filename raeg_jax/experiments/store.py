@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from raeg_jax.files import check_room, json_bytes, write_whole
+from raeg_jax.files import check_free_space, json_bytes, write_whole
 
 
 class Unit(NamedTuple):
@@ -45,7 +45,7 @@ class Store:
         self._folder = folder
         self._origin = origin
         folder.mkdir(parents=True, exist_ok=True)
-        check_room(folder)
+        check_free_space(folder)
 
     def find(self, unit: Unit) -> dict[str, Any] | None:
         """What a unit's file holds, such as its `result` and `seconds`; None if it isn't there."""

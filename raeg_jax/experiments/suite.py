@@ -6,8 +6,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
-from raeg_jax.bar import Bar
+from raeg_jax.bar import ProgressBar
+from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.evaluation.workdir import open_run
@@ -110,7 +110,7 @@ def evaluate(
 
 def origin(subject: Subject, step: int | None) -> dict[str, Any]:
     """What results come from, as JSON holds it."""
-    shared = config_lib.to_json(subject.config)
+    shared = run_config.to_json(subject.config)
     return {
         "config": shared["name"],
         "step": step,
@@ -124,7 +124,7 @@ def origin(subject: Subject, step: int | None) -> dict[str, Any]:
         "settings": {
             name: shared[name] for name in ("generator", "classifiers", "augment", "eval")
         },
-        "versions": config_lib.versions(),
+        "versions": run_config.versions(),
     }
 
 
@@ -139,7 +139,7 @@ def run(units: Sequence[Unit], store: Store) -> None:
     """
     left = [unit for unit in units if store.find(unit) is None]
     total, spent, cost = sum(unit.cost for unit in left), 0.0, 0.0
-    with Bar(
+    with ProgressBar(
         total=len(units),
         initial=len(units) - len(left),
         bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} units [{elapsed}{postfix}]",

@@ -16,10 +16,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from raeg_jax.config.rules import Each, Number
 from raeg_jax.methods import coding, superpixels
 from raeg_jax.methods.transform import Transform, Transformed
 from raeg_jax.payload import coding as coding_lib
-from raeg_jax.rules import Each, Number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.evaluation import tokens
 from raeg_jax.experiments.reading import aim_at, possible
 from raeg_jax.image.metrics import mse_of_psnr, psnr_of_mse
@@ -14,7 +15,6 @@ from raeg_jax.payload.extraction import extract_payload
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.protect import Protected, Protector
 from raeg_jax.protection.recover import Recovered, Recoverer
-from raeg_jax.rules import GENERATOR_RULES
 
 # `prepare` stops when the mean PSNR is this near (decibels), or after so many tries.
 _TOLERANCE, _TRIES = 0.03, 4

@@ -31,10 +31,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+from raeg_jax.config.rules import Each, Number
 from raeg_jax.methods import coding
 from raeg_jax.methods.transform import Transform, Transformed
 from raeg_jax.payload import coding as coding_lib
-from raeg_jax.rules import Each, Number
 
 _ROTATIONS = 4
 

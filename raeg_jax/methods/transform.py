@@ -15,7 +15,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 
 if TYPE_CHECKING:
-    from raeg_jax.rules import Each, Number
+    from raeg_jax.config.rules import Each, Number
 
 NAMES = ("rae", "rit")
 

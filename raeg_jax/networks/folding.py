@@ -70,8 +70,9 @@ def check(name: str, module: nn.Module) -> None:
       UserError: it has layers that can't be converted.
     """
     images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
-    init = functools.partial(module.init, train=False)
-    _convertible(name, module, jax.eval_shape(init, jax.random.key(0), images))
+    # The key is made inside, as making one would start the devices.
+    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
+    _convertible(name, module, variables)
 
 
 def _convertible(name, module, variables):

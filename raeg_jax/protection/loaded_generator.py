@@ -13,9 +13,10 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
 from raeg_jax import networks
 from raeg_jax.assembly import assemble, check_stages
+from raeg_jax.config import run_config
+from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.chain import Chain
 from raeg_jax.invertible.generator import generator_from_config
@@ -23,7 +24,6 @@ from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 from raeg_jax.protection import generator_file
 from raeg_jax.protection.generator_file import from_int8, to_int8
-from raeg_jax.rules import GENERATOR_RULES
 
 # Where data lie on the machine of training; nobody else's business.
 _PRIVATE = ("source", "cache_dir", "list_file")
@@ -145,7 +145,7 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
         prefixes += [f"classifiers/{name}/" for name in config.classifiers.targets]
     if "learned" in stages and len(stages) > 1:
         counted.add("loss.target_psnr")
-    settings = flatten_dict(config_lib.to_json(config), sep=".")
+    settings = flatten_dict(run_config.to_json(config), sep=".")
     hashed = generator_file.digest(
         ["raeg generator 1", {name: settings[name] for name in counted}],
         {name: array for name, array in arrays.items() if name.startswith(tuple(prefixes))},
@@ -170,7 +170,7 @@ def save_generator(
         if module != networks.classifier(name, len(generator.class_names)):
             raise ValueError(f"the classifier {name!r} isn't the one of that name")
     description = {
-        "config": config_lib.to_json(generator.config),
+        "config": run_config.to_json(generator.config),
         "class_names": list(generator.class_names),
     }
     generator_file.write(path, description, generator.stored_arrays, overwrite)
@@ -233,7 +233,7 @@ def _checked_config(saved: dict[str, Any]) -> ConfigDict:
     """The settings of a file, all of the generator checked."""
     if not isinstance(saved, dict):
         raise TypeError("config is no dict")
-    settings = flatten_dict(config_lib.with_tuples(saved), sep=".")
+    settings = flatten_dict(run_config.with_tuples(saved), sep=".")
     of_generator = {name for name in settings if name.startswith("generator.")}
     if unknown := sorted(of_generator - SETTINGS):
         raise UserError(f"config.{unknown[0]} is of a later version: update raeg-jax")

@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
-from raeg_jax import config as config_lib
+from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.training.parallel import replicated_sharding
 from raeg_jax.training.state import TrainState
@@ -138,7 +138,7 @@ class Checkpoints:
         # From the host: Orbax would cut each array into one file a device that holds a copy.
         tree = flax.serialization.to_state_dict(jax.device_get(state))
         ema = tree.pop("ema")
-        meta = {"config": config_lib.to_json(config), "versions": config_lib.versions()}
+        meta = {"config": run_config.to_json(config), "versions": run_config.versions()}
         self._steps.save(
             step,
             {
@@ -220,7 +220,7 @@ class Checkpoints:
                 raise UserError(
                     f"checkpoint {self._folder / str(step)} is of another network than the config "
                     f"describes: {difference}. Use the config it was trained with, saved in "
-                    f"{self.workdir / config_lib.FILE}, or another --workdir."
+                    f"{self.workdir / run_config.FILE}, or another --workdir."
                 )
             abstract = jax.tree.map(
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), target

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterator
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import check_room
+from raeg_jax.files import check_free_space
 from raeg_jax.lock import locked
 from raeg_jax.training.parallel import is_main_process
 
@@ -28,7 +28,7 @@ def claimed(workdir: pathlib.Path) -> Iterator[None]:
         if is_main_process():
             try:
                 workdir.mkdir(parents=True, exist_ok=True)
-                check_room(workdir)
+                check_free_space(workdir)
                 stack.enter_context(locked(workdir / FILE, wait=False))
             except BlockingIOError as error:
                 raise UserError(

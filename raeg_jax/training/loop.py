@@ -10,9 +10,9 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
 from raeg_jax import data, evaluation
-from raeg_jax.assembly import assemble
+from raeg_jax.assembly import assemble, check_targets
+from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.networks.discriminator import Discriminator
@@ -27,7 +27,6 @@ from raeg_jax.training.preemption import Preemption
 from raeg_jax.training.progress import Progress
 from raeg_jax.training.state import TrainState, create_state
 from raeg_jax.training.step import make_train_step
-from raeg_jax.validation import check_targets, validate
 
 # Between two looks at the losses at most so many steps are on their way.
 _LOOK_EVERY = 50
@@ -38,7 +37,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     """Fits a generator and evaluates it; goes on where a run in the same workdir stopped.
 
     Args:
-      config: the whole configuration.
+      config: the whole configuration, validated.
       workdir: folder of the run; everything is written there.
 
     Returns:
@@ -51,7 +50,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     """
     if config.multi_host:
         parallel.start_multi_host()
-    validate(config)
+    parallel.check_devices(config)
     check_targets(config)
     workdir = pathlib.Path(workdir).absolute()
     with claimed(workdir):
@@ -69,7 +68,7 @@ def _train_none(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | N
     splits = data.load(config.data)
     check_same_run(config, splits, workdir)
     if parallel.is_main_process() and not trained:
-        config_lib.save(config, workdir / config_lib.FILE)
+        run_config.save(config, workdir / run_config.FILE)
     classifiers = ensure_classifiers(config, splits, workdir)
     if classifiers is None:  # a signal stopped their training
         return None
@@ -96,7 +95,7 @@ def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] 
             state = parallel.replicate(create_state(config, generator, discriminator, key))
         check_same_run(config, splits, workdir)
         if parallel.is_main_process():
-            config_lib.save(config, workdir / config_lib.FILE)
+            run_config.save(config, workdir / run_config.FILE)
         classifiers = ensure_classifiers(config, splits, workdir)
         if classifiers is None:  # a signal stopped their training
             return None
@@ -125,10 +124,10 @@ def check_same_network(config: ConfigDict, checkpoints: Checkpoints) -> dict[str
     """
     if not checkpoints.steps():
         return {}
-    fixed, adjustable = config_lib.differences(checkpoints.meta()["config"], config)
+    fixed, adjustable = run_config.classify_changes(checkpoints.meta()["config"], config)
     if fixed:
         raise UserError(
-            f"the workdir holds another run: {config_lib.describe(fixed)}. Use the same settings "
+            f"the workdir holds another run: {run_config.describe(fixed)}. Use the same settings "
             "to go on with it, or another --workdir."
         )
     return adjustable
@@ -149,14 +148,14 @@ def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
     if adjustable and done >= config.train.steps:
         raise UserError(
             f"the run in {checkpoints.workdir} finished at step {done} with other settings: "
-            f"{config_lib.describe(adjustable)}; raise config.train.steps to go on with the new "
+            f"{run_config.describe(adjustable)}; raise config.train.steps to go on with the new "
             "ones, or use another --workdir"
         )
     if adjustable:
-        parallel.say(f"note: going on with other settings: {config_lib.describe(adjustable)}")
+        parallel.say(f"note: going on with other settings: {run_config.describe(adjustable)}")
     changed = {
         name: (saved["versions"].get(name), version)
-        for name, version in config_lib.versions().items()
+        for name, version in run_config.versions().items()
         if saved["versions"].get(name) != version
     }
     if changed:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from raeg_jax import config as config_lib
 from raeg_jax import data
+from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.training.classifier_checkpoint import unfinished_origins
 
@@ -57,9 +57,9 @@ def check_same_run(
     for folder in sorted((pathlib.Path(workdir) / FOLDER).glob(name)):
         present = origin_of(folder.name, splits, config)
         for origin in (info_of(folder).get("origin", present), *unfinished_origins(folder)):
-            if changes := config_lib.changed(_settings(origin), _settings(present)):
+            if changes := run_config.changed_settings(_settings(origin), _settings(present)):
                 raise UserError(
-                    f"the workdir holds another run: {config_lib.describe(changes)}. Use the same "
+                    f"the workdir holds another run: {run_config.describe(changes)}. Use the same "
                     "settings to go on with it, or another --workdir."
                 )
             check_same_images(origin.get("data"), splits)
@@ -96,7 +96,7 @@ def info_of(folder: pathlib.Path) -> dict[str, Any]:
 
 def origin_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> dict[str, Any]:
     """Returns all that a trained classifier depends on, as JSON holds it."""
-    settings = config_lib.to_json(config)
+    settings = run_config.to_json(config)
     for role in ("targets", "held_out"):
         del settings["classifiers"][role]
     return {

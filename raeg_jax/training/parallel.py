@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 
 from raeg_jax.errors import UserError
 
@@ -69,6 +70,18 @@ def check_divisible(batch_size: int, count: int, name: str = "the batch", of: st
         raise UserError(
             f"{name} of {batch_size} images can't be split evenly over {count} {of}: use {choices}"
         )
+
+
+def check_devices(config: ConfigDict) -> None:
+    """Stops if the batches of training can't be split evenly over all devices.
+
+    Raises:
+      UserError: naming the setting, its value and possible ones.
+    """
+    trained = ("classifiers", "train") if "learned" in config.generator.stages else ("classifiers",)
+    for name in trained:
+        batch_size = config[name].batch_size
+        check_divisible(batch_size, jax.device_count(), f"config.{name}.batch_size: a batch")
 
 
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 
-from raeg_jax.bar import Bar
+from raeg_jax.bar import ProgressBar
 from raeg_jax.training.parallel import is_main_process
 
 
@@ -28,7 +28,7 @@ class Progress:
         self._images_per_step = images_per_step
         self._timed_from: float | None = None
         self._timed_steps = 0
-        self._bar = Bar(
+        self._bar = ProgressBar(
             total=total,
             initial=done,
             desc=f"{what}: compiling the step (about a minute)…",

@@ -4,14 +4,14 @@ import json
 import pytest
 
 from configs import smoke
-from raeg_jax import config as config_lib
 from raeg_jax.cli import export
+from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 
 
 @pytest.fixture
 def workdir(tmp_path):
-    config_lib.save(smoke.get_config(), tmp_path / config_lib.FILE)
+    run_config.save(smoke.get_config(), tmp_path / run_config.FILE)
     return tmp_path
 
 
@@ -35,6 +35,11 @@ def test_the_settings_are_those_that_the_run_saved(workdir, monkeypatch, stages)
     assert made == "bundle"
 
 
+def test_impossible_settings_are_errors(workdir):
+    with pytest.raises(UserError, match=r"stages=\('wavelet',\) is impossible: .* each one of"):
+        export.export(workdir, "generator", stages=("wavelet",))
+
+
 def test_a_folder_without_a_run_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"there is no .*config\.json: name the workdir of a run"):
         export.export(tmp_path, "generator")
@@ -45,7 +50,7 @@ def test_a_folder_without_a_run_is_reported(tmp_path):
 
 def results(protected, success, psnr=38.0, outside=0.002, **more):
     config = smoke.get_config()
-    settings = config_lib.to_json(config)
+    settings = run_config.to_json(config)
     reads = {
         "role": "target",
         "accuracy": {"original": 0.9, "protected": protected},

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from configs import base
-from raeg_jax import config as config_lib
 from raeg_jax import evaluation
+from raeg_jax.config import run_config
 from raeg_jax.data import memory
 from raeg_jax.data.decode import encode_png, to_rgb
 from raeg_jax.evaluation import evaluate, images, report
@@ -84,7 +84,7 @@ def test_both_splits_are_measured_and_written(config, tmp_path):
     assert results["dataset"] == {"name": "toy", "classes": 3, "fingerprint": "0123456789abcdef"}
     assert results["versions"]["jax"] == jax.__version__
     assert results["checkpoint"] == "latest"
-    assert results["settings"] == config_lib.to_json(config)
+    assert results["settings"] == run_config.to_json(config)
 
 
 def test_the_second_split_needs_no_compilation(config, tmp_path, monkeypatch, caplog):

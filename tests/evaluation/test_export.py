@@ -5,7 +5,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from configs import smoke
 from raeg_jax import data, networks
-from raeg_jax.config import to_json
+from raeg_jax.config.run_config import to_json
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.export import bundle_from_workdir
 from raeg_jax.invertible.generator import generator_from_config
@@ -119,7 +119,6 @@ def test_a_bundle_of_both_stages_goes_to_a_file_and_back(run, tmp_path):
 @pytest.mark.parametrize(
     ("stages", "changes", "options", "message"),
     [
-        (("learned",), {"generator.depth": 0}, {}, "depth=0 is impossible"),
         (("learned",), {"generator.depth": 2}, {}, "depth was 1, is 2"),
         (("learned",), {}, {"checkpoint": "7"}, "no checkpoint '7'"),
         (("gradient",), {}, {"checkpoint": "best"}, "are not trained and have no checkpoints"),

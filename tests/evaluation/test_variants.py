@@ -3,8 +3,8 @@
 import pytest
 
 from configs import base
+from raeg_jax.config.validate import validate
 from raeg_jax.evaluation.variants import variants
-from raeg_jax.validation import validate
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from configs import base
-from raeg_jax.config import to_json
+from raeg_jax.config.run_config import to_json
 from raeg_jax.protection.loaded_generator import SETTINGS, generator_id
 from tests.protection.generators import BOTH
 

@@ -66,6 +66,18 @@ def test_a_batch_smaller_than_the_devices_is_told_only_what_works():
         parallel.check_divisible(3, 8)
 
 
+def test_batches_that_the_devices_cannot_share_are_named():
+    config = base.get_config()
+    config.train.batch_size = 12
+    with pytest.raises(UserError, match=r"config\.train\.batch_size.* 12 .*8 devices: use 8 or 16"):
+        parallel.check_devices(config)
+    config.generator.stages = ("gradient",)
+    parallel.check_devices(config)
+    config.classifiers.batch_size = 12
+    with pytest.raises(UserError, match=r"config\.classifiers\.batch_size.* 12 .*8 devices"):
+        parallel.check_devices(config)
+
+
 def test_unknown_mode_is_named():
     with pytest.raises(UserError, match="'pjit' is unknown; choose one of pmap, shard_map"):
         parallel.parallelise(toy_step, "pjit")

@@ -198,7 +198,7 @@ def test_a_damaged_checkpoint_is_passed_over(config, tmp_path, looks, capsys):
 def test_other_versions_are_told(config, tmp_path, looks, capsys, monkeypatch):
     config.train.steps = 3
     loop.train(config, tmp_path)
-    now = loop.config_lib.versions() | {"jax": "99.0"}
-    monkeypatch.setattr(loop.config_lib, "versions", lambda: now)
+    now = loop.run_config.versions() | {"jax": "99.0"}
+    monkeypatch.setattr(loop.run_config, "versions", lambda: now)
     loop.train(config, tmp_path)
     assert f"bits may differ: jax {jax.__version__} -> 99.0" in capsys.readouterr().err

@@ -1,12 +1,11 @@
-import importlib
 import json
-import pathlib
 
 import jax
 import pytest
 
 from configs import base
-from raeg_jax import config as config_lib
+from raeg_jax.config import run_config
+from raeg_jax.errors import UserError
 
 
 @pytest.fixture
@@ -16,17 +15,41 @@ def config():
 
 def test_saved_file_holds_settings_and_versions(config, tmp_path):
     config.loss.target_psnr = 36.5
-    path = tmp_path / "new" / config_lib.FILE
-    config_lib.save(config, path)
+    path = tmp_path / "new" / run_config.FILE
+    run_config.save(config, path)
     saved = json.loads(path.read_text())
     assert saved["config"]["loss"]["target_psnr"] == 36.5
     assert saved["config"]["generator"]["blocks"] == list(config.generator.blocks)
     assert saved["versions"]["jax"] == jax.__version__
-    assert [file.name for file in path.parent.iterdir()] == [config_lib.FILE]
+    assert [file.name for file in path.parent.iterdir()] == [run_config.FILE]
+
+
+def test_a_saved_config_is_loaded(config, tmp_path):
+    run_config.save(config, tmp_path / "config.json")
+    assert run_config.load(tmp_path / "config.json") == config
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"there is no .*config\.json: name the workdir of a run"),
+        ("[]", "isn't the settings of a run"),
+        ("{", "isn't the settings of a run"),
+        (".", r"can't be read \(Is a directory\)"),
+    ],
+)
+def test_other_files_are_not_loaded(tmp_path, content, message):
+    path = tmp_path / "config.json"
+    if content == ".":
+        path.mkdir()
+    elif content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        run_config.load(path)
 
 
 def test_equal_configs_do_not_differ_after_json(config):
-    assert config_lib.differences(config_lib.to_json(config), config) == ({}, {})
+    assert run_config.classify_changes(run_config.to_json(config), config) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -42,9 +65,9 @@ def test_equal_configs_do_not_differ_after_json(config):
     ],
 )
 def test_settings_that_make_another_run(config, name, value):
-    saved = config_lib.to_json(config)
+    saved = run_config.to_json(config)
     config.update_from_flattened_dict({name: value})
-    fixed, adjustable = config_lib.differences(saved, config)
+    fixed, adjustable = run_config.classify_changes(saved, config)
     assert list(fixed) == [name]
     assert fixed[name][1] == (list(value) if isinstance(value, tuple) else value)
     assert adjustable == {}
@@ -55,10 +78,10 @@ def test_settings_that_make_another_run(config, name, value):
     [("loss.weight.ssim", 0.75), ("optimizer.learning_rate", 5e-4), ("train.steps", 10**6)],
 )
 def test_settings_that_may_be_adjusted(config, name, value):
-    saved = config_lib.to_json(config)
-    old = config_lib._flatten(saved)[name]
+    saved = run_config.to_json(config)
+    old = run_config.flatten(saved)[name]
     config.update_from_flattened_dict({name: value})
-    assert config_lib.differences(saved, config) == ({}, {name: (old, value)})
+    assert run_config.classify_changes(saved, config) == ({}, {name: (old, value)})
 
 
 @pytest.mark.parametrize(
@@ -71,16 +94,16 @@ def test_settings_that_may_be_adjusted(config, name, value):
     ],
 )
 def test_settings_that_do_not_matter(config, name, value):
-    saved = config_lib.to_json(config)
+    saved = run_config.to_json(config)
     config.update_from_flattened_dict({name: value})
-    assert config_lib.differences(saved, config) == ({}, {})
+    assert run_config.classify_changes(saved, config) == ({}, {})
 
 
 def test_settings_that_one_side_lacks_are_differences(config):
-    saved = config_lib.to_json(config)
+    saved = run_config.to_json(config)
     saved["generator"]["retired"] = True
     del saved["generator"]["clamp"]
-    fixed, _ = config_lib.differences(saved, config)
+    fixed, _ = run_config.classify_changes(saved, config)
     assert fixed == {
         "generator.clamp": (None, config.generator.clamp),
         "generator.retired": (True, None),
@@ -88,7 +111,7 @@ def test_settings_that_one_side_lacks_are_differences(config):
 
 
 def test_evaluation_has_the_settings_of_training(config):
-    saved = config_lib.to_json(config)
+    saved = run_config.to_json(config)
     del saved["loss"]["kappa"]
     saved["retired"] = 1
     trained = config.copy_and_resolve_references()
@@ -101,31 +124,17 @@ def test_evaluation_has_the_settings_of_training(config):
     free = {"eval.pgd_steps": 3, "data.source": "here", "train.best_metric": "psnr", "name": "b"}
     config.update_from_flattened_dict(changes | free)
     trained.update_from_flattened_dict({"loss.kappa": 1.0} | free)
-    assert config_lib.as_trained(config, saved).to_dict() == trained.to_dict()
+    assert run_config.evaluation_config(config, saved).to_dict() == trained.to_dict()
     assert config.loss.target_psnr == 20.0
 
 
-def test_description_has_old_and_new_values():
-    text = config_lib.describe({"seed": (0, 1), "generator.coupling": ("gin", "irn")})
+def test_description_names_old_and_new_values():
+    text = run_config.describe({"seed": (0, 1), "generator.coupling": ("gin", "irn")})
     assert text == "config.seed was 0, is 1; config.generator.coupling was 'gin', is 'irn'"
 
 
-def test_every_ignored_setting_exists(config):
+def test_every_setting_named_in_the_module_exists(config):
     """A renamed setting must be renamed here too."""
-    names = config_lib._flatten(config_lib.to_json(config))
-    for name in (*config_lib._IGNORED, *config_lib._OF_EVALUATION, *config_lib._ADJUSTABLE):
+    names = run_config.flatten(run_config.to_json(config))
+    for name in (*run_config._IRRELEVANT, *run_config._FOR_EVALUATION, *run_config._ADJUSTABLE):
         assert any(other == name or other.startswith(name + ".") for other in names), name
-
-
-FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-
-
-@pytest.mark.parametrize(
-    "name", sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
-)
-def test_every_config_has_the_settings_of_the_base(config, name):
-    module = importlib.import_module(f"configs.{name}")
-    if not hasattr(module, "get_config"):
-        pytest.skip("not a config itself")
-    names = set(config_lib._flatten(config_lib.to_json(module.get_config())))
-    assert names == set(config_lib._flatten(config_lib.to_json(config)))

@@ -1,4 +1,4 @@
-"""Protecting, saving and recovering with one call each: see `raeg_jax`."""
+"""Protect, save and recover arrays with one call each, see `raeg_jax`."""
 
 import dataclasses
 import os
@@ -9,7 +9,6 @@ import numpy as np
 from raeg_jax.files import check_local
 from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.image_file.write import write_image_file
-from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
 from raeg_jax.protection import restore
 from raeg_jax.protection.loaded_generator import LoadedGenerator
@@ -19,7 +18,7 @@ from raeg_jax.protection.recover import Recovered, Recoverer, check_image
 
 def protect(
     images: Sequence[np.ndarray],
-    bundle: LoadedGenerator,
+    generator: LoadedGenerator,
     key: Key,
     labels: Sequence[int | None] | None = None,
     *,
@@ -31,31 +30,29 @@ def protect(
 
     Args:
       images: uint8 [H, W, 3] each, RGB.
-      bundle: the generator, as `raeg_jax.load_generator` reads it; `raeg_jax.default_generator()`
-        is the one that comes with the package.
-      key: the owner's, as `raeg_jax.payload.key.read_key` reads it.
-      labels: as for `Protector.protect`.
-      batch_size: as for `Protector`.
-      tile: as for `Protector`.
-      tries: as for `Protector`.
+      generator: as `load_generator` or `default_generator` returns it.
+      key: the owner's, as `generate_key` or `read_key` returns it.
+      labels: class of each image; None lets the target classifiers say it.
+      batch_size: images (or tiles of large ones) at a time.
+      tile: side in pixels of the squares that large images are cut into; see `Protector`.
+      tries: protected images to make of each, of which the one that misleads the generator's
+        classifiers most is returned.
 
     Raises:
       UserError: an impossible generator, image, label or number.
-      UnrecoverableError: an image would not come back exactly.
+      UnrecoverableError: an image would not be recovered exactly.
     """
-    protector = Protector(bundle, key, batch_size=batch_size, tile=tile, tries=tries)
+    protector = Protector(generator, key, batch_size=batch_size, tile=tile, tries=tries)
     return protector.protect(images, labels)
 
 
 def save(protected: Protected, path: os.PathLike | str) -> None:
-    """Writes a protected image with its payload, wherever that is, as `raeg protect` does.
-
-    The file appears whole or not at all, and `recover` takes it back.
+    """Writes a protected image with its payload, as `raeg protect` does; `recover` reads it.
 
     Args:
       protected: as `protect` returns it.
-      path: replaced where it exists; its suffix chooses PNG, WebP or TIFF. Only PNG can hold the
-        payload of an image that has no room for it in its pixels.
+      path: replaced where it exists, whole or not at all; its suffix chooses PNG, WebP or TIFF.
+        Only PNG can hold the payload of an image without room for it in its pixels.
 
     Raises:
       UserError: a format that can't hold the image or its payload, or a file that can't be written.
@@ -67,33 +64,34 @@ def save(protected: Protected, path: os.PathLike | str) -> None:
 
 def recover(
     images: Sequence[np.ndarray | os.PathLike | str],
-    bundle: LoadedGenerator,
+    generator: LoadedGenerator,
     key: Key,
     blobs: Sequence[bytes | None] | None = None,
 ) -> list[Recovered]:
-    """Recovers what `protect` made; `Recoverer` is for images of which some may be unrecoverable.
+    """Recovers the originals of protected images, bit for bit.
 
     Args:
-      images: each one the pixels of a `Protected`, uint8 [H, W, 3], or a file as `save` or the
-        tool wrote it.
-      bundle: the generator.
-      key: the owner's.
-      blobs: `Protected.blob` of each, or None where it is in the pixels or in the file.
+      images: each one `Protected.pixels`, uint8 [H, W, 3], or a file that `save` or `raeg` wrote.
+      generator: that protected them.
+      key: that protected them.
+      blobs: `Protected.blob` of each image, or None where the payload is in the pixels or the file.
 
     Raises:
       UserError: an impossible generator or image, or a file that can't be read.
-      PayloadError: of the first image that can't be recovered; subclasses say why.
+      PayloadError: the first image can't be recovered; its subclasses say why. `Recoverer` returns
+        these errors, for images of which some can be recovered.
     """
     blobs = [None] * len(images) if blobs is None else blobs
     pictures = [
         _picture(index, image, blob)
         for index, (image, blob) in enumerate(zip(images, blobs, strict=True))
     ]
-    recovered = restore.restore(Recoverer(bundle, key), pictures)
-    for index, found in enumerate(recovered):
-        if isinstance(found, PayloadError):
-            raise type(found)(f"image {index}: {found}")
-    return [found.recovered for found in recovered]
+    recovered = []
+    for index, result in enumerate(restore.restore(Recoverer(generator, key), pictures)):
+        if isinstance(result, Exception):
+            raise type(result)(f"image {index}: {result}")
+        recovered.append(result.recovered)
+    return recovered
 
 
 def _picture(index: int, image: np.ndarray | os.PathLike | str, blob: bytes | None) -> ImageFile:

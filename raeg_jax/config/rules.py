@@ -1,0 +1,133 @@
+"""Rules that say which values a setting may have: a number, one of some names, text, ..."""
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from raeg_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A finite number from `low` to `high`.
+
+    Attributes:
+      strict: `low` and `high` themselves are not allowed.
+      whole: only integers are.
+    """
+
+    low: float
+    high: float = math.inf
+    strict: bool = False
+    whole: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is allowed."""
+        kind = int if self.whole else int | float
+        if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
+            return False
+        if self.strict:
+            return self.low < value < self.high
+        return self.low <= value <= self.high
+
+    def __str__(self):
+        kind = "a whole number" if self.whole else "a number"
+        if math.isinf(self.high):
+            return f"{kind} {'above' if self.strict else 'of at least'} {self.low}"
+        return f"{kind} {'strictly ' if self.strict else ''}between {self.low} and {self.high}"
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """One of the names of a registry."""
+
+    names: Collection[str]
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is allowed."""
+        return isinstance(value, str) and value in self.names
+
+    def __str__(self):
+        return f"one of {', '.join(self.names)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class OfType:
+    """Any value of a type: `str` or `bool`."""
+
+    type: type
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is allowed."""
+        return isinstance(value, self.type)
+
+    def __str__(self):
+        return "True or False" if self.type is bool else "text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Each:
+    """A tuple of `least` entries or more, each of which follows one rule."""
+
+    rule: Number | OneOf | OfType
+    least: int = 1
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is allowed."""
+        return (
+            isinstance(value, tuple | list)
+            and len(value) >= self.least
+            and all(self.rule.accepts(entry) for entry in value)
+        )
+
+    def __str__(self):
+        count = "one or more entries" if self.least else "any number of entries"
+        return f"{count}, each {self.rule}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A tuple of two numbers, the smaller one first."""
+
+    number: Number
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is allowed."""
+        return Each(self.number).accepts(value) and len(value) == 2 and value[0] <= value[1]
+
+    def __str__(self):
+        return f"two entries, smallest first, each {self.number}"
+
+
+Rule = Number | OneOf | OfType | Each | Interval
+
+# Common rules.
+COUNT, NATURAL = Number(1, whole=True), Number(0, whole=True)
+POSITIVE, NONNEGATIVE = Number(0, strict=True), Number(0)
+TEXT, SWITCH = OfType(str), OfType(bool)
+# In dB. Rounding to 8 bits alone leaves at most 58.9 dB.
+PSNR = Number(5, 58)
+
+
+def check(config: ConfigDict, rules: Mapping[str, Rule]) -> None:
+    """Checks the settings that have a rule.
+
+    Args:
+      config: the whole configuration.
+      rules: by dotted name, such as 'loss.kappa'.
+
+    Raises:
+      UserError: the first impossible setting, with its value and what is allowed.
+    """
+    for name, rule in rules.items():
+        value: Any = config
+        for part in name.split("."):
+            if part not in value:
+                raise UserError(f"config.{name} is missing: start the config from configs/base.py")
+            value = value[part]
+        if not rule.accepts(value):
+            plain = tuple(value) if isinstance(value, list) else value
+            raise UserError(f"config.{name}={plain!r} is impossible: it must be {rule}")

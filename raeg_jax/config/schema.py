@@ -1,0 +1,103 @@
+"""The one table of legal values: a rule for every setting of configs/base.py."""
+
+from raeg_jax.assembly import STAGES
+from raeg_jax.attacks.attack_layer import ATTACKS, LIMITS
+from raeg_jax.comparison import settings as comparison_settings
+from raeg_jax.config import rules
+from raeg_jax.config.generator_rules import GENERATOR_RULES
+from raeg_jax.data import DATASETS
+from raeg_jax.experiments import settings as suite_settings
+from raeg_jax.networks import CLASSIFIERS
+from raeg_jax.networks.discriminator import NORMS
+from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.training.losses import ADVERSARIES
+from raeg_jax.training.parallel import MODES
+from raeg_jax.training.state import OPTIMIZERS
+
+# What the evaluation during training measures; `train.best_metric` chooses a checkpoint by it.
+IN_LOOP_METRICS = (
+    "clean_accuracy",
+    "protected_accuracy",
+    "psnr",
+    "ssim",
+    "exact_images",
+    "outside_range",
+)
+
+RULES: dict[str, rules.Rule] = {
+    "name": rules.TEXT,
+    "seed": rules.Number(0, 2**31 - 1, whole=True),
+    "parallel": rules.OneOf(MODES),
+    "multi_host": rules.SWITCH,
+    "data.dataset": rules.OneOf(DATASETS),
+    "data.source": rules.TEXT,
+    "data.cache_dir": rules.TEXT,
+    "data.list_file": rules.TEXT,
+    "data.test_fraction": rules.Number(0, 1, strict=True),
+    "data.image_size": rules.Number(MIN_SIDE, 4096, whole=True),
+    "data.memory_mib": rules.NATURAL,
+    "data.workers": rules.NATURAL,
+    **GENERATOR_RULES,
+    # Their order and what goes together: `check_stages`.
+    "generator.stages": rules.Each(rules.OneOf(STAGES)),
+    "generator.gradient.views": rules.Each(rules.TEXT),
+    "classifiers.targets": rules.Each(rules.OneOf(CLASSIFIERS)),
+    "classifiers.held_out": rules.Each(rules.OneOf(CLASSIFIERS), least=0),
+    "classifiers.batch_size": rules.COUNT,
+    "classifiers.steps": rules.COUNT,
+    "classifiers.learning_rate": rules.POSITIVE,
+    "classifiers.weight_decay": rules.NONNEGATIVE,
+    "classifiers.warmup_steps": rules.NATURAL,
+    "classifiers.label_smoothing": rules.Number(0, 0.99),
+    "classifiers.adversarial": rules.Number(0, 255),
+    "augment.flip": rules.SWITCH,
+    "augment.crop_padding": rules.NATURAL,
+    "augment.grey": rules.Number(0, 1),
+    "augment.cutout": rules.Number(0, 1),
+    "augment.mixup": rules.NONNEGATIVE,
+    **{f"attack_layer.probability.{name}": rules.NONNEGATIVE for name in ATTACKS},
+    **{
+        f"attack_layer.{name}": rules.Interval(rules.Number(low, high, whole=isinstance(low, int)))
+        for name, (low, high) in LIMITS.items()
+    },
+    "attack_layer.median_size": rules.COUNT,
+    "loss.adversary": rules.OneOf(ADVERSARIES),
+    "loss.kappa": rules.NONNEGATIVE,
+    "loss.target_psnr": rules.PSNR,
+    "loss.weight.adversary": rules.NONNEGATIVE,
+    "loss.weight.robust": rules.NONNEGATIVE,
+    "loss.weight.fidelity": rules.NONNEGATIVE,
+    "loss.weight.ssim": rules.NONNEGATIVE,
+    "loss.weight.gan": rules.NONNEGATIVE,
+    "loss.weight.recovery": rules.NONNEGATIVE,
+    "loss.weight.robust_recovery": rules.NONNEGATIVE,
+    "loss.weight.token": rules.NONNEGATIVE,
+    "loss.weight.range": rules.NONNEGATIVE,
+    "discriminator.width": rules.COUNT,
+    "discriminator.layers": rules.COUNT,
+    "discriminator.norm": rules.OneOf(NORMS),
+    "optimizer.name": rules.OneOf(OPTIMIZERS),
+    "optimizer.learning_rate": rules.POSITIVE,
+    "optimizer.discriminator_learning_rate": rules.POSITIVE,
+    "optimizer.warmup_steps": rules.NATURAL,
+    "optimizer.weight_decay": rules.NONNEGATIVE,
+    "optimizer.clip_norm": rules.NONNEGATIVE,
+    "optimizer.ema_decay": rules.Number(0, 0.999999),
+    "train.batch_size": rules.COUNT,
+    "train.steps": rules.COUNT,
+    "train.log_every": rules.COUNT,
+    "train.eval_every": rules.COUNT,
+    "train.eval_images": rules.COUNT,
+    "train.checkpoint_every": rules.COUNT,
+    "train.keep_last": rules.COUNT,
+    "train.best_metric": rules.OneOf(IN_LOOP_METRICS),
+    "train.best_mode": rules.OneOf(("min", "max")),
+    "train.image_grids": rules.SWITCH,
+    "eval.batch_size": rules.COUNT,
+    "eval.max_images": rules.NATURAL,
+    "eval.pgd_steps": rules.NATURAL,
+    **{f"suite.{name}": rule for name, rule in suite_settings.RULES.items()},
+    **{f"comparison.{name}": rule for name, rule in comparison_settings.RULES.items()},
+    "comparison.rit.stay": rules.SWITCH,
+    "comparison.rit.aware": rules.SWITCH,
+}

@@ -1,0 +1,72 @@
+"""Stops a run with an impossible setting before anything is loaded or compiled."""
+
+from ml_collections import ConfigDict
+
+from raeg_jax.assembly import check_stages
+from raeg_jax.attacks.attack_layer import check_settings
+from raeg_jax.config import rules
+from raeg_jax.config.schema import RULES
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.networks import classifier, folding
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks all that can be known to be wrong without data and without touching a device.
+
+    Args:
+      config: the whole configuration. The batch must also be divisible by the number of devices,
+        which `training.parallel.check_devices` checks; PSNRs of stages must decrease, which
+        `check_targets` checks once the settings of a checkpoint are known.
+
+    Raises:
+      UserError: the first impossible setting, with its value and what is allowed.
+    """
+    rules.check(config, RULES)
+    if not any(config.loss.weight.values()):
+        raise UserError("all of config.loss.weight are 0: there is nothing to train for")
+    generator_from_config(config.generator)
+    check_stages(config.generator)
+    check_settings(config.attack_layer)
+    _check_classifiers(config)
+    _check_optimizer(config.optimizer)
+    _check_image_size(config)
+
+
+def _check_classifiers(config: ConfigDict) -> None:
+    targets, held_out = config.classifiers.targets, config.classifiers.held_out
+    names = (*targets, *held_out)
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(
+            f"{repeated[0]!r} stands twice in config.classifiers.targets={tuple(targets)} "
+            f"and held_out={tuple(held_out)}: a held-out classifier must be another one"
+        )
+    if "gradient" in config.generator.stages and config.generator.gradient.arithmetic == "fixed":
+        for name in targets:
+            folding.check(name, classifier(name, num_classes=2))
+
+
+def _check_optimizer(settings: ConfigDict) -> None:
+    if settings.weight_decay and settings.name == "adam":
+        raise UserError(
+            f"config.optimizer.weight_decay={settings.weight_decay} does nothing with "
+            "config.optimizer.name='adam': use 'adamw', or 0"
+        )
+
+
+def _check_image_size(config: ConfigDict) -> None:
+    size, layers, padding = (
+        config.data.image_size,
+        config.discriminator.layers,
+        config.augment.crop_padding,
+    )
+    patch = 3 * 2**layers
+    if config.loss.weight.gan and size < patch:
+        raise UserError(
+            f"config.discriminator.layers={layers} needs images of at least {patch} pixels, "
+            f"config.data.image_size is {size}: use fewer layers"
+        )
+    if padding >= size:
+        raise UserError(
+            f"config.augment.crop_padding={padding} must be below config.data.image_size={size}"
+        )

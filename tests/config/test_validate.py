@@ -1,0 +1,77 @@
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from configs import base, scale
+from raeg_jax.assembly import check_targets
+from raeg_jax.config.validate import validate
+from raeg_jax.errors import UserError
+from tests.config.test_schema import CONFIGS, FOLDER
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_of_ours_is_possible(name):
+    validate(importlib.import_module(f"configs.{name}").get_config())
+
+
+@pytest.mark.parametrize("name", ["caltech101", "celeba", "mini_imagenet", "folder"])
+@pytest.mark.parametrize("variant", ["cpu", *scale.STAGES])
+def test_every_variant_of_the_benchmarks_is_possible(name, variant):
+    config = importlib.import_module(f"configs.{name}").get_config(variant)
+    validate(config)
+    check_targets(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"generator.blocks": (1, 1)},
+            r"blocks \(1, 1\) and .*widths .* one entry a level",
+        ),
+        (
+            {"generator.stages": ("gradient",), "classifiers.targets": ("vgg16",)},
+            "'vgg16' can't compute in fixed point",
+        ),
+        ({"generator.mixing": "conv1x1", "generator.coupling": "integer"}, "'conv1x1' makes"),
+        ({"classifiers.held_out": ("vgg_small",)}, "'vgg_small' stands twice"),
+        ({"classifiers.targets": ("vgg_small", "vgg_small")}, "'vgg_small' stands twice"),
+        ({"optimizer.weight_decay": 0.1}, r"weight_decay=0\.1 does nothing with .*'adam'"),
+        ({"augment.crop_padding": 64}, "crop_padding=64 must be below config.data.image_size=64"),
+        ({"attack_layer.probability.identity": 0.0}, "probability: all are 0"),
+        ({"attack_layer.jpeg_quality": (95, 50)}, "smallest first"),
+        ({"loss.weight.gan": 0.1, "discriminator.layers": 5}, "at least 96 pixels.* is 64: use"),
+    ],
+)
+def test_impossible_combinations_are_named(changes, message):
+    config = base.get_config()
+    config.data.image_size = 64
+    config.classifiers.targets = ("resnet_small", "vgg_small")
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=message):
+        validate(config)
+
+
+def test_nothing_to_train_for():
+    config = base.get_config()
+    for name in config.loss.weight:
+        config.loss.weight[name] = 0.0
+    with pytest.raises(UserError, match=r"all of config\.loss\.weight are 0"):
+        validate(config)
+
+
+def test_no_device_is_started():
+    """JAX can join the processes of several hosts only before."""
+    script = (
+        "import jax; from configs import caltech101\n"
+        "from raeg_jax.config.validate import validate\n"
+        "validate(caltech101.get_config('both'))\n"
+        "jax.config.update('jax_num_cpu_devices', 3)  # refused once a device has started\n"
+        "print(jax.device_count())"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent), "XLA_FLAGS": ""}
+    command = [sys.executable, "-c", script]
+    assert subprocess.check_output(command, env=environment, text=True) == "3\n"
