@@ -25,8 +25,9 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import data
     from raeg_jax.config import validate
     from raeg_jax.errors import UserError
-    from raeg_jax.evaluation.workdir import check_classifiers
     from raeg_jax.training import classifier as classifier_lib
+    from raeg_jax.workdir import classifiers
+    from raeg_jax.workdir.classifiers import check_classifiers
 
     to = pathlib.Path(_TO.value)
     if not _TO.value or to.resolve() == workdir.resolve():
@@ -35,12 +36,12 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     check_classifiers(workdir)
     splits = data.load(config.data)
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
-        if classifier_lib.load_classifier(name, splits, config, to) is not None:
+        if classifiers.load_classifier(name, splits, config, to) is not None:
             continue
-        there = classifier_lib.trained_on(name, workdir).num_classes
+        there = classifiers.trained_on(name, workdir).num_classes
         if there != splits.num_classes:
             raise UserError(f"{name} of {workdir} has {there} classes, not {splits.num_classes}")
-        start = classifier_lib.read_variables(name, there, workdir)
+        start = classifiers.read_variables(name, there, workdir)
         if classifier_lib.fit_classifier(name, splits, config, to, start=start) is None:
             raise KeyboardInterrupt
 

@@ -31,14 +31,14 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.assembly import assemble, check_targets
     from raeg_jax.config import run_config
     from raeg_jax.config.validate import validate
+    from raeg_jax.data.memory import open_split
     from raeg_jax.errors import UserError
     from raeg_jax.evaluation import benchmark, compiled, tokens
     from raeg_jax.evaluation.batches import batches
-    from raeg_jax.evaluation.images import open_split
-    from raeg_jax.evaluation.workdir import check_classifiers, restore
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.invertible.generator import generator_from_config
-    from raeg_jax.training.classifier import load_classifiers
+    from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
+    from raeg_jax.workdir.run import restore
 
     validate(config)
     check_classifiers(workdir)

@@ -35,17 +35,16 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.assembly import assemble, check_stages
     from raeg_jax.attacks.permutation import class_permutation
     from raeg_jax.config.validate import validate
+    from raeg_jax.data.memory import open_split
     from raeg_jax.evaluation import benchmark, compiled, tokens
     from raeg_jax.evaluation.controls import pgd_control
     from raeg_jax.evaluation.defences import DEFENCES
     from raeg_jax.evaluation.defended import evaluate_defended
-    from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.variants import variants
-    from raeg_jax.evaluation.workdir import check_classifiers
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.image.metrics import PSNR_CAP
     from raeg_jax.networks.frozen import FrozenClassifier
-    from raeg_jax.training.classifier import load_classifiers
+    from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
 
     validate(config)
     made = variants(config)

@@ -26,7 +26,7 @@ _GREY = ("camera.png", "coins.png", "moon.png", "page.png", "brick.png", "grass.
 def crops(folder: pathlib.Path) -> list[np.ndarray]:
     """Images from all over a folder, uint8 [size, size, 3]."""
     from raeg_jax.data import decode
-    from raeg_jax.data.listing import images_in
+    from raeg_jax.data.source import images_in
 
     names, _ = images_in(folder)
     chosen = names[:: max(1, len(names) // _IMAGES.value)][: _IMAGES.value]

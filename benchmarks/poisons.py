@@ -48,12 +48,11 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.config.validate import validate
     from raeg_jax.evaluation import benchmark
     from raeg_jax.evaluation.defences import DEFENCES
-    from raeg_jax.evaluation.workdir import check_classifiers
     from raeg_jax.experiments import pirates, settings, suite
     from raeg_jax.experiments.store import Store, Unit
     from raeg_jax.experiments.subject import Subject
     from raeg_jax.files import json_bytes, write_whole
-    from raeg_jax.training.classifier import load_classifiers
+    from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
 
     rows = benchmark.choices("rows", _ROWS.value or list(ROWS), list(ROWS))
     defences = benchmark.choices("defences", ["none", *_DEFENCES.value], list(DEFENCES))

@@ -40,15 +40,15 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import data
     from raeg_jax.assembly import assemble, check_stages, check_targets, crowded
     from raeg_jax.config.validate import validate
+    from raeg_jax.data.memory import open_split
     from raeg_jax.evaluation import benchmark, compiled
     from raeg_jax.evaluation.curve import curve, gap
-    from raeg_jax.evaluation.images import open_split
     from raeg_jax.evaluation.timing import throughput
-    from raeg_jax.evaluation.workdir import check_classifiers, restore
     from raeg_jax.experiments.reading import aim_at
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.networks.frozen import FrozenClassifier
-    from raeg_jax.training.classifier import load_classifiers
+    from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
+    from raeg_jax.workdir.run import restore
 
     validate(config)
     check_classifiers(workdir)

@@ -88,8 +88,9 @@ def training(config: ConfigDict, key, targets, frozen, batch):
     from raeg_jax.invertible.generator import generator_from_config
     from raeg_jax.networks.discriminator import Discriminator
     from raeg_jax.training import parallel
-    from raeg_jax.training.state import create_state
+    from raeg_jax.training.optimizers import create_state
     from raeg_jax.training.step import make_train_step
+    from raeg_jax.workdir import state as state_lib
 
     generator = generator_from_config(config.generator)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
@@ -100,7 +101,7 @@ def training(config: ConfigDict, key, targets, frozen, batch):
     whole = {name: value[None] for name, value in batch.items()}
     flops = alone.lower(state, frozen, whole).cost_analysis()["flops"]
     step = parallel.parallelise(step_fn, config.parallel, jax.devices())
-    holder = {"state": parallel.replicate(state), "frozen": parallel.replicate(frozen)}
+    holder = {"state": state_lib.replicate(state), "frozen": state_lib.replicate(frozen)}
 
     def train():
         holder["state"], metrics = step(holder["state"], holder["frozen"], batch)

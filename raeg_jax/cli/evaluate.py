@@ -40,9 +40,12 @@ _METHOD = flags.DEFINE_string(
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Evaluates; trains nothing."""
-    # Not before the flags are parsed: mistakes there are told at once.
+    # Not before the flags are parsed: mistakes there are reported at once.
     from raeg_jax.config.validate import validate
+    from raeg_jax.workdir.processes import start_multi_host
 
+    if config.multi_host and _METHOD.value is None and not _SUITE.value:
+        start_multi_host()
     validate(config)
     if _METHOD.value is not None:
         from raeg_jax.comparison.run import evaluate as compare
@@ -55,6 +58,14 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
         print(f"Written to {evaluate(config, workdir, _SUITE.value, _CHECKPOINT.value)}")
         return
-    from raeg_jax.evaluation.workdir import evaluate_workdir
+    from raeg_jax import evaluation
+    from raeg_jax.workdir.run import open_run
 
-    evaluate_workdir(config, workdir, _CHECKPOINT.value)
+    checkpoint = _CHECKPOINT.value
+    run = open_run(config, workdir, checkpoint)
+    # Each checkpoint has results of its own, the latest and the best under these names.
+    name = checkpoint if checkpoint in ("latest", "best") else str(run.step)
+    evaluation.run(
+        run.config, workdir, run.splits, run.generator, run.classifiers,
+        checkpoint=name, step=run.step,
+    )  # fmt: skip

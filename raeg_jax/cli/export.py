@@ -9,8 +9,8 @@ from raeg_jax.cli.report import counted
 from raeg_jax.config import run_config
 from raeg_jax.config.validate import validate
 from raeg_jax.evaluation import report, summary
-from raeg_jax.evaluation.export import bundle_from_workdir
 from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
+from raeg_jax.workdir.run import bundle_from_workdir
 
 # A generator of a lower attack success on every classifier protects nothing.
 _LEAST_SUCCESS = 0.05

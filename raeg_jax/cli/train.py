@@ -20,10 +20,22 @@ from raeg_jax.process import EXIT_STOPPED
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains and evaluates."""
-    # Not before the flags are parsed: mistakes there are told at once.
+    # Not before the flags are parsed: mistakes there are reported at once.
+    from raeg_jax import evaluation
+    from raeg_jax.assembly import check_targets
     from raeg_jax.config.validate import validate
-    from raeg_jax.training.loop import train
+    from raeg_jax.training.generator import train
+    from raeg_jax.training.parallel import check_devices
+    from raeg_jax.workdir.processes import claimed, start_multi_host
 
+    if config.multi_host:
+        start_multi_host()
     validate(config)
-    if train(config, workdir) is None:
-        sys.exit(EXIT_STOPPED)
+    check_devices(config)
+    check_targets(config)
+    workdir = workdir.absolute()
+    with claimed(workdir):
+        run = train(config, workdir)
+        if run is None:
+            sys.exit(EXIT_STOPPED)
+        evaluation.run(config, workdir, run.splits, run.generator, run.classifiers, step=run.step)

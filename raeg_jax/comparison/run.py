@@ -11,13 +11,13 @@ from raeg_jax.comparison import defending, distortion, pirates, quality, report
 from raeg_jax.comparison.compared import Make
 from raeg_jax.comparison.settings import check, choose
 from raeg_jax.evaluation.table import SPLITS
-from raeg_jax.evaluation.workdir import open_run
 from raeg_jax.experiments import settings as suite_settings
 from raeg_jax.experiments import suite
 from raeg_jax.experiments.reading import aim_at
 from raeg_jax.experiments.store import Store, Unit
 from raeg_jax.experiments.subject import Subject
 from raeg_jax.methods.registry import TITLES
+from raeg_jax.workdir.run import open_run
 
 FOLDER = "comparison"
 

@@ -11,8 +11,8 @@ from raeg_jax.networks import CLASSIFIERS
 from raeg_jax.networks.discriminator import NORMS
 from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.training.losses import ADVERSARIES
+from raeg_jax.training.optimizers import OPTIMIZERS
 from raeg_jax.training.parallel import MODES
-from raeg_jax.training.state import OPTIMIZERS
 
 # What the evaluation during training measures; `train.best_metric` chooses a checkpoint by it.
 IN_LOOP_METRICS = (

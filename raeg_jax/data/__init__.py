@@ -9,10 +9,11 @@ from raeg_jax.data import decode
 from raeg_jax.data.memory import arrays
 from raeg_jax.data.pipeline import TrainIterator, train_iterator
 from raeg_jax.data.prepare import DATASETS, load
-from raeg_jax.data.records import Records, Splits
+from raeg_jax.data.records import Record, Records, Splits
 
 __all__ = [
     "DATASETS",
+    "Record",
     "Records",
     "Splits",
     "TrainIterator",

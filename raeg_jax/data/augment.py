@@ -1,4 +1,4 @@
-"""Random changes of a batch of training images."""
+"""Random augmentation of a batch of training images."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def random_flip(images: np.ndarray, generator: np.random.Generator) -> np.ndarra
 
 
 def random_shift(images: np.ndarray, padding: int, generator: np.random.Generator) -> np.ndarray:
-    """Pads by reflection, then crops each image back to its size at a random place.
+    """Pads by reflection, then crops each image to its size at a random offset.
 
     Args:
       images: uint8 [B, S, S, 3].
@@ -33,10 +33,10 @@ def random_shift(images: np.ndarray, padding: int, generator: np.random.Generato
     size = images.shape[1]
     sides = (padding, padding)
     padded = np.pad(images, ((0, 0), sides, sides, (0, 0)), mode="reflect")
-    places = generator.integers(0, 2 * padding + 1, size=(len(images), 2))
+    offsets = generator.integers(0, 2 * padding + 1, size=(len(images), 2))
     shifted = [
         image[top : top + size, left : left + size]
-        for image, (top, left) in zip(padded, places, strict=True)
+        for image, (top, left) in zip(padded, offsets, strict=True)
     ]
     return np.stack(shifted)
 
@@ -75,9 +75,9 @@ def random_cutout(images: np.ndarray, share: float, generator: np.random.Generat
     size = images.shape[1]
     side = round(share * size)
     first = generator.integers(0, size, size=(len(images), 2)) - side // 2
-    place = np.arange(size)
+    index = np.arange(size)
     rows, columns = (
-        (first[:, i, None] <= place) & (place < first[:, i, None] + side) for i in range(2)
+        (first[:, i, None] <= index) & (index < first[:, i, None] + side) for i in range(2)
     )
     covered = rows[:, :, None] & columns[:, None, :]
     return np.where(covered[..., None], np.uint8(128), images)
@@ -90,14 +90,15 @@ def mix(
 
     Args:
       images: uint8 [B, S, S, 3].
-      alpha: of the symmetric Beta distribution that the shares are drawn from.
+      alpha: of the symmetric Beta distribution from which the weights are drawn.
       generator: source of randomness.
 
     Returns:
-      The blended images, rounded to uint8; the index of each one's partner, int [B]; and the
-      image's own share, float32 [B].
+      The blended images, rounded to uint8; the index of each image's partner, int [B]; and the
+      weight of the image itself, float32 [B].
     """
     partner = generator.permutation(len(images))
     share = generator.beta(alpha, alpha, size=len(images)).astype(np.float32)
-    own = share[:, None, None, None]
-    return np.rint(own * images + (1 - own) * images[partner]).astype(np.uint8), partner, share
+    weight = share[:, None, None, None]
+    blended = np.rint(weight * images + (1 - weight) * images[partner]).astype(np.uint8)
+    return blended, partner, share

@@ -13,8 +13,7 @@ from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
 from tqdm import tqdm
 
 from raeg_jax.data import decode
-from raeg_jax.data.cache import reading_from
-from raeg_jax.data.digests import digest_of
+from raeg_jax.data.cache import digest_of, reading_from
 from raeg_jax.data.listing import Entry, Listing
 from raeg_jax.errors import UserError
 from raeg_jax.files import MAX_BYTES, RefusedFileError
@@ -25,8 +24,8 @@ _SHARD_BYTES = 2**27
 # Files read and checked together by a pool of threads (decoding releases the GIL).
 _CHUNK = 64
 _CHUNK_BYTES = 2**28
-# What is wrong with one file and will be wrong with it the next time.
-_SKIPPED_FOR = (
+# Errors of a single file that will recur: the file is left out.
+_PERMANENT_ERRORS = (
     decode.UnreadableImageError,
     RefusedFileError,
     FileNotFoundError,
@@ -39,10 +38,11 @@ class ChangedError(UserError):
     """A file's content isn't the one that was digested."""
 
 
-class ListingBuilder(ShardBasedBuilder, skip_registration=True):
+# TFDS has no types, so mypy doesn't know the argument.
+class ListingBuilder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Writes the images of a listing: encoded bytes, label and file name.
 
-    Every image is decoded once while it is prepared; files that can't be are left out, and
+    Every image is decoded once while it is prepared; files that can't be decoded are left out, and
     named in `skipped.json` beside the records. `index.json` holds name and label of every
     record in order, the unreadable files, and a digest of all that. They lie in the folder that
     TFDS renames into place at the end, so an interrupted preparation leaves nothing that a later
@@ -52,10 +52,13 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
     with TensorFlow.
     """
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(skip_registration=True, **options)
+
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012 (read by TFDS)
-    # Where TFDS would look for checksums of downloads; finding out takes a package that neither it
-    # nor etils installs (importlib_resources).
+    # The folder in which TFDS looks for checksums of downloads; to find it, TFDS needs a package
+    # that neither it nor etils installs (importlib_resources).
     code_path = None
 
     def __init__(self, listing: Listing, data_dir: os.PathLike | str):
@@ -67,7 +70,7 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
         """
         self.listing = listing
         self.name = listing.dataset
-        self._kept: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
+        self._written: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
         self._unreadable: list[str] = []
         super().__init__(
             data_dir=os.fspath(data_dir),
@@ -81,10 +84,10 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
 
         Args:
           settings: `config.data`.
-          cache_dir: where downloads may be kept.
+          cache_dir: folder for downloads.
 
         Raises:
-          UserError: something is missing; it says what is expected where.
+          UserError: a file or folder is missing; the message says what is expected where.
         """
         raise NotImplementedError
 
@@ -94,7 +97,7 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
         Raises:
           UnreadableImageError, RefusedFileError, FileNotFoundError, PermissionError,
             IsADirectoryError: the image is left out, by name.
-          OSError: of any other kind stops the preparation.
+          OSError: any other kind stops the preparation.
           ChangedError: as for `content`.
         """
         return decode.storable(content(entry.path, entry.digest))
@@ -121,7 +124,8 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
 
     def _shards(self, train: bool) -> list[list[Entry]]:
         """Cuts a split's entries into runs of about 128 MiB."""
-        shards, size = [[]], 0
+        shards: list[list[Entry]] = [[]]
+        size = 0
         for entry in self.listing.entries:
             if entry.train == train:
                 if size > _SHARD_BYTES:
@@ -143,18 +147,18 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
                         reason = getattr(result, "strerror", None) or result
                         self._unreadable.append(f"{entry.file_name} ({reason})")
                         continue
-                    kept = self._kept[split]
-                    kept.append((entry.file_name, entry.label))
+                    rows = self._written[split]
+                    rows.append((entry.file_name, entry.label))
                     example = {"image": result, "label": entry.label, "file_name": entry.file_name}
-                    yield len(kept) - 1, example
+                    yield len(rows) - 1, example
 
     def _try_read(self, entry: Entry) -> bytes | Exception:
         try:
             return self.read(entry)
-        except _SKIPPED_FOR as error:
+        except _PERMANENT_ERRORS as error:
             return error
         except OSError as error:
-            # A disk or network that fails for a moment must not leave images out for good.
+            # A disk or network that fails for a moment must not exclude images for good.
             raise UserError(
                 f"{self.name}: {entry.path} can't be read ({error}). Nothing was prepared; run "
                 "again when it can be, or without the file"
@@ -162,8 +166,8 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
 
     def _download_and_prepare(self, *args, **kwargs):
         super()._download_and_prepare(*args, **kwargs)
-        self._check_kept()
-        index = {**self._kept, "unreadable": self._unreadable}
+        self._check_written()
+        index = {**self._written, "unreadable": self._unreadable}
         files = {
             INDEX_FILE: json.dumps({**index, "digest": digest_of(json.dumps(index).encode())}),
             SKIPPED_FILE: skipped_text([*self.listing.left_out, *self._unreadable]),
@@ -172,12 +176,12 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
         for name, text in files.items():
             (self.data_path / name).write_text(text, encoding="utf-8")
 
-    def _check_kept(self):
+    def _check_written(self) -> None:
         """Stops where broken files leave nothing to train on or to test with."""
-        labels = {label for _, label in self._kept["train"]}
+        labels = {label for _, label in self._written["train"]}
         names = self.listing.class_names
         empty = [name for label, name in enumerate(names) if label not in labels]
-        if not self._kept["test"]:
+        if not self._written["test"]:
             empty.append("(all classes: no test image)")
         if empty:
             named = ", ".join(itertools.islice(empty, 5))
@@ -187,7 +191,7 @@ class ListingBuilder(ShardBasedBuilder, skip_registration=True):
                 f"{len(skipped)} files were skipped: {'; '.join(skipped[:5])}"
             )
 
-    # TFDS announces itself on stdout; the progress bar above says what happens.
+    # TFDS prints announcements to stdout; the progress bar above says enough.
     def _log_download_bytes(self):
         pass
 
@@ -200,7 +204,7 @@ def content(path: pathlib.Path, digest: str) -> bytes:
 
     Args:
       path: of the file.
-      digest: of its content as `digest_of` computes it; '' if that isn't known.
+      digest: of its content, see `digest_of`; '' if unknown.
 
     Raises:
       ChangedError: its content has another digest.
@@ -222,16 +226,14 @@ def read_index(folder: pathlib.Path) -> dict[str, list]:
       folder: of the prepared data.
 
     Returns:
-      'train', 'test' -> rows [name, label]; 'unreadable' -> names with reasons, where it was
-      written.
+      'train', 'test' -> rows [name, label]; 'unreadable' -> names with reasons.
 
     Raises:
       UserError: it is damaged or missing.
     """
     with reading_from(folder):
         index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-        digest = index.pop("digest", None)
-        if digest and digest != digest_of(json.dumps(index).encode()):
+        if index.pop("digest") != digest_of(json.dumps(index).encode()):
             raise ValueError(f"{INDEX_FILE} has another content than was written")
         return index
 
@@ -242,8 +244,9 @@ def skipped_text(skipped: Iterable[str]) -> str:
 
 
 def _chunks(entries: list[Entry]) -> Iterator[list[Entry]]:
-    """Cuts entries into runs that are read together: of so many files, and of so many bytes."""
-    chunk, size = [], 0
+    """Cuts entries into runs that are read together: at most _CHUNK files and _CHUNK_BYTES."""
+    chunk: list[Entry] = []
+    size = 0
     for entry in entries:
         if chunk and (len(chunk) == _CHUNK or size + entry.size > _CHUNK_BYTES):
             yield chunk

@@ -14,8 +14,8 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 
 from raeg_jax.data.builder import ListingBuilder
 from raeg_jax.data.cache import writing_to
-from raeg_jax.data.image_folder import class_images, make_listing
-from raeg_jax.data.listing import Listing, folders_in, loose_images, source_folder
+from raeg_jax.data.listing import Listing, make_listing
+from raeg_jax.data.source import ClassFiles, class_images, folders_in, loose_images, source_folder
 from raeg_jax.errors import UserError
 from raeg_jax.lock import locked
 
@@ -33,7 +33,7 @@ LAYOUT = (
 TRAIN_PER_CLASS = 30
 
 
-class Caltech101(ListingBuilder, skip_registration=True):
+class Caltech101(ListingBuilder):
     """Caltech-101 without its background class (Fei-Fei et al., 2004).
 
     The split follows TFDS's own builder: 30 images of each class, drawn by NumPy's legacy generator
@@ -49,31 +49,30 @@ class Caltech101(ListingBuilder, skip_registration=True):
         tree = _tree(source_folder("caltech101", str(source), LAYOUT))
         names = sorted(folders_in(tree), key=str.lower)
         background = [name for name in names if name.lower() == BACKGROUND]
-        found = class_images(tree, [name for name in names if name not in background])
+        classes = class_images(tree, [name for name in names if name not in background])
         return make_listing(
             "caltech101",
-            found,
-            draw_tfds_split(found),
+            classes,
+            draw_tfds_split(classes),
             # Names and order as in TFDS.
-            titles={name: name.lower() for name in found},
+            titles={name: name.lower() for name in classes},
             notes=tuple(f"caltech101: the class {name} is left out" for name in background),
             loose=loose_images(tree),
         )
 
 
-def draw_tfds_split(found: dict[str, tuple[list, list]]) -> set[str]:
+def draw_tfds_split(classes: ClassFiles) -> set[str]:
     """Draws 30 training images a class and returns the names of the others.
 
     Args:
-      found: class -> (images as (name, path), names of other files); the order of the classes is
-        the order of the draw.
+      classes: in the order of the draw.
 
     Raises:
       UserError: a class has fewer than 30 images.
     """
     generator = np.random.RandomState(1234)
     testing = set()
-    for class_name, (images, _) in found.items():
+    for class_name, (images, _) in classes.items():
         names = [name for name, _ in images]
         if len(names) < TRAIN_PER_CLASS:
             raise UserError(
@@ -89,7 +88,7 @@ def download(folder: pathlib.Path) -> pathlib.Path:
     """Downloads and unpacks the official archive with TFDS's download manager.
 
     Args:
-      folder: kept for later runs; a complete tree in it is used again.
+      folder: stays for later runs; a complete tree in it is used again.
 
     Returns:
       The folder that holds `101_ObjectCategories`.
@@ -109,7 +108,7 @@ def download(folder: pathlib.Path) -> pathlib.Path:
 def _fetch(folder: pathlib.Path) -> pathlib.Path:
     try:
         # The download manager would retry for minutes before it gave up. It uses the same
-        # library, so this request goes the same way, through a proxy where there is one.
+        # library, so this request goes the same way, through a proxy if there is one.
         with requests.get(URL, stream=True, timeout=10) as answer:
             answer.raise_for_status()
         infos = {URL: checksums.UrlInfo(SIZE, CHECKSUM, "caltech-101.zip")}
@@ -127,7 +126,7 @@ def _unpack(archive: pathlib.Path, target: pathlib.Path) -> None:
 
     (TFDS's own extraction needs TensorFlow.)
     """
-    # The lock is held: what is there was left by a killed run.
+    # This process holds the lock: a killed run left the files there.
     unfinished = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     with (

@@ -3,16 +3,11 @@
 import collections
 import pathlib
 import reprlib
+from collections.abc import Iterator
 
 from raeg_jax.data.builder import ListingBuilder
-from raeg_jax.data.listing import (
-    Entry,
-    Listing,
-    check_fraction,
-    held_back,
-    source_folder,
-)
-from raeg_jax.data.text import read_text
+from raeg_jax.data.listing import Entry, Listing, held_back
+from raeg_jax.data.source import read_text, source_folder
 from raeg_jax.errors import UserError
 from raeg_jax.files import user_path
 
@@ -28,7 +23,7 @@ LAYOUT = (
 )
 
 
-class Celeba100(ListingBuilder, skip_registration=True):
+class Celeba100(ListingBuilder):
     """CelebA (Liu et al., 2015) by identity, for classification.
 
     The 100 identities with most images; of equally many, the smaller identity number goes first.
@@ -39,11 +34,11 @@ class Celeba100(ListingBuilder, skip_registration=True):
 
     @classmethod
     def list_source(cls, settings, cache_dir) -> Listing:
-        """Reads the identity file, or the user's list file, and finds the images."""
+        """Reads the identity file, or the user's list file, and lists the images."""
         del cache_dir
         source = source_folder("celeba_100", settings.source, LAYOUT)
         images = _image_folder(source)
-        notes = ()
+        notes: tuple[str, ...] = ()
         if settings.list_file:
             rows = read_list(user_path(settings.list_file))
         else:
@@ -52,8 +47,7 @@ class Celeba100(ListingBuilder, skip_registration=True):
             count = len({identity for _, identity, _ in rows})
             if count < IDENTITIES:
                 notes = (f"celeba_100: {IDENTITY_FILE} has only {count} identities; all are used",)
-        fraction = check_fraction(settings.test_fraction)
-        return _listing(rows, images, fraction, notes)
+        return _listing(rows, images, settings.test_fraction, notes)
 
 
 def read_identities(path: pathlib.Path) -> dict[str, int]:
@@ -75,7 +69,7 @@ def choose(identities: dict[str, int], count: int = IDENTITIES) -> list[tuple[st
 
     Args:
       identities: file -> identity.
-      count: how many are chosen, where there are so many.
+      count: how many are chosen, or all if there are fewer.
 
     Returns:
       Rows (file, identity, class), sorted by class and file.
@@ -83,7 +77,11 @@ def choose(identities: dict[str, int], count: int = IDENTITIES) -> list[tuple[st
     sizes = collections.Counter(identities.values())
     ranked = sorted(sizes, key=lambda identity: (-sizes[identity], identity))
     classes = {identity: label for label, identity in enumerate(sorted(ranked[:count]))}
-    rows = [(name, one, classes[one]) for name, one in identities.items() if one in classes]
+    rows = [
+        (name, identity, classes[identity])
+        for name, identity in identities.items()
+        if identity in classes
+    ]
     return sorted(rows, key=lambda row: (row[2], row[0]))
 
 
@@ -96,7 +94,8 @@ def read_list(path: pathlib.Path) -> list[tuple[str, int, int]]:
     """
     if not path.is_file():
         raise UserError(f"celeba_100: no list file {path} (config.data.list_file)")
-    rows, seen, identity_of = [], set(), {}
+    rows, seen = [], set()
+    identity_of: dict[int, int] = {}
     for number, (name, *numbers) in _rows(path, "file identity class"):
         identity, label = (_integer(path, number, value) for value in numbers)
         if name in seen:
@@ -116,7 +115,12 @@ def read_list(path: pathlib.Path) -> list[tuple[str, int, int]]:
     return sorted(rows, key=lambda row: (row[2], row[0]))
 
 
-def _listing(rows, images: pathlib.Path, fraction: float, notes: tuple[str, ...]) -> Listing:
+def _listing(
+    rows: list[tuple[str, int, int]],
+    images: pathlib.Path,
+    fraction: float,
+    notes: tuple[str, ...],
+) -> Listing:
     by_class = collections.defaultdict(list)
     for name, identity, label in rows:
         by_class[label, identity].append(name)
@@ -141,7 +145,7 @@ def _listing(rows, images: pathlib.Path, fraction: float, notes: tuple[str, ...]
 
 
 def _image_folder(source: pathlib.Path) -> pathlib.Path:
-    # The zip unpacks to one folder of its own name, in which some copies hold another.
+    # The zip unpacks to a folder of its own name, which in some copies holds another such folder.
     for parent in (source, source / "Img"):
         for folder in (parent / IMAGE_FOLDER / IMAGE_FOLDER, parent / IMAGE_FOLDER):
             if folder.is_dir():
@@ -156,7 +160,7 @@ def _identity_file(source: pathlib.Path) -> pathlib.Path:
     raise UserError(f"celeba_100: no file {source / IDENTITY_FILE}. {LAYOUT}")
 
 
-def _rows(path: pathlib.Path, form: str):
+def _rows(path: pathlib.Path, form: str) -> Iterator[tuple[int, list[str]]]:
     """Yields (line number, fields) of a text file; empty lines and '#' comments are left out."""
     for number, line in enumerate(read_text(path).splitlines(), 1):
         fields = line.split("#")[0].split()

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to uint8 RGB arrays, whatever the file holds."""
+"""Decodes image files of any kind to uint8 RGB arrays."""
 
 import io
 import os
@@ -10,13 +10,25 @@ from raeg_jax.files import read_file
 from raeg_jax.image_file import samples
 
 # Pillow's other formats either run external programs (EPS) or hold no photographs.
-_WANTED = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF")
+_PHOTOGRAPHIC = (
+    "JPEG",
+    "MPO",
+    "PNG",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "WEBP",
+    "PPM",
+    "TGA",
+    "JPEG2000",
+    "AVIF",
+)
 Image.init()
-FORMATS = tuple(name for name in _WANTED if name in Image.OPEN)
+FORMATS = tuple(name for name in _PHOTOGRAPHIC if name in Image.OPEN)
 # Larger images are stored at reduced size, so that reading them later costs little.
 MAX_STORED_PIXELS = 2**24
 STORED_SIDE = 1024
-# Where the header of a PNG says how many bits a sample has.
+# Offset of the byte in a PNG's header that says how many bits a sample has.
 _PNG_DEPTH = 24
 _TGA_TYPES = (1, 2, 3, 9, 10, 11)
 
@@ -26,7 +38,7 @@ class UnreadableImageError(ValueError):
 
 
 def read_image(path: os.PathLike | str) -> bytes:
-    """Reads an image file, unless its first bytes show that it is none.
+    """Reads an image file, unless its first bytes show that it isn't an image.
 
     Raises:
       UnreadableImageError: no format in `FORMATS` begins like this.
@@ -125,30 +137,27 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def _open(data: bytes, at_least: int, reduce: bool = False) -> tuple[Image.Image, bool]:
-    """Returns the upright RGB image and whether the file's own bytes are worth keeping."""
+    """Returns the upright RGB image, and whether the file's bytes can be stored as they are."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        huge = reduce and image.width * image.height > MAX_STORED_PIXELS
+        file = Image.open(io.BytesIO(data), formats=FORMATS)
+        huge = reduce and file.width * file.height > MAX_STORED_PIXELS
         if huge:
             at_least = 2 * STORED_SIDE
-        if at_least and min(image.size) > at_least:
+        if at_least and min(file.size) > at_least:
             # A no-op but for JPEG, whose decoder can scale down by powers of two.
-            scale = at_least / min(image.size)
-            image.draft(None, tuple(max(1, round(side * scale)) for side in image.size))
-        # The raw mode of a deep PNG ("RGB;16B") is only known before it is loaded.
-        deep = any("16" in str(tile[3]) for tile in image.tile)
-        image.load()
+            file.draft(None, _scaled(file, at_least))
+        # The raw mode of a 16-bit PNG ("RGB;16B") is only known before it is loaded.
+        deep = any("16" in str(tile[3]) for tile in file.tile)
+        file.load()
+        image: Image.Image = file
         kind, mode, clear = image.format, image.mode, _has_transparency(image)
         if kind == "PNG" and "transparency" in image.info:
             image = _with_alpha(image, data[_PNG_DEPTH])
         image, turned = _upright(image)
         image = _rgb(image)
         if huge and min(image.size) > STORED_SIDE:
-            scale = STORED_SIDE / min(image.size)
-            image = image.resize(
-                tuple(max(1, round(side * scale)) for side in image.size), Image.Resampling.LANCZOS
-            )
-    except MemoryError:  # This machine's fault, not the file's.
+            image = image.resize(_scaled(image, STORED_SIDE), Image.Resampling.LANCZOS)
+    except MemoryError:  # the machine's fault, not the file's
         raise
     except Exception as error:
         # Pillow's parsers raise almost anything on damaged files, SyntaxError included.
@@ -157,17 +166,23 @@ def _open(data: bytes, at_least: int, reduce: bool = False) -> tuple[Image.Image
     return image, plain and not (clear or turned or huge or deep)
 
 
+def _scaled(image: Image.Image, shorter_side: int) -> tuple[int, int]:
+    """The size (width, height) of the image, scaled so that its shorter side has that length."""
+    scale = shorter_side / min(image.size)
+    return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+
+
 def _reason(error: Exception) -> str:
-    """What is wrong with a file, in the same words every time."""
-    # The text of this one holds an address in memory.
+    """Why a file can't be decoded, in the same words every time."""
+    # The text of this error holds an address in memory.
     unknown = isinstance(error, UnidentifiedImageError)
     return f"{type(error).__name__}: {'not an image, or damaged' if unknown else error}"
 
 
 def _with_alpha(image: Image.Image, depth: int) -> Image.Image:
-    """A PNG in the mode RGBA whose transparent colours, its chunk tRNS, have become alpha.
+    """Turns the transparent colours of a PNG (its chunk tRNS) into an alpha channel.
 
-    Of 16 bits a sample Pillow keeps 8 in colour, so colours that agree in these are transparent.
+    Pillow reads 8 of 16 bits a colour sample, so colours that agree in these are transparent.
 
     Args:
       image: loaded.
@@ -183,9 +198,11 @@ def _with_alpha(image: Image.Image, depth: int) -> Image.Image:
             key = b"".join((part >> max(depth - 8, 0)).to_bytes(2, "big") for part in key)
         elif image.mode != "P":
             key = key.to_bytes(2, "big")
-        pixels, alpha, _ = samples.planes(image, depth, key if image.mode != "P" else None)
+        pixels, plane, _ = samples.planes(image, depth, key if image.mode != "P" else None)
+        assert plane is not None, "the file has transparent colours"
+        alpha = plane
     result = Image.fromarray(np.dstack([pixels, alpha]))
-    # Where EXIF says how the picture is to be turned.
+    # EXIF, among others, which may say how the picture is to be turned.
     result.info = {name: value for name, value in image.info.items() if name != "transparency"}
     return result
 

@@ -1,21 +1,17 @@
-"""What a data set consists of: its images on disk, their classes and their split."""
+"""The images of a data set as files, their classes and their split."""
 
 import dataclasses
 import functools
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Iterable
 
-from raeg_jax.data.digests import digests
+from raeg_jax.data.cache import digests
+from raeg_jax.data.source import ClassFiles, size_of
 from raeg_jax.errors import UserError
-from raeg_jax.files import printable, user_path
+from raeg_jax.files import printable
 
-EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".webp", ".avif", ".ppm", ".pgm", ".tga"),
-)
 # Raised when prepared data of an older layout may no longer be reused.
 FORMAT_VERSION = 1
 
@@ -30,8 +26,8 @@ class Entry:
       size: the file's size in bytes.
       label: the index of its class.
       train: whether it belongs to the training split.
-      box: where the image is a crop, its (left, top, right, bottom) in pixels of the file.
-      digest: of the file's content; '' where it wasn't read.
+      box: (left, top, right, bottom) of a crop, in pixels of the file; None for the whole image.
+      digest: of the file's content; '' if it wasn't read.
     """
 
     file_name: str
@@ -45,16 +41,16 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """All images of a data set as found at the source, before any is read.
+    """All images of a data set at its source, before any is read.
 
     Attributes:
       dataset: the registered name.
-      class_names: one a label.
+      class_names: by label.
       entries: the images; their order is the order in the prepared data.
-      left_out: files that aren't images by their name and the like, each with a reason.
-      notes: sentences the user should read once.
+      left_out: files that aren't images by their names, and the like, each with a reason.
+      notes: sentences for the user.
       extra_files: name -> text of files written beside the prepared data.
-      warnings: sentences on what is probably not as the user means it.
+      warnings: sentences for the user on probable mistakes.
     """
 
     dataset: str
@@ -88,7 +84,7 @@ class Listing:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def with_contents(self, memory: pathlib.Path) -> "Listing":
-        """The same listing with the digest of every file, as `digests` reads or remembers it."""
+        """The same listing with the digest of every file."""
         read = digests((entry.path for entry in self.entries), memory)
         entries = (dataclasses.replace(entry, digest=read[entry.path]) for entry in self.entries)
         return dataclasses.replace(self, entries=tuple(entries))
@@ -104,91 +100,58 @@ class Listing:
         return pairs
 
 
-def images_in(folder: pathlib.Path) -> tuple[list[str], list[str]]:
-    """Lists the image files below a folder, in sorted order.
+def make_listing(
+    dataset: str,
+    classes: ClassFiles,
+    testing: set[str],
+    titles: dict[str, str] | None = None,
+    notes: tuple[str, ...] = (),
+    warnings: tuple[str, ...] = (),
+    loose: Iterable[str] = (),
+) -> Listing:
+    """Puts a listing together from class folders.
 
     Args:
-      folder: searched recursively, linked folders as well, but each folder once; hidden files and
-        folders are ignored.
+      dataset: registered name.
+      classes: in the order of the labels.
+      testing: names of the test images; the others are for training.
+      titles: class -> name to show; the class itself where missing.
+      notes: for the user.
+      warnings: for the user.
+      loose: names of images that belong to no class, with reasons.
 
-    Returns:
-      Names relative to `folder` ('/' between folders), and what else is there, with reasons.
+    Raises:
+      UserError: fewer than two classes, or an empty split.
     """
-    images, others, seen = [], [], set()
-
-    def tell(error: OSError) -> None:
-        name = pathlib.Path(error.filename).relative_to(folder).as_posix()
-        others.append(f"{name}/ ({error.strerror})")
-
-    # Links come last, so that what they lead to keeps its own name if it is here too.
-    pending = [folder]
-    for start in pending:
-        for parent, folders, files in os.walk(start, onerror=tell):
-            prefix = pathlib.Path(parent).relative_to(folder)
-            status = os.stat(parent)
-            if (status.st_dev, status.st_ino) in seen:
-                others.append(f"{prefix.as_posix()}/ (a link to a folder that is listed already)")
-                folders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            like_images = (prefix / name for name in folders if is_image_name(name))
-            others += [f"{path.as_posix()} (is not a file)" for path in like_images]
-            paths = (pathlib.Path(parent, name) for name in folders)
-            pending += [path for path in paths if path.is_symlink()]
-            for name in files:
-                if not name.startswith("."):
-                    path = (prefix / name).as_posix()
-                    if is_image_name(name):
-                        images.append(path)
-                    else:
-                        others.append(f"{path} (not an image)")
-    return sorted(images), sorted(others)
+    filled = [name for name, (images, _) in classes.items() if images]
+    left_out = [other for _, others in classes.values() for other in others]
+    left_out += [
+        f"{name}/ (no images in it)" for name, (images, _) in classes.items() if not images
+    ]
+    left_out += loose
+    entries = [
+        Entry(name, path, size_of(path), label, train=name not in testing)
+        for label, class_name in enumerate(filled)
+        for name, path in classes[class_name][0]
+    ]
+    titles = titles or {}
+    return Listing(
+        dataset=dataset,
+        class_names=tuple(titles.get(name, name) for name in filled),
+        entries=tuple(entries),
+        left_out=tuple(left_out),
+        notes=notes,
+        warnings=warnings,
+    )
 
 
-def holds_image(folder: pathlib.Path) -> bool:
-    """Whether `images_in` finds any; the search ends with the first one."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if any(is_image_name(name) and not name.startswith(".") for name in files):
-            return True
-        if any(pathlib.Path(parent, name).is_symlink() for name in folders):
-            return bool(images_in(folder)[0])
-    return False
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file counts as an image by its extension."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
-
-
-def loose_images(folder: pathlib.Path, prefix: str = "") -> list[str]:
-    """Names of the images directly in a folder of class folders, sorted, each with the reason.
-
-    Args:
-      folder: that holds the class folders.
-      prefix: of the names.
-    """
-    with os.scandir(folder) as found:
-        names = [e.name for e in found if not e.name.startswith(".") and not e.is_dir()]
-    loose = sorted(printable(name) for name in names if is_image_name(name))
-    return [f"{prefix}{name} (in no class folder)" for name in loose]
-
-
-def folders_in(folder: pathlib.Path) -> list[str]:
-    """Names of the visible folders directly in `folder`, sorted; none if it doesn't exist."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as found:
-        return sorted(e.name for e in found if e.is_dir() and not e.name.startswith("."))
-
-
-def size_of(path: pathlib.Path) -> int:
-    """Size of a file in bytes; 0 where it can't be read (it will be skipped by name)."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+def draw_splits(classes: ClassFiles, fraction: float) -> set[str]:
+    """Draws a share of each class for testing; returns the names of the drawn images."""
+    return {
+        name
+        for images, _ in classes.values()
+        for name in held_back([name for name, _ in images], fraction)
+    }
 
 
 def held_back(names: Iterable[str], fraction: float) -> set[str]:
@@ -204,29 +167,3 @@ def held_back(names: Iterable[str], fraction: float) -> set[str]:
     ordered = sorted(names, key=lambda name: (hashlib.sha256(name.encode()).digest(), name))
     count = min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)
     return set(ordered[: max(count, 0)])
-
-
-def check_fraction(fraction: float) -> float:
-    """Returns the fraction if it lies strictly between 0 and 1."""
-    if not 0 < fraction < 1:
-        raise UserError(f"data.test_fraction={fraction} must lie between 0 and 1 (exclusive)")
-    return fraction
-
-
-def source_folder(dataset: str, source: str, layout: str) -> pathlib.Path:
-    """Returns the folder the user named.
-
-    Args:
-      dataset: its name, for the message.
-      source: `config.data.source`.
-      layout: what is expected in that folder and how to get it.
-
-    Raises:
-      UserError: no folder named, or it doesn't exist.
-    """
-    if not source:
-        raise UserError(f"{dataset}: set --config.data.source=FOLDER. {layout}")
-    folder = user_path(source)
-    if not folder.is_dir():
-        raise UserError(f"{dataset}: no folder {folder} (config.data.source). {layout}")
-    return folder

@@ -8,16 +8,17 @@ import pathlib
 from collections.abc import Iterator
 
 from raeg_jax.data.builder import ListingBuilder
-from raeg_jax.data.image_folder import class_images, draw_splits, make_listing, unused_folders
-from raeg_jax.data.listing import (
-    Listing,
-    check_fraction,
+from raeg_jax.data.listing import Listing, draw_splits, make_listing
+from raeg_jax.data.parts import TRAIN, inner, part_of
+from raeg_jax.data.source import (
+    ClassFiles,
+    class_images,
     folders_in,
     loose_images,
+    read_text,
     source_folder,
+    unused_folders,
 )
-from raeg_jax.data.parts import TRAIN, inner, part_of
-from raeg_jax.data.text import read_text
 from raeg_jax.errors import UserError
 from raeg_jax.files import printable
 
@@ -30,11 +31,11 @@ LAYOUT = (
 )
 
 
-class MiniImagenet(ListingBuilder, skip_registration=True):
+class MiniImagenet(ListingBuilder):
     """Mini-ImageNet (Vinyals et al., 2016; classes of Ravi and Larochelle, 2017).
 
-    Its own parts hold different classes, for few-shot learning. RAEG classifies, so the classes
-    of all parts are merged and a share `test_fraction` of each class's images is drawn for
+    Its published parts hold different classes, for few-shot learning. RAEG classifies, so the
+    classes of all parts are merged and a share `test_fraction` of each class's images is drawn for
     testing, by file name. `class_names.txt` (rows 'wnid<tab>names'), where present, names the
     classes.
     """
@@ -44,44 +45,42 @@ class MiniImagenet(ListingBuilder, skip_registration=True):
         """Lists class folders, or `images/` by the csv files."""
         del cache_dir
         source = source_folder("mini_imagenet", settings.source, LAYOUT)
-        tables = [path for path in source.glob("*.csv") if _is_part(path.stem)]
-        tables.sort(key=lambda path: (part_of(path.stem).part != TRAIN, path.name))
-        notes, loose = (), []
+        parts = [(path, _part(path.stem)) for path in source.glob("*.csv")]
+        tables = [(part != TRAIN, path.name, path) for path, part in parts if part]
+        notes: tuple[str, ...] = ()
+        loose: list[str] = []
         if tables:
-            found = read_tables(tables, source / "images")
+            classes = read_tables([path for *_, path in sorted(tables)], source / "images")
         else:
-            found = read_folders(source)
+            classes = read_folders(source)
             notes, loose = _unused(source)
-        found = dict(sorted(found.items()))
-        testing = draw_splits(found, check_fraction(settings.test_fraction))
+        classes = dict(sorted(classes.items()))
+        testing = draw_splits(classes, settings.test_fraction)
         titles = read_titles(source / NAMES_FILE)
-        return make_listing("mini_imagenet", found, testing, titles, notes, loose=loose)
+        return make_listing("mini_imagenet", classes, testing, titles, notes, loose=loose)
 
 
-def read_folders(source: pathlib.Path) -> dict[str, tuple[list, list]]:
+def read_folders(source: pathlib.Path) -> ClassFiles:
     """Merges the class folders of all parts, or of the source itself.
 
     Returns:
-      class -> (images as (name '<class>/<file>', path), names of other files).
+      class -> its files, with names '<class>/<file>'.
 
     Raises:
       UserError: no class folders, or a class has two images of one name.
     """
-    found: dict[str, tuple[list, list]] = {}
+    classes: ClassFiles = {}
     for part in [inner(source / name) for name in _parts(source)] or [source]:
         for name, (images, others) in class_images(part, folders_in(part)).items():
-            pairs, rest = found.setdefault(name, ([], []))
+            pairs, rest = classes.setdefault(name, ([], []))
             pairs += images
             rest += others
-    if not found:
+    if not classes:
         raise UserError(f"mini_imagenet: no class folders in {source}. {LAYOUT}")
-    for name, (images, _) in found.items():
-        _check_unique(name, images)
-        images.sort()
-    return found
+    return _unique(classes)
 
 
-def read_tables(tables: list[pathlib.Path], images: pathlib.Path) -> dict[str, tuple[list, list]]:
+def read_tables(tables: list[pathlib.Path], images: pathlib.Path) -> ClassFiles:
     """Reads csv files with a header row 'filename,label'.
 
     Args:
@@ -94,10 +93,10 @@ def read_tables(tables: list[pathlib.Path], images: pathlib.Path) -> dict[str, t
     Raises:
       UserError: missing images, or rows of another form.
     """
-    found = collections.defaultdict(lambda: ([], []))
+    classes: ClassFiles = {}
     missing = []
     for table in tables:
-        with io.StringIO(read_text(table), newline="") as file, _explained(table):
+        with io.StringIO(read_text(table), newline="") as file, _explain_csv_errors(table):
             rows = csv.DictReader(file, strict=True)
             if not {"filename", "label"} <= set(rows.fieldnames or ()):
                 raise UserError(
@@ -110,16 +109,13 @@ def read_tables(tables: list[pathlib.Path], images: pathlib.Path) -> dict[str, t
                 path = images / name
                 if not path.is_file():
                     missing.append(name)
-                found[label][0].append((f"{label}/{name}", path))
+                classes.setdefault(label, ([], []))[0].append((f"{label}/{name}", path))
     if missing:
         raise UserError(
             f"mini_imagenet: {len(missing)} images of {', '.join(t.name for t in tables)} are "
             f"missing from {images}: {', '.join(missing[:5])}. {LAYOUT}"
         )
-    for name, (pairs, _) in found.items():
-        _check_unique(name, pairs)
-        pairs.sort()
-    return dict(found)
+    return _unique(classes)
 
 
 def read_titles(path: pathlib.Path) -> dict[str, str]:
@@ -136,7 +132,7 @@ def read_titles(path: pathlib.Path) -> dict[str, str]:
 
 def _parts(source: pathlib.Path) -> list[str]:
     """The folders of a source that hold class folders of its parts."""
-    names = (name for name in folders_in(source) if _is_part(name))
+    names = (name for name in folders_in(source) if _part(name))
     return [name for name in names if folders_in(inner(source / name))]
 
 
@@ -150,13 +146,14 @@ def _unused(source: pathlib.Path) -> tuple[tuple[str, ...], list[str]]:
     return ((f"mini_imagenet: left out: {unused}",) if unused else ()), loose
 
 
-def _is_part(name: str) -> bool:
+def _part(name: str) -> str | None:
+    """The part that a folder or table holds, such as 'train'; None if its name says more."""
     part = part_of(name)
-    return part is not None and not part.rest
+    return part.part if part and not part.rest else None
 
 
 @contextlib.contextmanager
-def _explained(table: pathlib.Path) -> Iterator[None]:
+def _explain_csv_errors(table: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except csv.Error as error:
@@ -165,11 +162,15 @@ def _explained(table: pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def _check_unique(class_name: str, images: list) -> None:
-    counts = collections.Counter(name for name, _ in images)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        raise UserError(
-            f"mini_imagenet: class {class_name} has {len(twice)} images twice, in two parts: "
-            f"{', '.join(sorted(twice)[:3])}; keep one of each"
-        )
+def _unique(classes: ClassFiles) -> ClassFiles:
+    """Sorts the images of each class; stops if a class has two of one name."""
+    for class_name, (images, _) in classes.items():
+        counts = collections.Counter(name for name, _ in images)
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:
+            raise UserError(
+                f"mini_imagenet: class {class_name} has {len(twice)} images twice, in two parts: "
+                f"{', '.join(sorted(twice)[:3])}; keep one of each"
+            )
+        images.sort()
+    return classes

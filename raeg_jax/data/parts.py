@@ -1,14 +1,14 @@
-"""Which folders of a source are parts of a split, as in train/<class>/ beside test/<class>/."""
+"""Recognises folders that are parts of a split, as in train/<class>/ beside test/<class>/."""
 
 import dataclasses
 import itertools
 import pathlib
 import re
 
-from raeg_jax.data.listing import folders_in, holds_image
+from raeg_jax.data.source import folders_in, holds_image
 
 TRAIN = "train"
-# Spelling -> part; where several can be the test part, the first one here is taken.
+# Spelling -> part; if several folders can be the test part, the first in this order is.
 _SPELLINGS = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -19,7 +19,7 @@ _SPELLINGS = {
 _ORDER = tuple(_SPELLINGS)
 # Words beside which a part is still a part: Training_set, test images, trainset.
 _FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "folder", "split"}
-# Of folders that hold nothing but one folder: links may lead round in circles.
+# Levels of folders that hold a single folder: links may lead round in circles.
 _DEPTH = 4
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _RUN_TOGETHER = re.compile(rf"({'|'.join(_SPELLINGS)})({'|'.join(_FILLERS)})")
@@ -27,11 +27,11 @@ _RUN_TOGETHER = re.compile(rf"({'|'.join(_SPELLINGS)})({'|'.join(_FILLERS)})")
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What the name of a folder says.
+    """The meaning of a folder's name.
 
     Attributes:
       part: "train", "test", "val", "dev" or "eval".
-      spelling: how it is spelled, in small letters.
+      spelling: of the part, in small letters.
       rest: the name's other words: seg_train and seg_test belong together, as bullet_train and
         test_tube do not.
     """
@@ -42,7 +42,7 @@ class Part:
 
 
 def part_of(name: str) -> Part | None:
-    """Reads the name of a folder or file in any case; None where it names no part, or two."""
+    """Interprets the name of a folder or file in any case; None if it names no part, or two."""
     words = _WORD.findall(_RUN_TOGETHER.sub(r"\1 \2", name.lower()))
     spelled = [word for word in words if word in _SPELLINGS]
     if len(spelled) != 1:
@@ -52,7 +52,7 @@ def part_of(name: str) -> Part | None:
 
 
 def inner(folder: pathlib.Path) -> pathlib.Path:
-    """Where a part's class folders are: seg_train/seg_train/<class> holds nothing else above."""
+    """The folder of a part's class folders: the inner one of seg_train/seg_train/<class>."""
     for _ in range(_DEPTH):
         names = folders_in(folder)
         if len(names) != 1 or not folders_in(folder / names[0]):
@@ -71,23 +71,23 @@ def split_folders(source: pathlib.Path) -> tuple[str | None, str | None]:
     """Finds the two folders of a split, each with class folders.
 
     Args:
-      source: that may hold them.
+      source: the folder that may hold them.
 
     Returns:
       The names of the training and of the test part. Without a test part the second is None, and
-      the first only set where the name says nothing else than "train". A part named "test" is
-      taken before one for validation.
+      the first is None too unless the name says nothing else than "train". A part named "test" is
+      preferred to one for validation.
     """
-    found = [(name, part) for name in folders_in(source) if (part := part_of(name))]
-    found = [(name, part) for name, part in found if folders_in(inner(source / name))]
+    named = [(name, part) for name in folders_in(source) if (part := part_of(name))]
+    parts = [(name, part) for name, part in named if folders_in(inner(source / name))]
     training = sorted(
-        ((name, part) for name, part in found if part.part == TRAIN),
+        ((name, part) for name, part in parts if part.part == TRAIN),
         key=lambda pair: (len(pair[1].rest), pair[0] != TRAIN, pair[0]),
     )
     for name, part in training:
         tests = [
             (_ORDER.index(other.spelling), test)
-            for test, other in found
+            for test, other in parts
             if other.part != TRAIN and other.rest == part.rest
         ]
         if tests:
@@ -97,16 +97,16 @@ def split_folders(source: pathlib.Path) -> tuple[str | None, str | None]:
 
 
 def split_root(source: pathlib.Path) -> pathlib.Path:
-    """The source, or the folder below it that holds a split, where no images are beside it.
+    """The source, or the folder below it that holds a split, if no images are beside that folder.
 
-    What archives hold beside the images, such as `labels` or `__MACOSX`, is overlooked.
+    Folders without images, which archives often hold (`labels`, `__MACOSX`), don't count.
     """
     folder = source
     for _ in range(_DEPTH):
         if split_folders(folder)[1]:
             return folder
-        found = (name for name in folders_in(folder) if holds_image(folder / name))
-        names = list(itertools.islice(found, 2))
+        with_images = (name for name in folders_in(folder) if holds_image(folder / name))
+        names = list(itertools.islice(with_images, 2))
         if len(names) != 1:
             break
         folder /= names[0]

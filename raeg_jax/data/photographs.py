@@ -9,7 +9,8 @@ from PIL import Image
 
 from raeg_jax.data import decode
 from raeg_jax.data.builder import ListingBuilder, content
-from raeg_jax.data.listing import Entry, Listing, size_of
+from raeg_jax.data.listing import Entry, Listing
+from raeg_jax.data.source import size_of
 from raeg_jax.errors import UserError
 
 FILES = {
@@ -25,12 +26,12 @@ FILES = {
 TRAIN_CROPS = 200
 TEST_CROPS = 40
 CROP_SIZE = 64
-# Each photograph is cut into GRID x GRID tiles; one tile of each row and column is for testing.
+# Each photograph is cut into GRID x GRID tiles; a tile of each row and column is for testing.
 GRID = 3
 TEST_TILES = ((0, 2), (1, 0), (2, 1))
 
 
-class Photographs(ListingBuilder, skip_registration=True):
+class Photographs(ListingBuilder):
     """200 training and 40 test crops of each of 8 photographs; class = photograph.
 
     Square crops between half and all of a tile's shorter side, resized to 64 x 64. A test crop
@@ -39,9 +40,9 @@ class Photographs(ListingBuilder, skip_registration=True):
 
     @classmethod
     def list_source(cls, settings, cache_dir) -> Listing:
-        """Draws the crops' places; the same ones in every run."""
+        """Draws the boxes of the crops; the same ones in every run."""
         del settings, cache_dir
-        folder = pathlib.Path(skimage.data_dir)
+        folder = pathlib.Path(skimage.data_dir)  # type: ignore[attr-defined]  # loaded lazily
         missing = [name for name in FILES.values() if not (folder / name).is_file()]
         if missing:
             raise UserError(
@@ -64,6 +65,7 @@ class Photographs(ListingBuilder, skip_registration=True):
 
     def read(self, entry: Entry) -> bytes:
         """Cuts the crop out of its photograph; returns it as PNG."""
+        assert entry.box is not None, "every entry is a crop"
         left, top, right, bottom = entry.box
         crop = _photograph(entry.path, entry.digest)[top:bottom, left:right]
         return decode.encode_png(decode.fit(crop, CROP_SIZE))
@@ -76,7 +78,7 @@ class Photographs(ListingBuilder, skip_registration=True):
 def draw_box(
     generator: np.random.Generator, width: int, height: int, train: bool
 ) -> tuple[int, int, int, int]:
-    """Draws a square that lies in one test tile (or, for training, outside of all of them).
+    """Draws a square that lies in a test tile (or, for training, outside of all test tiles).
 
     Args:
       generator: source of randomness.

@@ -13,22 +13,23 @@ from ml_collections import ConfigDict
 from raeg_jax.data import decode
 from raeg_jax.data.augment import mix, random_cutout, random_flip, random_grey, random_shift
 from raeg_jax.data.memory import fits, images_of, labels_of
+from raeg_jax.data.records import Record
 from raeg_jax.errors import UserError
 
 
 class TrainIterator(Iterator):
     """Yields `{"image": uint8 [b, S, S, 3], "label": int32 [b]}` without end.
 
-    Where images are blended, also `"other"`, int32 [b], the label of what each is blended with, and
-    `"share"`, float32 [b], how much of it is its own.
+    If images are blended, also `"other"`, int32 [b], the label of the image that each is blended
+    with, and `"share"`, float32 [b], the weight of the image itself.
 
-    Batch number n depends on the seed and on n alone, so the number of batches taken is all there
-    is to remember: `set_state(get_state())` of an equal iterator goes on with identical
-    batches, whatever the numbers of threads and worker processes. With another number of hosts,
-    but the same global batch, it goes on at the same place of the epoch.
+    Batch number n depends on the seed and on n alone, so the position is the number of batches
+    taken: `set_state(get_state())` of an equal iterator continues with identical batches, whatever
+    the numbers of threads and worker processes. With another number of hosts, but the same global
+    batch, it continues at the same place of the epoch.
 
     Attributes:
-      workers: processes that make the batches; 0 where threads of this one do.
+      workers: processes that make the batches; 0 if threads of this process do.
     """
 
     def __init__(self, batches: grain.MapDataset, workers: int, identity: dict):
@@ -36,7 +37,7 @@ class TrainIterator(Iterator):
         self._batches = batches
         self._identity = identity
         self._taken = 0
-        self._stream = None
+        self._stream: Iterator[dict] | None = None
 
     def __next__(self) -> dict:
         if self._stream is None:
@@ -50,7 +51,7 @@ class TrainIterator(Iterator):
         return {"batches": self._taken, **self._identity}
 
     def set_state(self, state: dict) -> None:
-        """Goes to the position of `get_state`.
+        """Moves to the position of `get_state`.
 
         Raises:
           UserError: the state is of other data, another seed or another global batch size.
@@ -58,7 +59,7 @@ class TrainIterator(Iterator):
         for name, value in self._identity.items():
             if state.get(name) != value:
                 raise UserError(
-                    f"can't go on with the training data: {name} was {state.get(name)} when the "
+                    f"can't resume the training data: {name} was {state.get(name)} when the "
                     f"checkpoint was saved and is {value} now"
                 )
         self.close()
@@ -67,7 +68,7 @@ class TrainIterator(Iterator):
     def close(self) -> None:
         """Stops worker processes and threads; the next batch starts new ones."""
         if self._stream is not None:
-            self._stream.close()
+            self._stream.close()  # type: ignore[attr-defined]  # Grain's iterators have it
             self._stream = None
 
     def _start(self, position: int) -> Iterator[dict]:
@@ -84,7 +85,7 @@ class TrainIterator(Iterator):
 
 
 def train_iterator(
-    split: Sequence[dict],
+    split: Sequence[Record],
     settings: ConfigDict,
     *,
     batch_size: int,
@@ -97,13 +98,13 @@ def train_iterator(
 ) -> TrainIterator:
     """Makes the stream of training batches of one host.
 
-    Every epoch is shuffled anew over the whole split, then dealt out to the hosts. Batches run on
-    across epochs, so no image is left out. Images come from memory where the split takes less
-    than `settings.memory_mib`; else they are decoded as they are needed, by `settings.workers`
+    Every epoch is shuffled differently over the whole split, then dealt out to the hosts. Batches
+    continue across epochs, so no image is left out. Images come from memory if the split takes less
+    than `settings.memory_mib`; else they are decoded when they are needed, by `settings.workers`
     processes (0: by threads).
 
     Args:
-      split: records `{"image": bytes, "label": int, "file_name": str}`.
+      split: records.
       settings: `config.data`.
       batch_size: images a batch on this host.
       seed: of the order and of the augmentation; the same on all hosts.
@@ -111,14 +112,13 @@ def train_iterator(
       shard_index: this host's number.
       shard_count: number of hosts.
       crop: whether all of `augment` applies; else images are at most flipped.
-      setting: what the user calls the global batch size, for the message.
+      setting: the name of the global batch size among the settings, for the message.
 
     Raises:
-      UserError: a shard smaller than a batch, or an impossible padding or shard.
+      UserError: a shard is smaller than a batch.
     """
-    _check(len(split), settings, augment, shard_index, shard_count, crop)
     _check_batch(len(split), batch_size, shard_count, setting)
-    make = _Batch(split, settings, augment, all_of_it=crop)
+    make = _Batch(split, settings, augment, flip_only=not crop)
     order = grain.MapDataset.range(len(split)).seed(seed % 2**32).shuffle()
     batches = (
         order[shard_index::shard_count]
@@ -137,7 +137,9 @@ def _end_with_parent(index: int, count: int) -> None:
     del index, count
 
     def wait() -> None:
-        multiprocessing.parent_process().join()
+        parent = multiprocessing.parent_process()
+        assert parent is not None, "only worker processes call this"
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -146,15 +148,17 @@ def _end_with_parent(index: int, count: int) -> None:
 class _Batch:
     """Makes a batch from its indices: from memory, or by decoding."""
 
-    def __init__(self, split, settings: ConfigDict, augment: ConfigDict, all_of_it: bool):
+    def __init__(
+        self, split: Sequence[Record], settings: ConfigDict, augment: ConfigDict, flip_only: bool
+    ):
         self._split = split
         self._size = settings.image_size
         self._flip = augment.flip
         names = ("crop_padding", "grey", "cutout", "mixup")
-        self._strength = {name: augment[name] if all_of_it else 0 for name in names}
+        self._strength = {name: 0 if flip_only else augment[name] for name in names}
         self._labels = labels_of(split)
-        self._images = None
-        if fits(split, self._size, settings):
+        self._images: np.ndarray | None = None
+        if fits(len(split), self._size, settings):
             self._images = images_of(split, self._size, settings)
 
     @property
@@ -163,7 +167,7 @@ class _Batch:
         return self._images is not None
 
     def __call__(self, indices: np.ndarray, generator: np.random.Generator) -> dict:
-        if self.in_memory:
+        if self._images is not None:
             images = self._images[indices]
         else:
             images = np.stack([self._load(int(index)) for index in indices])
@@ -185,20 +189,8 @@ class _Batch:
         return decode.load(self._split[index]["image"], self._size)
 
 
-def _check(examples, settings, augment, shard_index, shard_count, crop) -> None:
-    if not 0 <= shard_index < shard_count:
-        raise UserError(f"shard_index={shard_index} must be in 0..{shard_count - 1}")
-    if examples < shard_count:
-        raise UserError(f"{examples} training images can't be shared among {shard_count} hosts")
-    if crop and not 0 <= augment.crop_padding < settings.image_size:
-        raise UserError(
-            f"augment.crop_padding={augment.crop_padding} must be in 0.."
-            f"{settings.image_size - 1}, below data.image_size"
-        )
-
-
 def _check_batch(examples: int, batch_size: int, shard_count: int, setting: str) -> None:
-    # What the smallest shard can fill, on every host.
+    # The batch that the smallest shard can fill, on every host.
     most = examples // shard_count * shard_count
     if not 0 < batch_size * shard_count <= most:
         raise UserError(

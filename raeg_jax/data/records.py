@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -12,15 +13,22 @@ from raeg_jax.data.builder import read_index
 from raeg_jax.data.cache import reading_from
 
 
-class Records(Sequence):
-    """The records of one split, read from disk one by one.
+class Record(TypedDict):
+    """An encoded image file (see `decode.to_rgb`), the number of its class and its name."""
 
-    An item is `{"image": bytes, "label": int, "file_name": str}`, where the bytes are an encoded
-    image file for `decode.to_rgb`. Instances can be sent to other processes and shared between
-    threads. Damaged files raise UserError.
+    image: bytes
+    label: int
+    file_name: str
+
+
+class Records(Sequence):
+    """The records of a split, each read from disk when it is asked for.
+
+    Instances can be sent to other processes and shared between threads. Damaged files raise
+    UserError.
 
     Attributes:
-      folder: the prepared data; small derived files may be kept in it.
+      folder: the prepared data; small derived files may be written into it.
       split: 'train' or 'test'.
     """
 
@@ -53,7 +61,8 @@ class Records(Sequence):
     def __len__(self) -> int:
         return len(self._index)
 
-    def __getitem__(self, index: int) -> dict:
+    # Slices, which nobody needs, are left out.
+    def __getitem__(self, index: int) -> Record:  # type: ignore[override]
         index = range(len(self))[index]
         with reading_from(self.folder):
             record = self._source[index]
@@ -64,7 +73,7 @@ class Records(Sequence):
             }
 
     def __getstate__(self) -> dict:
-        # Open files stay behind; the copy opens its own.
+        # Without open files: the copy opens its own.
         return {"folder": self.folder, "split": self.split}
 
     def __repr__(self) -> str:
@@ -76,16 +85,16 @@ class Splits:
     """A data set ready for reading.
 
     Attributes:
-      train: records `{"image": bytes, "label": int, "file_name": str}` to fit on.
-      test: the same, unseen in training.
+      train: records to train on.
+      test: records that training never sees.
       class_names: one a label.
       skipped: files left out of the data set, each with its reason.
       name: of the data set.
       fingerprint: 16 digits that change with the images, their labels and their split.
     """
 
-    train: Records
-    test: Records
+    train: Sequence[Record]
+    test: Sequence[Record]
     class_names: tuple[str, ...]
     skipped: tuple[str, ...]
     name: str

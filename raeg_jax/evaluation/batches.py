@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from raeg_jax.bar import ProgressBar
-from raeg_jax.evaluation.images import DecodedOnDemand
+from raeg_jax.data.memory import DecodedOnDemand
 
 
 def batches(

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from raeg_jax.data.memory import DecodedOnDemand
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.batches import measure_all
 from raeg_jax.evaluation.defences import DEFENCES, Defence, read_defended
-from raeg_jax.evaluation.images import DecodedOnDemand
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.networks.frozen import as_pytree
 

@@ -13,10 +13,9 @@ from ml_collections import ConfigDict
 
 from raeg_jax import data, process
 from raeg_jax.config import run_config
-from raeg_jax.data.memory import spread
+from raeg_jax.data.memory import open_split, spread
 from raeg_jax.evaluation import compiled, report, table, timing
 from raeg_jax.evaluation.grid import grid
-from raeg_jax.evaluation.images import open_split
 from raeg_jax.evaluation.making import maker_of
 from raeg_jax.evaluation.protection import evaluate_split, examples
 from raeg_jax.evaluation.summary import divergence_of

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from raeg_jax.data.memory import DecodedOnDemand
 from raeg_jax.evaluation import compiled, controls, tokens
 from raeg_jax.evaluation.batches import measure_all
-from raeg_jax.evaluation.images import DecodedOnDemand
 from raeg_jax.evaluation.making import Files, Pixels
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.evaluation.summary import summarise

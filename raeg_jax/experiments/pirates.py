@@ -20,8 +20,9 @@ from raeg_jax.evaluation.remover import train_remover
 from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.subject import Subject, as_records
 from raeg_jax.networks import classifier
-from raeg_jax.training.classifier import FOLDER, fit_classifier
+from raeg_jax.training.classifier import fit_classifier
 from raeg_jax.training.logs import FILE, read_rows
+from raeg_jax.workdir.origin import FOLDER
 
 # What pirates may change in the training, beside `config.suite.pirates`.
 TRAININGS: dict[str, dict[str, float]] = {

@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 from raeg_jax import data
 from raeg_jax.assembly import assemble
 from raeg_jax.data.decode import encode_png
+from raeg_jax.data.memory import open_split
 from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.evaluation.batches import measure_all
-from raeg_jax.evaluation.images import open_split
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.files import whole_file
 from raeg_jax.invertible.chain import Chain

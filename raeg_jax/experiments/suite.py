@@ -10,7 +10,6 @@ from raeg_jax.bar import ProgressBar
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.table import SPLITS
-from raeg_jax.evaluation.workdir import open_run
 from raeg_jax.experiments import (
     defending,
     distortion,
@@ -23,6 +22,7 @@ from raeg_jax.experiments import (
 )
 from raeg_jax.experiments.store import Store, Unit
 from raeg_jax.experiments.subject import Subject
+from raeg_jax.workdir.run import open_run
 
 FULL = "full"
 FOLDER = "suite"

@@ -1,4 +1,4 @@
-"""One step of training a classifier, on clean, blended or attacked images."""
+"""One training step of a classifier, on clean, blended or attacked images."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from raeg_jax.training import parallel
+from raeg_jax.training.parallel import StepFn
+from raeg_jax.workdir.state import AXIS
 
-# Of the attack's one step, in radii, as its authors found best.
+# Length of the attack's only step, in units of its radius: the best of its authors' experiments.
 _ATTACK_STEP = 1.25
 
 
@@ -19,8 +20,8 @@ def make_step(
     label_smoothing: float,
     adversarial: float = 0.0,
     seed: int = 0,
-) -> parallel.StepFn:
-    """Makes the step on one device's share: batch statistics are its own, then averaged.
+) -> StepFn:
+    """Makes the step on one device's share: batch statistics are per device, then averaged.
 
     Args:
       module: called with images float32 [b, H, W, 3] and `train`.
@@ -28,7 +29,7 @@ def make_step(
       label_smoothing: share of the truth that all classes have equally.
       adversarial: largest change of a value, in pixel units, by which each image is attacked first;
         0 for none. One step of FGSM from a random start (Wong et al., arXiv 2001.03994).
-      seed: of these starts.
+      seed: of the random starts.
 
     Returns:
       (state, unused, batch) -> (state, metrics) for `parallel.parallelise`. The state has the
@@ -40,16 +41,16 @@ def make_step(
         variables.pop("opt_state")
         return module.apply(variables, images, train=True, mutable=["batch_stats"])
 
-    def attacked(state, images, truth):
+    def attack(state, images, truth):
         count = optax.tree_utils.tree_get_all_with_path(state["opt_state"], "count")[0][1]
         key = jax.random.fold_in(jax.random.key(seed), count)
-        # An image's start hangs on its place in the global batch, whatever the number of devices.
-        number = jax.lax.axis_index(parallel.AXIS) * len(images) + jnp.arange(len(images))
+        # A start depends on the image's index in the global batch, not on the number of devices.
+        index = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
         start = jax.vmap(
             lambda i: jax.random.uniform(
                 jax.random.fold_in(key, i), images.shape[1:], minval=-1.0, maxval=1.0
             )
-        )(number)
+        )(index)
         start = adversarial * start
         gradient = jax.grad(
             lambda change: _loss(apply(state, state["params"], images + change)[0], truth)
@@ -63,18 +64,18 @@ def make_step(
         classes = jax.eval_shape(apply, state, state["params"], images)[0].shape[-1]
         truth = optax.smooth_labels(_truth(batch, classes), label_smoothing)
         if adversarial:
-            images = attacked(state, images, truth)
+            images = attack(state, images, truth)
 
         def objective(params):
             logits, updated = apply(state, params, images)
-            right = (logits.argmax(-1) == batch["label"]).mean()
-            return _loss(logits, truth), (updated, right)
+            accuracy = (logits.argmax(-1) == batch["label"]).mean()
+            return _loss(logits, truth), (updated, accuracy)
 
         (loss, (updated, accuracy)), grads = jax.value_and_grad(objective, has_aux=True)(
             state["params"]
         )
         grads, updated, metrics = jax.lax.pmean(
-            (grads, updated, {"loss": loss, "accuracy": accuracy}), parallel.AXIS
+            (grads, updated, {"loss": loss, "accuracy": accuracy}), AXIS
         )
         changes, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], changes)
@@ -84,12 +85,12 @@ def make_step(
 
 
 def _truth(batch: dict[str, Any], classes: int) -> jax.Array:
-    """What the classifier should say, float32 [b, classes]: blended as the images are."""
-    own = jax.nn.one_hot(batch["label"], classes)
+    """The target probabilities, float32 [b, classes]: blended as the images are."""
+    truth = jax.nn.one_hot(batch["label"], classes)
     if "share" not in batch:
-        return own
+        return truth
     share = batch["share"][:, None]
-    return share * own + (1 - share) * jax.nn.one_hot(batch["other"], classes)
+    return share * truth + (1 - share) * jax.nn.one_hot(batch["other"], classes)
 
 
 def _loss(logits, truth):

@@ -1,273 +1,250 @@
-"""The main job from the first to the last line: data, classifiers, generator, evaluation."""
+"""The loop of training steps that generators and classifiers share: log, bar, signals."""
 
+import contextlib
+import itertools
 import math
 import pathlib
-from collections.abc import Mapping
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
-from flax import linen as nn
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from raeg_jax import data, evaluation
-from raeg_jax.assembly import assemble, check_targets
-from raeg_jax.config import run_config
+from raeg_jax.bar import ProgressBar
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.generator import generator_from_config
-from raeg_jax.networks.discriminator import Discriminator
-from raeg_jax.training import parallel
-from raeg_jax.training.checkpoint import FOLDER, Checkpoints
-from raeg_jax.training.claim import claimed
-from raeg_jax.training.classifier import Classifiers, clean_accuracies, ensure_classifiers
 from raeg_jax.training.logs import MetricLog
-from raeg_jax.training.monitor import Monitor
-from raeg_jax.training.origin import check_same_images, check_same_run
-from raeg_jax.training.preemption import Preemption
-from raeg_jax.training.progress import Progress
-from raeg_jax.training.state import TrainState, create_state
-from raeg_jax.training.step import make_train_step
+from raeg_jax.workdir.processes import is_main_process
 
-# Between two looks at the losses at most so many steps are on their way.
-_LOOK_EVERY = 50
-_SHOWN = ("loss/total", "loss/adversary", "psnr", "attack_success")
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+# Steps whose metrics may wait on the devices before they are fetched and checked.
+_MOST_PENDING = 50
+# JAX stops all processes at the same number, one above the largest that any has reached when the
+# signal comes: numbers that begin at the step resumed at, or again with each loop, would miss it.
+_SYNC_POINTS = itertools.count(1)
 
 
-def train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
-    """Fits a generator and evaluates it; goes on where a run in the same workdir stopped.
+class Loop(contextlib.ExitStack):
+    """Counts the steps of a training run, checks and logs their metrics, and stops at a signal.
 
-    Args:
-      config: the whole configuration, validated.
-      workdir: folder of the run; everything is written there.
+    with Loop("training", folder, start, config, "train", advice) as loop:
+        for step in loop:
+            state, metrics = take_step(state)
+            loop.record(metrics)
+            if loop.stopping or loop.is_due(config.train.checkpoint_every):
+                with loop.pause("saving a checkpoint…"):
+                    ...
 
-    Returns:
-      What `evaluation.run` returns for the generator after the last step; None if a signal
-      (SIGTERM or Ctrl-C) stopped the run before, with a checkpoint saved.
-
-    Raises:
-      UserError: an impossible setting, missing data, a workdir of another run or in use, a loss
-        that is not finite.
+    Attributes:
+      step: number of the step being taken, or of the last one.
+      signal: name of the signal that asked the run to stop; None without.
+      log: the run's numbers.
     """
-    if config.multi_host:
-        parallel.start_multi_host()
-    parallel.check_devices(config)
-    check_targets(config)
-    workdir = pathlib.Path(workdir).absolute()
-    with claimed(workdir):
-        train_stages = _train_learned if "learned" in config.generator.stages else _train_none
-        return train_stages(config, workdir)
+
+    def __init__(
+        self,
+        what: str,
+        folder: pathlib.Path,
+        start: int,
+        config: ConfigDict,
+        part: str,
+        advice: Callable[[], str],
+    ):
+        """Prepares the steps after `start`.
+
+        Args:
+          what: what the steps do, such as 'training the generator'.
+          folder: of the log.
+          start: steps taken before, by the run that this one continues.
+          config: the whole configuration; `config.train` says how often to log.
+          part: of the configuration, 'train' or 'classifiers', with `steps` and `batch_size`.
+          advice: makes the end of the error message about a loss that is not finite.
+        """
+        super().__init__()
+        self.step = start
+        self.signal: str | None = None
+        self._what, self._advice = what, advice
+        self._total, self._settings = config[part].steps, config.train
+        self._pending: list[tuple[int, Mapping[str, jax.Array]]] = []
+        self.log = self.enter_context(MetricLog(folder, start))
+        self._preemption = self.enter_context(Preemption())
+        self._progress = self.enter_context(
+            Progress(what, self._total, start, config[part].batch_size)
+        )
+
+    def __iter__(self) -> Iterator[int]:
+        while self.step < self._total:
+            self.step += 1
+            yield self.step
+            if self.stopping:
+                return
+        # A signal that came while the last step was saved.
+        self.signal = self._preemption.requested()
+
+    def is_due(self, every: int) -> bool:
+        """Whether something that is done every so many steps, and after the last, is done now."""
+        return self.step % every == 0 or self.step == self._total
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a signal makes this step the last one."""
+        return self.signal is not None
+
+    def record(
+        self,
+        metrics: Mapping[str, jax.Array],
+        shown: tuple[str, ...] = (),
+        with_rate: bool = False,
+    ) -> None:
+        """Counts the step; from time to time checks the metrics of all steps since, and logs these.
+
+        Args:
+          metrics: of the step, float scalars.
+          shown: names of those that the progress bar shows; all by default.
+          with_rate: log 'images_per_second' too.
+
+        Raises:
+          UserError: a metric of this step or of an earlier one is not finite.
+        """
+        self._pending.append((self.step, metrics))
+        self.signal = self._preemption.requested()
+        settings, values = self._settings, None
+        every = (settings.log_every, settings.eval_every, settings.checkpoint_every)
+        if self.stopping or any(map(self.is_due, every)) or len(self._pending) >= _MOST_PENDING:
+            values = self._fetch()
+        self._progress.advance(values and {name: values[name] for name in shown or values})
+        if values and self.is_due(settings.log_every):
+            rate = {"images_per_second": self._progress.images_per_second()} if with_rate else {}
+            self.log.scalars(self.step, values | rate)
+
+    def pause(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Shows `what` in the bar while the block runs; its time doesn't count in the rate."""
+        return self._progress.pause(what)
+
+    def _fetch(self) -> dict[str, float]:
+        """Returns the last step's metrics, if those of all pending steps are finite."""
+        values: dict[str, float] = {}
+        for step, metrics in jax.device_get(self._pending):
+            values = {name: float(value) for name, value in metrics.items()}
+            # The total is infinite because of a term, and the gradient because of the total.
+            order = sorted(values, key=lambda name: (not name.startswith("loss"), "total" in name))
+            if bad := [name for name in order if not math.isfinite(values[name])]:
+                raise UserError(
+                    f"{self._what}: {bad[0]} is {values[bad[0]]} at step {step}, so the run stops; "
+                    f"{self._advice()}; not finite are: {', '.join(bad)}"
+                )
+        self._pending.clear()
+        return values
 
 
-def _train_none(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
-    """Other stages than the learned one need trained classifiers, and nothing else."""
-    trained = (workdir / FOLDER).is_dir()
-    if trained:
-        # Their classifiers must not be replaced: the checkpoints were fitted against them.
-        with Checkpoints(workdir, config.train, writable=False) as checkpoints:
-            check_same_network(config, checkpoints)
-    splits = data.load(config.data)
-    check_same_run(config, splits, workdir)
-    if parallel.is_main_process() and not trained:
-        run_config.save(config, workdir / run_config.FILE)
-    classifiers = ensure_classifiers(config, splits, workdir)
-    if classifiers is None:  # a signal stopped their training
-        return None
-    generator = assemble(config, None, classifiers)
-    return evaluation.run(config, workdir, splits, generator, classifiers)
+class Progress(contextlib.AbstractContextManager):
+    """The progress bar, which shows the present activity and the rate.
 
+    The first call of a compiled function takes long: until the first `advance` the bar says so.
+    """
 
-def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
-    generator = generator_from_config(config.generator)
-    discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
-    with Checkpoints(workdir, config.train) as checkpoints:
-        check_resumable(config, checkpoints)
-        splits = data.load(config.data)
-        # Before the classifiers: what is wrong here should not cost hours, nor overwrite anything.
-        batches = _batches(config, splits)
-        key = jax.random.key(config.seed)
-        if checkpoints.steps():
-            shapes = jax.eval_shape(
-                lambda k: create_state(config, generator, discriminator, k), key
-            )
-            state, position = checkpoints.restore(shapes)
-            _continue(batches, position, splits, int(state.step))
+    def __init__(self, what: str, total: int, done: int = 0, images_per_step: int = 0):
+        """Shows the bar on the main process.
+
+        Args:
+          what: what the steps do, such as 'training the generator'.
+          total: steps of the whole run.
+          done: steps taken before, by the run that this one continues.
+          images_per_step: for the rate in images/s; 0 shows none.
+        """
+        self._what = what
+        self._images_per_step = images_per_step
+        self._timed_from: float | None = None
+        self._timed_steps = 0
+        self._bar = ProgressBar(
+            total=total,
+            initial=done,
+            desc=f"{what}: compiling the step (about a minute)…",
+            disable=not is_main_process(),
+            dynamic_ncols=True,
+            bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
+        )
+
+    def advance(self, values: Mapping[str, float] | None = None) -> None:
+        """Counts a step, and shows `values` beside the bar, if any."""
+        if self._timed_from is None:  # the first step was compilation
+            self._bar.set_description_str(self._what)
+            self._timed_from = time.perf_counter()
         else:
-            state = parallel.replicate(create_state(config, generator, discriminator, key))
-        check_same_run(config, splits, workdir)
-        if parallel.is_main_process():
-            run_config.save(config, workdir / run_config.FILE)
-        classifiers = ensure_classifiers(config, splits, workdir)
-        if classifiers is None:  # a signal stopped their training
-            return None
-        state, signal = _fit(
-            config, workdir, splits, classifiers, generator, discriminator, state, batches,
-            checkpoints,
-        )  # fmt: skip
-    batches.close()
-    if signal:
-        parallel.say(
-            f"stopped by {signal} after step {int(state.step)} of {config.train.steps}; all is "
-            f"saved in {workdir}: the same command goes on from there"
-        )
-        return None
-    # Told here, not when the generator is exported.
-    generator.check(state.ema)
-    whole = assemble(config, state.ema, classifiers)
-    return evaluation.run(config, workdir, splits, whole, classifiers, step=int(state.step))
+            self._timed_steps += 1
+        self._bar.update()
+        if values is not None:
+            shown = " ".join(f"{name.removeprefix('loss/')} {v:.3g}" for name, v in values.items())
+            rate = self.images_per_second()
+            self._bar.set_postfix_str(shown + (f" {rate:.0f} images/s" if rate else ""))
+
+    @contextlib.contextmanager
+    def pause(self, what: str) -> Iterator[None]:
+        """Shows `what` while the block runs; its time doesn't count in the rate."""
+        self._bar.set_description_str(what)
+        self._bar.refresh()
+        since = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self._timed_from is not None:
+                self._timed_from += time.perf_counter() - since
+                self._bar.set_description_str(self._what)
+
+    def images_per_second(self) -> float:
+        """Rate since the first step, without compilation and pauses; 0 while unknown."""
+        if self._timed_from is None or not self._timed_steps or not self._images_per_step:
+            return 0.0
+        seconds = time.perf_counter() - self._timed_from
+        return self._images_per_step * self._timed_steps / max(seconds, 1e-9)
+
+    def close(self) -> None:
+        """Leaves the finished bar on the screen."""
+        self._bar.close()
+
+    def __exit__(self, *_):
+        self.close()
 
 
-def check_same_network(config: ConfigDict, checkpoints: Checkpoints) -> dict[str, Any]:
-    """Stops if the workdir's run had settings that must not change; returns others that did.
+class Preemption(contextlib.AbstractContextManager):
+    """While open, SIGTERM and Ctrl-C only set a flag, so that the loop can save and stop.
 
-    Raises:
-      UserError: naming each setting, its old and its new value.
+    A second signal acts as it always does. With several processes the flag is JAX's own: it sees
+    SIGTERM on any of them and makes all stop at the same step.
     """
-    if not checkpoints.steps():
-        return {}
-    fixed, adjustable = run_config.classify_changes(checkpoints.meta()["config"], config)
-    if fixed:
-        raise UserError(
-            f"the workdir holds another run: {run_config.describe(fixed)}. Use the same settings "
-            "to go on with it, or another --workdir."
-        )
-    return adjustable
 
+    def __init__(self):
+        self._received: str | None = None
+        self._previous: dict[int, Any] = {}
 
-def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
-    """Stops if the workdir's run had settings that must not change; tells of others that did.
+    def __enter__(self):
+        # Python handles signals in its main thread only.
+        if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._previous[number] = signal.signal(number, self._receive)
+        return self
 
-    A run that has taken all its steps must not change at all: nothing would be trained with it.
+    def _receive(self, number, frame):
+        del frame
+        self._received = signal.Signals(number).name
+        self._restore()
 
-    Raises:
-      UserError: naming each setting, its old and its new value.
-    """
-    if not checkpoints.steps():
-        return
-    saved, adjustable = checkpoints.meta(), check_same_network(config, checkpoints)
-    done = checkpoints.steps()[-1]
-    if adjustable and done >= config.train.steps:
-        raise UserError(
-            f"the run in {checkpoints.workdir} finished at step {done} with other settings: "
-            f"{run_config.describe(adjustable)}; raise config.train.steps to go on with the new "
-            "ones, or use another --workdir"
-        )
-    if adjustable:
-        parallel.say(f"note: going on with other settings: {run_config.describe(adjustable)}")
-    changed = {
-        name: (saved["versions"].get(name), version)
-        for name, version in run_config.versions().items()
-        if saved["versions"].get(name) != version
-    }
-    if changed:
-        rows = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changed.items())
-        parallel.say(f"note: other versions than before, so bits may differ: {rows}")
+    def _restore(self):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
 
+    def requested(self) -> str | None:
+        """The signal that asked to stop, or None; every process calls this equally often."""
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(
+            next(_SYNC_POINTS)
+        ):
+            return signal.SIGTERM.name
+        return self._received
 
-def _batches(config: ConfigDict, splits: data.Splits) -> data.TrainIterator:
-    return data.train_iterator(
-        splits.train,
-        config.data,
-        batch_size=config.train.batch_size // jax.process_count(),
-        seed=config.seed,
-        augment=config.augment,
-        shard_index=jax.process_index(),
-        shard_count=jax.process_count(),
-        crop=False,
-        setting="config.train.batch_size",
-    )
-
-
-def _continue(batches, position: Mapping[str, Any], splits: data.Splits, step: int) -> None:
-    check_same_images(position["data"], splits)
-    batches.set_state(position)
-    parallel.say(f"going on after step {step}")
-
-
-def _fit(
-    config: ConfigDict,
-    workdir: pathlib.Path,
-    splits: data.Splits,
-    classifiers: Classifiers,
-    generator: nn.Module,
-    discriminator: nn.Module | None,
-    state: TrainState,
-    batches: data.TrainIterator,
-    checkpoints: Checkpoints,
-) -> tuple[TrainState, str | None]:
-    """The loop; returns the last state, and the signal that ended it early if one did."""
-    settings, start = config.train, int(state.step)
-    if start >= settings.steps:
-        return state, None
-    targets = {name: classifiers[name] for name in config.classifiers.targets}
-    step_fn = parallel.parallelise(
-        make_train_step(
-            config, generator, discriminator, {name: net for name, (net, _) in targets.items()}
-        ),
-        config.parallel,
-    )
-    frozen = parallel.replicate({name: variables for name, (_, variables) in targets.items()})
-    monitor = Monitor(config, splits, generator, targets)
-    progress = Progress("training the generator", settings.steps, start, settings.batch_size)
-    pending: list[tuple[int, Mapping[str, jax.Array]]] = []
-    signal = None
-    with MetricLog(workdir, start) as log, Preemption() as preemption, progress:
-        weights = {f"weight/{name}": value for name, value in config.loss.weight.items()}
-        clean = {} if start else _flat(clean_accuracies(tuple(classifiers), workdir))
-        log.changed(start, weights | clean)
-        for step in range(start + 1, settings.steps + 1):
-            state, metrics = step_fn(state, frozen, next(batches))
-            pending.append((step, metrics))
-            signal = preemption.requested()
-            last = step == settings.steps or signal is not None
-            to_log = step == settings.steps or step % settings.log_every == 0
-            to_evaluate = step % settings.eval_every == 0 or step == settings.steps
-            to_save = last or to_evaluate or step % settings.checkpoint_every == 0
-            values = None
-            if to_log or to_save or len(pending) >= _LOOK_EVERY:
-                values = check_finite(jax.device_get(pending), checkpoints)
-                pending.clear()
-            progress.advance({name: values[name] for name in _SHOWN} if values else None)
-            if to_log:
-                log.scalars(step, values | {"images_per_second": progress.images_per_second()})
-            candidate = None
-            if to_evaluate:
-                with progress.pause("evaluating the generator…"):
-                    candidate = monitor.look(step, state.ema, log)
-            if to_save:
-                with progress.pause("saving a checkpoint…"):
-                    position = batches.get_state() | {"data": splits.fingerprint}
-                    checkpoints.save(state, position, config, candidate)
-            if signal:
-                break
-    return state, signal if int(state.step) < settings.steps else None
-
-
-def check_finite(
-    pending: list[tuple[int, Mapping[str, np.ndarray]]], checkpoints: Checkpoints
-) -> dict[str, float]:
-    """Returns the last step's metrics as floats, if those of all steps are finite.
-
-    Raises:
-      UserError: naming the first step, its terms that are not finite, and what is left.
-    """
-    for step, metrics in pending:
-        values = {name: float(value) for name, value in metrics.items()}
-        # The total is infinite because of a term, and the gradient because of the total.
-        order = sorted(values, key=lambda name: (not name.startswith("loss/"), "total" in name))
-        if bad := [name for name in order if not math.isfinite(values[name])]:
-            steps = checkpoints.steps()
-            kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "none was saved yet"
-            raise UserError(
-                f"{bad[0]} is {values[bad[0]]} at step {step}, so the run stops; {kept}. Lower "
-                "config.optimizer.learning_rate or config.optimizer.clip_norm, or the weight of "
-                f"that term; not finite are: {', '.join(bad)}"
-            )
-    return values
-
-
-def _flat(accuracies: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    return {
-        f"classifier/{name}/{split}_accuracy": accuracy
-        for name, splits in accuracies.items()
-        for split, accuracy in splits.items()
-    }
+    def __exit__(self, *_):
+        self._restore()

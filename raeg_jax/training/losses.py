@@ -1,8 +1,8 @@
-"""The terms of the training objective (our choice of form; the weights stand in the config).
+"""The terms of the training objective (our choice of form; the weights are in the config).
 
 1. adversary        margin of the target classifiers on Q(y), bounded below by -kappa
 2. robust           the same on attack_layer(Q(y))
-3. fidelity         gate: free until the MSE exceeds that of the target PSNR
+3. fidelity         gate: 0 until the MSE exceeds that of the target PSNR
 4. ssim             1 - SSIM(y, x)
 5. gan              non-saturating: the discriminator should take y for an original
 6. recovery         |inverse(Q(y)) - x|, for float couplings
@@ -25,7 +25,7 @@ from raeg_jax.image.metrics import mse, mse_of_psnr
 
 
 def _bounded(loss, logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:
-    """max(loss, -kappa), [B]: content once misled by a margin of kappa."""
+    """max(loss, -kappa), [B]: no reward for misleading by a margin above kappa."""
     return jnp.maximum(loss(logits, labels), -kappa)
 
 

@@ -1,4 +1,4 @@
-"""A look at the generator while it trains: how well it does on test images, and how they look."""
+"""Evaluates the generator during training: numbers and a picture of some test images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from raeg_jax.invertible.chain import Chain, Learned
 from raeg_jax.networks.frozen import FrozenClassifier
 from raeg_jax.training.logs import MetricLog
 
-# The PSNR in dB that a checkpoint may miss the target by and still be called the best.
+# Decibels below the target PSNR at which a checkpoint may still become the best.
 _SLACK = 1.0
 _GRID_ROWS = 4
 
@@ -48,38 +48,37 @@ class Monitor:
         )
         self._batch_size = min(config.eval.batch_size, len(self._labels))
 
-    def look(self, step: int, params: Any, log: MetricLog) -> dict[str, float] | None:
-        """Evaluates and logs scalars 'eval/...' and a picture.
+    def evaluate(self, step: int, params: Any, log: MetricLog) -> dict[str, float] | None:
+        """Logs scalars 'eval/...' and a picture.
 
         Args:
           step: of the parameters.
           params: of the generator, on any number of devices.
-          log: where to.
+          log: of the run.
 
         Returns:
-          The scalars, if the checkpoint of this step may be the best one. Early in training images
-          are far from the target PSNR and attacks easy: such a checkpoint may not, and gives None.
+          The scalars, if the checkpoint of this step may become the best one; None while images are
+          far from the target PSNR, as early in training, when attacks are easy.
         """
         generator = compiled.on_one_device(Chain((Learned(self._generator, params),)))
         values = evaluation.quick(
-            generator,
-            self._targets,
-            self._images,
-            self._labels,
-            batch_size=self._batch_size,
+            generator, self._targets, self._images, self._labels, batch_size=self._batch_size
         )
         log.scalars(step, {f"eval/{name}": value for name, value in values.items()})
         if self._config.train.image_grids:
             log.images(
                 step, "eval/original_protected_difference_recovered", self._picture(generator)
             )
-        near = values["psnr"] >= self._config.loss.target_psnr - _SLACK
-        return values if near else None
+        is_near = values["psnr"] >= self._config.loss.target_psnr - _SLACK
+        return values if is_near else None
 
     def _picture(self, generator: Chain) -> np.ndarray:
         rows = min(_GRID_ROWS, self._batch_size)
         chosen = np.linspace(0, len(self._labels) - 1, rows).astype(int)
         maker = Pixels(generator)
-        batches = examples(maker, self._images, self._labels, chosen, self._batch_size)
+        original, protected, recovered = (
+            batch[:rows]
+            for batch in examples(maker, self._images, self._labels, chosen, self._batch_size)
+        )
         captions = [[self._class_names[self._labels[i]]] for i in chosen]
-        return grid(*(batch[:rows] for batch in batches), captions)
+        return grid(original, protected, recovered, captions)

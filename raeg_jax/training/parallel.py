@@ -1,68 +1,27 @@
 """Maps a step over devices: one data axis, named 'batch', and two ways to map it.
 
 The step is written for one device and averages over devices with `lax.pmean(x, AXIS)`. State and
-frozen parameters are on every device, the batch is split on its leading axis. `pmap` and
-`shard_map` give equal results, on one device too; see tests/training/test_parallel.py.
+frozen parameters are on every device (`workdir.state.replicate`), the batch is split on its leading
+axis. `pmap` and `shard_map` give equal results, on one device too.
 """
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from raeg_jax import data
 from raeg_jax.errors import UserError
-
-AXIS = "batch"
+from raeg_jax.workdir.state import AXIS, device_mesh
 
 StepFn = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
-def start_multi_host() -> None:
-    """Joins the other processes of a multi-host run; before anything else touches JAX.
-
-    JAX finds them by itself on TPU pods, under Slurm and Open MPI. Elsewhere each process is told
-    by JAX_COORDINATOR_ADDRESS (host:port of the first), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
-
-    Raises:
-      UserError: JAX doesn't find them.
-    """
-    try:
-        told = {
-            name: int(os.environ[variable])
-            for name, variable in (
-                ("num_processes", "JAX_NUM_PROCESSES"),
-                ("process_id", "JAX_PROCESS_ID"),
-            )
-            if variable in os.environ
-        }
-        jax.distributed.initialize(**told)
-    except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"config.multi_host=True, but jax.distributed.initialize() failed: {error} "
-            "Start one process a host under Slurm or Open MPI, on TPU pods, or with "
-            "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set; or leave "
-            "config.multi_host off."
-        ) from error
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one that prints and writes logs."""
-    return jax.process_index() == 0
-
-
-def say(message: str) -> None:
-    """Prints a line to stderr, once for all processes."""
-    if is_main_process():
-        print(message, file=sys.stderr)
-
-
-def check_divisible(batch_size: int, count: int, name: str = "the batch", of: str = "devices"):
+def check_divisible(
+    batch_size: int, count: int, name: str = "the batch", of: str = "devices"
+) -> None:
     """Raises UserError if `batch_size` images can't be split evenly over `count` devices."""
     if batch_size % count:
         down, up = batch_size // count * count, -(-batch_size // count) * count
@@ -84,25 +43,6 @@ def check_devices(config: ConfigDict) -> None:
         check_divisible(batch_size, jax.device_count(), f"config.{name}.batch_size: a batch")
 
 
-def _mesh(devices: Sequence[jax.Device]) -> Mesh:
-    # Auto axes: with explicit ones a reshape of a sharded array may fail to trace.
-    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
-
-
-def replicated_sharding(devices: Sequence[jax.Device] | None = None) -> NamedSharding:
-    """The sharding of an array that is whole on each of the devices (all of them by default)."""
-    return NamedSharding(_mesh(devices or jax.devices()), PartitionSpec())
-
-
-def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
-    """Puts a copy of every array on each of the devices (all of them by default).
-
-    The arrays of `tree` stay usable even after the result was donated to a step.
-    """
-    # device_put alone may share buffers with its input, which donation would then delete.
-    return jax.device_put(jax.tree.map(jnp.copy, tree), replicated_sharding(devices))
-
-
 def _pmap(step_fn: StepFn, devices: Sequence[jax.Device]) -> StepFn:
     mapped = jax.pmap(
         step_fn,
@@ -112,7 +52,7 @@ def _pmap(step_fn: StepFn, devices: Sequence[jax.Device]) -> StepFn:
         devices=devices,
         donate_argnums=(0,),
     )
-    local = sum(device.process_index == jax.process_index() for device in devices)
+    local = _local(devices)
 
     def split(x):  # [local batch, ...] -> [local devices, batch of a device, ...]
         return x.reshape(local, x.shape[0] // local, *x.shape[1:])
@@ -121,7 +61,7 @@ def _pmap(step_fn: StepFn, devices: Sequence[jax.Device]) -> StepFn:
 
 
 def _shard_map(step_fn: StepFn, devices: Sequence[jax.Device]) -> StepFn:
-    mesh = _mesh(devices)
+    mesh = device_mesh(devices)
     everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
     mapped = jax.jit(
         # Without the check of varying axes a gradient is the device's own, as under pmap; with it
@@ -147,6 +87,39 @@ def _shard_map(step_fn: StepFn, devices: Sequence[jax.Device]) -> StepFn:
 MODES = {"pmap": _pmap, "shard_map": _shard_map}
 
 
+def _local(devices: Sequence[jax.Device]) -> int:
+    """The number of the devices that are this process's."""
+    return sum(device.process_index == jax.process_index() for device in devices)
+
+
+def host_batches(
+    config: ConfigDict, split: Sequence[data.Record], part: str, seed: int, crop: bool
+) -> data.TrainIterator:
+    """The stream of this host's share of the training batches.
+
+    Args:
+      config: the whole configuration.
+      split: training records.
+      part: of the configuration, 'train' or 'classifiers': its `batch_size` is that of all hosts.
+      seed: of the order and of the augmentation.
+      crop: whether all of `config.augment` applies; else images are at most flipped.
+
+    Raises:
+      UserError: the split has fewer images than a batch.
+    """
+    return data.train_iterator(
+        split,
+        config.data,
+        batch_size=config[part].batch_size // jax.process_count(),
+        seed=seed,
+        augment=config.augment,
+        shard_index=jax.process_index(),
+        shard_count=jax.process_count(),
+        crop=crop,
+        setting=f"config.{part}.batch_size",
+    )
+
+
 def parallelise(step_fn: StepFn, mode: str, devices: Sequence[jax.Device] | None = None) -> StepFn:
     """Maps `step_fn` over devices.
 
@@ -158,17 +131,14 @@ def parallelise(step_fn: StepFn, mode: str, devices: Sequence[jax.Device] | None
 
     Returns:
       fn(state, frozen, batch) -> (state, metrics). `state` and `frozen` are trees from
-      `replicate`; the buffers of `state` are donated, so the caller must go on with the new one.
-      `batch` is a tree of NumPy arrays [B, ...], this host's part of the global batch.
+      `replicate`; the buffers of `state` are donated, so the caller must continue with the new
+      state. `batch` is a tree of NumPy arrays [B, ...], this host's part of the global batch.
 
     Raises:
-      UserError: unknown mode; or, when called, a batch that its devices can't share evenly.
+      UserError: when called, a batch that its devices can't share evenly.
     """
-    if mode not in MODES:
-        raise UserError(f"config.parallel={mode!r} is unknown; choose one of {', '.join(MODES)}")
     devices = list(devices or jax.devices())
-    local = sum(device.process_index == jax.process_index() for device in devices)
-    mapped = MODES[mode](step_fn, devices)
+    local, mapped = _local(devices), MODES[mode](step_fn, devices)
 
     def call(state, frozen, batch):
         check_divisible(len(jax.tree.leaves(batch)[0]), local)

@@ -13,11 +13,12 @@ from raeg_jax.attacks.attack_layer import attack_layer
 from raeg_jax.attacks.gradient import margin
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import quantise
-from raeg_jax.training import losses, tokens
-from raeg_jax.training.parallel import AXIS
-from raeg_jax.training.state import TrainState, make_optimizers
+from raeg_jax.payload.token import CELL
+from raeg_jax.training import losses
+from raeg_jax.training.optimizers import make_optimizers
+from raeg_jax.workdir.state import AXIS, TrainState
 
-# Of a step's key, away from those that the attack layer uses.
+# Folds of a step's key from which the right and the wrong tokens are drawn.
 _TOKEN_FOLDS = (2**32 - 1, 2**32 - 2)
 
 Step = Callable[[TrainState, Mapping[str, Any], Mapping[str, jax.Array]], tuple[TrainState, dict]]
@@ -50,30 +51,31 @@ def make_train_step(
     if not planes:
         weight.pop("token", None)
     if generator.exact:
-        # Zero but for clipped values, of which the range term takes care.
+        # Zero but for clipped values, which the range term counts.
         weight.pop("recovery", None)
     adversary = losses.ADVERSARIES[config.loss.adversary]
     optimizer, disc_optimizer = make_optimizers(config)
 
     def margins(frozen, images, labels):
-        """Adversary term and the share of images misread, means over targets."""
+        """Adversary term and the share of misread images, means over targets."""
         logits = jnp.stack(
-            [net.apply(frozen[name], images, train=False) for name, net in targets.items()]
+            [_output(net, frozen[name], images, train=False) for name, net in targets.items()]
         )
         loss = jax.vmap(lambda z: adversary(z, labels, config.loss.kappa))(logits)
         misread = jax.vmap(lambda z: margin(z, labels) < 0)(logits)
         return loss.mean(), misread.mean()
 
     def objective(params, state, frozen, x, labels, key, index):
-        right, wrong = (
-            tokens.draw(jax.random.fold_in(key, fold), index, *x.shape[1:3], planes)
+        height, width = x.shape[1:3]
+        right_token, wrong_token = (
+            draw_tokens(jax.random.fold_in(key, fold), index, height, width, planes)
             for fold in _TOKEN_FOLDS
         )
 
-        def invert(images, token=right):
-            return generator.apply({"params": params}, images, token, method="inverse")
+        def invert(images, token=right_token):
+            return _output(generator, {"params": params}, images, token, method="inverse")
 
-        y = generator.apply({"params": params}, x, right, method="forward")
+        y = _output(generator, {"params": params}, x, right_token, method="forward")
         y8 = quantise(y)
         terms = {}
         terms["adversary"], misread = margins(frozen, y8, labels)
@@ -85,43 +87,24 @@ def make_train_step(
             terms["robust"], _ = margins(frozen, attacked, labels)
         if "ssim" in weight:
             terms["ssim"] = 1 - metrics.ssim(y8, x).mean()
-        if "gan" in weight:
-            terms["gan"] = losses.generator_gan(discriminator.apply(state.disc, y8, train=False))
+        if discriminator is not None and "gan" in weight:
+            terms["gan"] = losses.generator_gan(_output(discriminator, state.disc, y8, train=False))
         if "recovery" in weight:
             terms["recovery"] = jnp.abs(invert(y8) - x).mean()
         if "robust_recovery" in weight:
             goal = attack_layer(key, x, config.attack_layer, index)
             terms["robust_recovery"] = jnp.abs(invert(attacked) - goal).mean()
         if "token" in weight:
-            terms["token"], _ = margins(frozen, quantise(invert(y8, wrong)), labels)
+            terms["token"], _ = margins(frozen, quantise(invert(y8, wrong_token)), labels)
         total = sum(weight.get(name, 0.0) * term for name, term in terms.items())
         logged = {f"loss/{name}": term for name, term in terms.items()}
         logged |= {"loss/total": total, "attack_success": misread}
         logged["psnr"] = jnp.minimum(metrics.psnr(y8, x), metrics.PSNR_CAP).mean()
         return total, (logged, y8)
 
-    def discriminator_loss(disc_params, disc, x, y8):
-        def judge(images, variables):
-            return discriminator.apply(variables, images, train=True, mutable=["batch_stats"])
-
-        real, updated = judge(x, {**disc, "params": disc_params})
-        fake, updated = judge(y8, {**disc, **updated, "params": disc_params})
-        return losses.discriminator_gan(real, fake), updated
-
-    def update_discriminator(state, x, y8):
-        params, disc = state.disc["params"], state.disc
-        (loss, updated), grads = jax.value_and_grad(discriminator_loss, has_aux=True)(
-            params, disc, x, jax.lax.stop_gradient(y8)
-        )
-        grads = jax.lax.pmean(grads, AXIS)
-        changes, opt_state = disc_optimizer.update(grads, state.disc_opt_state, params)
-        disc = {**disc, **updated, "params": optax.apply_updates(params, changes)}
-        logged = {"loss/discriminator": loss, "disc_grad_norm": optax.tree.norm(grads)}
-        return state.replace(disc=disc, disc_opt_state=opt_state), logged
-
     def step(state, frozen, batch):
         x = batch["image"].astype(jnp.float32)
-        # The image's place in the global batch: draws don't depend on the number of devices.
+        # The image's index in the global batch: draws don't depend on the number of devices.
         index = jax.lax.axis_index(AXIS) * len(x) + jnp.arange(len(x))
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         (_, (logged, y8)), grads = jax.value_and_grad(objective, has_aux=True)(
@@ -131,11 +114,71 @@ def make_train_step(
         changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, changes)
         ema = optax.incremental_update(params, state.ema, 1 - config.optimizer.ema_decay)
-        if "gan" in weight:
-            state, changed = update_discriminator(state, x, y8)
+        if discriminator is not None and "gan" in weight:
+            state, changed = _update_discriminator(discriminator, disc_optimizer, state, x, y8)
             logged |= changed
         logged = jax.lax.pmean(logged, AXIS) | {"grad_norm": optax.tree.norm(grads)}
         state = state.replace(step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
         return state, logged
 
     return step
+
+
+def _update_discriminator(
+    discriminator: nn.Module,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    x: jax.Array,
+    y8: jax.Array,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Teaches the discriminator to tell originals x from protected images y8, [b, S, S, 3]."""
+
+    def loss_of(params):
+        real, updated = discriminator.apply(
+            {**state.disc, "params": params}, x, train=True, mutable=["batch_stats"]
+        )
+        fake, updated = discriminator.apply(
+            {**state.disc, **updated, "params": params},
+            jax.lax.stop_gradient(y8),
+            train=True,
+            mutable=["batch_stats"],
+        )
+        return losses.discriminator_gan(real, fake), updated
+
+    params = state.disc["params"]
+    (loss, updated), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+    grads = jax.lax.pmean(grads, AXIS)
+    changes, opt_state = optimizer.update(grads, state.disc_opt_state, params)
+    disc = {**state.disc, **updated, "params": optax.apply_updates(params, changes)}
+    logged = {"loss/discriminator": loss, "disc_grad_norm": optax.tree.norm(grads)}
+    return state.replace(disc=disc, disc_opt_state=opt_state), logged
+
+
+def _output(module: nn.Module, variables: Any, *inputs: Any, **options: Any) -> jax.Array:
+    """The output of a module whose variables don't change."""
+    # For Flax's types, `apply` may return changed variables too.
+    return module.apply(variables, *inputs, **options)  # type: ignore[return-value]
+
+
+def draw_tokens(
+    key: jax.Array, index: jax.Array, height: int, width: int, count: int
+) -> jax.Array | None:
+    """Draws a random token for each image; tokens of protected images come from keys instead.
+
+    Args:
+      key: of the step and of the tokens' purpose.
+      index: int32 [B], each image's index in the global batch: tokens don't depend on devices.
+      height: of the images, in pixels.
+      width: of the images, in pixels.
+      count: number of planes P; 0 for none.
+
+    Returns:
+      float32 [B, height, width, P], +1 and -1 in squares of `CELL` pixels; None where P is 0.
+    """
+    if not count:
+        return None
+    cells = (-(-height // CELL), -(-width // CELL), count)
+    signs = jax.vmap(
+        lambda i: jax.random.rademacher(jax.random.fold_in(key, i), cells, jnp.float32)
+    )(index)
+    return signs.repeat(CELL, axis=1).repeat(CELL, axis=2)[:, :height, :width]

@@ -66,7 +66,7 @@ def test_broken_files_are_counted_and_named(settings, source, capsys):
         "b/readme.txt",
     ]
     assert json.loads((splits.train.folder / "skipped.json").read_text()) == list(splits.skipped)
-    assert "4 files skipped, 38 kept: " in capsys.readouterr().err
+    assert "4 files skipped, 38 remain: " in capsys.readouterr().err
     # The next run says so too.
     assert data.load(settings).skipped == splits.skipped
     assert "4 files skipped" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Finding images, and drawing the split."""
+"""Listings: what they need, their fingerprint, and drawing the split."""
 
 import pathlib
 
@@ -43,17 +43,6 @@ def test_held_back_leaves_something_to_train_on(count, held):
     assert len(listing.held_back(NAMES[:count], 0.99)) == max(count - 1, 0)
 
 
-def test_images_in_ignores_hidden_files_and_names_the_others(tmp_path):
-    for name in ("b.JPG", "a.png", "deep/er/c.tiff", ".DS_Store", "._a.png", ".git/d.png", "x.txt"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    assert listing.images_in(tmp_path) == (
-        ["a.png", "b.JPG", "deep/er/c.tiff"],
-        ["x.txt (not an image)"],
-    )
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -78,16 +67,3 @@ def test_a_listing_needs_two_classes_and_two_splits():
         example(entries=(entry("a/1", 0, True),))
     with pytest.raises(UserError, match="no training images"):
         example(entries=(entry("a/1", 0, False),))
-
-
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5])
-def test_impossible_fractions_are_named(fraction):
-    with pytest.raises(UserError, match=f"test_fraction={fraction}"):
-        listing.check_fraction(fraction)
-
-
-def test_missing_source_says_what_is_expected(tmp_path):
-    with pytest.raises(UserError, match=r"config.data.source=FOLDER. Expected: this"):
-        listing.source_folder("toy", "", "Expected: this")
-    with pytest.raises(UserError, match=r"no folder .*nowhere.*Expected: this"):
-        listing.source_folder("toy", str(tmp_path / "nowhere"), "Expected: this")

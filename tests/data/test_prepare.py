@@ -1,4 +1,4 @@
-"""Loading by name, and the cache."""
+"""Loading by name, the cache, and what is printed of a data set."""
 
 import pathlib
 import shutil
@@ -18,12 +18,6 @@ def settings(settings, make_tree, tmp_path):
     settings.dataset = "image_folder"
     settings.source = str(make_tree(tmp_path / "in", {"a": 6, "b": 6}))
     return settings
-
-
-def test_unknown_data_sets_are_named(settings):
-    settings.dataset = "cifar"
-    with pytest.raises(UserError, match=r"'cifar' is unknown; there are photographs, celeba_100"):
-        data.load(settings)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +88,34 @@ def test_a_cache_that_cannot_be_written_is_explained(settings, tmp_path):
         data.load(settings)
 
 
-def test_cache_folder(settings, monkeypatch, tmp_path):
-    assert prepare.cache_folder(settings) == tmp_path / "cache"
-    settings.cache_dir = ""
-    monkeypatch.setenv("RAEG_DATA", str(tmp_path / "elsewhere"))
-    assert prepare.cache_folder(settings) == tmp_path / "elsewhere"
-    monkeypatch.delenv("RAEG_DATA")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert prepare.cache_folder(settings) == tmp_path / ".cache" / "raeg_jax"
+@pytest.fixture
+def three_classes(settings, make_tree, tmp_path):
+    settings.source = str(make_tree(tmp_path / "three", {"a": 6, "b": 4, "c": 3}))
+    return settings
+
+
+def test_classes_and_their_images_are_printed_every_time(three_classes, capsys, monkeypatch):
+    line = "image_folder: 3 classes, 10 training and 3 test images: a 5 + 1, b 3 + 1, c 2 + 1\n"
+    for _ in range(2):
+        data.load(three_classes)
+        assert capsys.readouterr().err.endswith(line)
+    monkeypatch.setattr(prepare, "_NAMED", 2)
+    data.load(three_classes)
+    line = "image_folder: 3 classes, 10 training and 3 test images: from c 2 + 1 to a 5 + 1\n"
+    assert capsys.readouterr().err == line
+
+
+def test_classes_without_a_test_image_are_named(three_classes, make_tree, tmp_path, capsys):
+    make_tree(tmp_path / "three", {"single": 1})
+    data.load(three_classes)
+    assert (
+        "note: image_folder: 1 classes have no test image, so they are trained on and never "
+        "tested: single\n" in capsys.readouterr().err
+    )
+
+
+def test_images_of_two_classes_are_named(three_classes, tmp_path, capsys):
+    shutil.copy(tmp_path / "three" / "a" / "0001.jpg", tmp_path / "three" / "b" / "copy.jpg")
+    data.load(three_classes)
+    note = "1 images are in two classes and count in both: a/0001.jpg = b/copy.jpg\n"
+    assert note in capsys.readouterr().err

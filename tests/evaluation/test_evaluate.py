@@ -12,7 +12,7 @@ from raeg_jax import evaluation
 from raeg_jax.config import run_config
 from raeg_jax.data import memory
 from raeg_jax.data.decode import encode_png, to_rgb
-from raeg_jax.evaluation import evaluate, images, report
+from raeg_jax.evaluation import evaluate, report
 from tests.evaluation.evaluation_toys import Brightness, files, flat_images, shift
 
 SIZE = 32
@@ -20,10 +20,10 @@ LEVELS, LABELS = [60, 86, 120, 146, 180], [0, 0, 1, 1, 2]
 
 
 def records(seed):
-    images = flat_images(LEVELS, SIZE, seed=seed)
+    pictures = flat_images(LEVELS, SIZE, seed=seed)
     return [
         {"image": encode_png(image), "label": label, "file_name": f"{seed}_{number}.png"}
-        for number, (image, label) in enumerate(zip(images, LABELS, strict=True))
+        for number, (image, label) in enumerate(zip(pictures, LABELS, strict=True))
     ]
 
 
@@ -108,13 +108,13 @@ def test_the_second_split_needs_no_compilation(config, tmp_path, monkeypatch, ca
 
 def test_images_above_the_memory_limit_are_decoded_batch_by_batch(config, tmp_path, monkeypatch):
     expected = run(config, tmp_path)["splits"]
-    decoded = []
+    decoded, decode = [], memory.images_of
 
     def images_of(split, image_size, settings, chosen):
         decoded.append(len(chosen))
-        return memory.images_of(split, image_size, settings, chosen)
+        return decode(split, image_size, settings, chosen)
 
-    monkeypatch.setattr(images, "images_of", images_of)
+    monkeypatch.setattr(memory, "images_of", images_of)
     config.data.memory_mib = 0
     assert run(config, tmp_path)["splits"] == expected
     # Three batches and two, and one for the picture.

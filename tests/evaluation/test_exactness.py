@@ -11,10 +11,10 @@ from absl.testing import flagsaver
 
 from configs import base
 from raeg_jax import assembly, data
+from raeg_jax.data import memory as evaluation_images
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation import images as evaluation_images
-from raeg_jax.evaluation import workdir as workdir_lib
-from raeg_jax.training import classifier
+from raeg_jax.workdir import classifiers
+from raeg_jax.workdir import run as workdir_lib
 from tests.evaluation.evaluation_toys import load_benchmark
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (5, 4, 4, 3)).astype(np.uint8)
@@ -49,7 +49,7 @@ def run(benchmark, workdir, stages=("gradient",), coupling="integer", **given):
 
 def test_what_differs_is_counted_by_program(benchmark, monkeypatch, tmp_path):
     monkeypatch.setattr(data, "load", lambda settings: types.SimpleNamespace(test="test"))
-    monkeypatch.setattr(classifier, "load_classifiers", lambda *_: {})
+    monkeypatch.setattr(classifiers, "load_classifiers", lambda *_: {})
     monkeypatch.setattr(assembly, "assemble", lambda *_: WrongAlone(jnp.float32(2)))
     labels = np.arange(5, dtype=np.int32)
     monkeypatch.setattr(evaluation_images, "open_split", lambda *_: (IMAGES, labels, []))

@@ -10,10 +10,10 @@ from absl.testing import flagsaver
 from configs import base
 from raeg_jax import data
 from raeg_jax.attacks.permutation import class_permutation
+from raeg_jax.data import memory as evaluation_images
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import controls, defended, variants
-from raeg_jax.evaluation import images as evaluation_images
-from raeg_jax.training import classifier
+from raeg_jax.workdir import classifiers
 from tests.evaluation.evaluation_toys import Brightness, flat_images, load_benchmark
 
 LABELS = np.array([0, 1, 1, 2, 1], np.int32)
@@ -38,7 +38,7 @@ def toys(monkeypatch):
     made = dict.fromkeys(("resnet_small", "vgg_small", "densenet_small"), (Brightness(), variables))
     splits = types.SimpleNamespace(test="test", num_classes=3)
     monkeypatch.setattr(data, "load", lambda settings: splits)
-    monkeypatch.setattr(classifier, "load_classifiers", lambda *_: made)
+    monkeypatch.setattr(classifiers, "load_classifiers", lambda *_: made)
     monkeypatch.setattr(evaluation_images, "open_split", lambda *_: (IMAGES, LABELS, []))
 
 

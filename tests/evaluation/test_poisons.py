@@ -13,7 +13,7 @@ from raeg_jax.assembly import assemble
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments import pirates, subject
-from raeg_jax.training import classifier
+from raeg_jax.workdir import classifiers
 from tests.evaluation.evaluation_toys import flat_images, load_benchmark
 
 LABELS = np.array([0, 1, 1, 2, 1], np.int32)
@@ -40,7 +40,7 @@ def trained(monkeypatch):
         train="train", test="test", num_classes=3, name="flat", fingerprint="0123"
     )
     monkeypatch.setattr(data, "load", lambda settings: splits)
-    monkeypatch.setattr(classifier, "load_classifiers", lambda *_: {})
+    monkeypatch.setattr(classifiers, "load_classifiers", lambda *_: {})
     monkeypatch.setattr(subject, "open_split", lambda *_: (IMAGES, LABELS, []))
     monkeypatch.setattr(pirates, "train", train)
     return given

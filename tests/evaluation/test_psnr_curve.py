@@ -8,10 +8,10 @@ import pytest
 
 from configs import base
 from raeg_jax import assembly, data
+from raeg_jax.data import memory as evaluation_images
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation import images as evaluation_images
-from raeg_jax.evaluation import workdir as workdir_lib
-from raeg_jax.training import classifier
+from raeg_jax.workdir import classifiers
+from raeg_jax.workdir import run as workdir_lib
 from tests.evaluation.evaluation_toys import Brightness, flat_images, load_benchmark, shift
 
 
@@ -118,7 +118,7 @@ def toys(monkeypatch, tmp_path):
     images, labels = flat_images([70, 110, 120, 170]), np.array([0, 1, 1, 2], np.int32)
     monkeypatch.setattr(data, "load", lambda settings: splits)
     monkeypatch.setattr(
-        classifier, "load_classifiers", lambda *_: dict.fromkeys(names, (Brightness(), variables))
+        classifiers, "load_classifiers", lambda *_: dict.fromkeys(names, (Brightness(), variables))
     )
     monkeypatch.setattr(evaluation_images, "open_split", lambda *_: (images, labels, []))
     monkeypatch.setattr(workdir_lib, "restore", lambda config, workdir: (config, None, 1))

@@ -1,11 +1,11 @@
-"""The training loop around toys, for test_loop.py and test_resume.py."""
+"""The training loop around toys, for test_generator.py and test_resume.py."""
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from configs import smoke
-from raeg_jax.training import loop
+from raeg_jax.training import generator
 from tests.training.loop_toys import SPLITS, ToyGenerator, ToyNet, make_toy_step
 
 
@@ -18,28 +18,27 @@ def toys(monkeypatch):
         for i, name in enumerate(("resnet_small", "vgg_small"))
     }
     accuracies = {name: {"train": 0.75, "test": 0.5} for name in nets}
-    monkeypatch.setattr(loop.data, "load", lambda settings: SPLITS)
-    monkeypatch.setattr(loop, "ensure_classifiers", lambda *args: nets)
-    monkeypatch.setattr(loop, "clean_accuracies", lambda *args: accuracies)
-    monkeypatch.setattr(loop, "make_train_step", make_toy_step)
+    monkeypatch.setattr(generator.data, "load", lambda settings: SPLITS)
+    monkeypatch.setattr(generator, "ensure_classifiers", lambda *args: nets)
+    monkeypatch.setattr(generator, "clean_accuracies", lambda *args: accuracies)
+    monkeypatch.setattr(generator, "make_train_step", make_toy_step)
     monkeypatch.setattr(
-        loop, "generator_from_config", lambda settings: ToyGenerator(settings.widths[0])
+        generator, "generator_from_config", lambda settings: ToyGenerator(settings.widths[0])
     )
-    monkeypatch.setattr(loop.evaluation, "run", lambda *args, step: {"step": step})
 
 
 @pytest.fixture
-def looks(monkeypatch):
-    """Evaluations inside the loop: step -> metrics; made up, and better from look to look."""
+def evaluations(monkeypatch):
+    """Evaluations during training: step -> metrics; made up, and ever better."""
     seen = {}
 
-    def look(self, step, params, log):
+    def evaluate(self, step, params, log):
         values = {"psnr": 40.0, "protected_accuracy": 1 / (1 + len(seen))}
         seen[step] = values
         log.scalars(step, {f"eval/{name}": value for name, value in values.items()})
         return values
 
-    monkeypatch.setattr(loop.Monitor, "look", look)
+    monkeypatch.setattr(generator.Monitor, "evaluate", evaluate)
     return seen
 
 

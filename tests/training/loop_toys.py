@@ -1,18 +1,19 @@
 """Small stand-ins for what the training loop calls, and how its runs are compared."""
 
-import io
 import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from PIL import Image
 
 from raeg_jax import data
-from raeg_jax.training import loop, parallel
-from raeg_jax.training.checkpoint import Checkpoints
+from raeg_jax.data.decode import encode_png
+from raeg_jax.training import generator, loop
 from raeg_jax.training.logs import read_rows
+from raeg_jax.training.optimizers import create_state
+from raeg_jax.workdir.checkpoint import Checkpoints
+from raeg_jax.workdir.state import AXIS
 
 
 class ToyNet(nn.Module):
@@ -50,7 +51,7 @@ def make_toy_step(config, generator, discriminator, targets):
         assert set(frozen) == set(targets) == {"resnet_small"}
         number = state.step + 1
         noise = jax.random.normal(jax.random.fold_in(jax.random.key(config.seed), number))
-        mean = jax.lax.pmean(batch["image"].astype(jnp.float32).mean(), parallel.AXIS)
+        mean = jax.lax.pmean(batch["image"].astype(jnp.float32).mean(), AXIS)
         change = 1e-3 * (mean / 255 + noise)
         params = jax.tree.map(lambda p: p + change, state.params)
         ema = jax.tree.map(lambda e, p: 0.5 * e + 0.5 * p, state.ema, params)
@@ -67,17 +68,20 @@ def make_toy_step(config, generator, discriminator, targets):
     return step
 
 
-def records(count, seed):
-    random, rows = np.random.RandomState(seed), []
-    for i in range(count):
-        buffer = io.BytesIO()
-        pixels = random.randint(0, 256, (32, 32, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(buffer, "PNG")
-        rows.append({"image": buffer.getvalue(), "label": i % 2, "file_name": f"{i}.png"})
-    return rows
+def records(images, classes):
+    """Records of uint8 images [N, H, W, 3], whose classes take turns."""
+    return [
+        {"image": encode_png(image), "label": i % classes, "file_name": f"{i}.png"}
+        for i, image in enumerate(images)
+    ]
 
 
-SPLITS = data.Splits(records(20, 0), records(9, 1), ("a", "b"), (), "toys", "0" * 16)
+def noise(count, seed):
+    random = np.random.RandomState(seed)
+    return records(random.randint(0, 256, (count, 32, 32, 3)).astype(np.uint8), classes=2)
+
+
+SPLITS = data.Splits(noise(20, 0), noise(9, 1), ("a", "b"), (), "toys", "0" * 16)
 
 
 def signal_at(monkeypatch, number, at_step):
@@ -94,11 +98,15 @@ def signal_at(monkeypatch, number, at_step):
     monkeypatch.setattr(loop.Progress, "advance", counted)
 
 
+def train(config, workdir):
+    """Trains; returns the last step, or None where a signal came first."""
+    run = generator.train(config, workdir)
+    return run and run.step
+
+
 def last_state(config, workdir):
-    generator = loop.generator_from_config(config.generator)
-    shapes = jax.eval_shape(
-        lambda key: loop.create_state(config, generator, None, key), jax.random.key(0)
-    )
+    toy = ToyGenerator(config.generator.widths[0])
+    shapes = jax.eval_shape(lambda key: create_state(config, toy, None, key), jax.random.key(0))
     with Checkpoints(workdir, config.train, writable=False) as checkpoints:
         return checkpoints.restore(shapes)
 
@@ -111,7 +119,7 @@ def rows_of(workdir):
 
 
 def steps_of(workdir):
-    """The rows of a run without those that tell of the weights each time it goes on."""
+    """The rows of a run without the weights that are logged each time it resumes."""
     return [row for row in rows_of(workdir) if not row["step"] or "weight/range" not in row]
 
 

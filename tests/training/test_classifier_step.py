@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from raeg_jax.training import parallel
 from raeg_jax.training.classifier_step import make_step
+from raeg_jax.workdir import state as state_lib
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (8, 8, 8, 3)).astype(np.uint8)
 LABELS = np.arange(8, dtype=np.int32) % 3
@@ -43,7 +44,7 @@ def run(net, batch, devices=1, **settings):
     state = {**variables, "opt_state": optimizer.init(variables["params"])}
     used = jax.devices()[:devices]
     step = parallel.parallelise(make_step(net, optimizer, **settings), "pmap", used)
-    after, metrics = step(parallel.replicate(state, used), {}, batch)
+    after, metrics = step(state_lib.replicate(state, used), {}, batch)
     return variables, after, metrics
 
 

@@ -99,7 +99,7 @@ def read_checkpoint(workdir):
 
 
 def read_log(workdir):
-    """All rows but those that tell of the weights each time the run goes on."""
+    """All rows but the weights that are logged each time the run resumes."""
     rows = read_rows(workdir / "metrics.jsonl")
     rows = [row for row in rows if not row["step"] or "weight/range" not in row]
     return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
@@ -154,7 +154,7 @@ def test_stop_and_kill_and_go_on_equals_an_unbroken_run(unbroken, environment, t
     strike(process, checkpoints, signal.SIGKILL, at_step=10)
     status, output = finish(process)
     assert status == -signal.SIGKILL, output
-    assert "going on with classifier resnet_small after step" in output
+    assert "resuming classifier resnet_small after step" in output
     assert not unfinished.exists()
     (*_, killed_at) = steps_saved(checkpoints)
     assert 10 <= killed_at < STEPS
@@ -164,13 +164,13 @@ def test_stop_and_kill_and_go_on_equals_an_unbroken_run(unbroken, environment, t
     status, output = finish(process)
     assert status == 75, output
     assert "stopped by SIGTERM after step" in output
-    assert f"going on after step {killed_at}" in output
+    assert f"resuming after step {killed_at}" in output
     (*_, stopped_at) = steps_saved(checkpoints)
     assert killed_at < stopped_at < STEPS
 
     status, output = finish(start(tmp_path, environment))
     assert status == 0, output
-    assert f"going on after step {stopped_at}" in output
+    assert f"resuming after step {stopped_at}" in output
     assert "training classifier" not in output
 
     (a, position_a), (b, position_b) = (read_checkpoint(w) for w in (unbroken[0], tmp_path))

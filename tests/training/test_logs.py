@@ -64,7 +64,7 @@ def test_numbers_that_json_lacks_become_words(tmp_path, value):
     assert row == {"step": 1, "a": str(float(value))}
 
 
-def test_going_on_drops_rows_of_steps_that_come_again(tmp_path):
+def test_resuming_drops_rows_of_steps_that_come_again(tmp_path):
     with MetricLog(tmp_path) as log:
         for step in (0, 2, 4, 6):
             log.scalars(step, {"a": step})
@@ -118,7 +118,7 @@ def test_tensorboard_gets_scalars_and_images(tmp_path):
     assert (step, image.image.height, image.image.width) == (3, 8, 6)
 
 
-def test_tensorboard_is_told_which_steps_come_again(tmp_path):
+def test_tensorboard_drops_steps_that_come_again(tmp_path):
     with MetricLog(tmp_path) as log:
         log.scalars(6, {"a": 1})
     with MetricLog(tmp_path, resume_step=4) as log:

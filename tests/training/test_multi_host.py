@@ -16,9 +16,11 @@ from jax import lax
 from configs import smoke
 from raeg_jax.errors import UserError
 from raeg_jax.training import parallel
-from raeg_jax.training.checkpoint import Checkpoints
-from raeg_jax.training.preemption import Preemption
-from raeg_jax.training.state import TrainState
+from raeg_jax.training.loop import Preemption
+from raeg_jax.workdir import processes as processes_lib
+from raeg_jax.workdir import state as state_lib
+from raeg_jax.workdir.checkpoint import Checkpoints
+from raeg_jax.workdir.state import TrainState
 
 ROOT = pathlib.Path(__file__).parents[2]
 IMAGES = np.random.RandomState(0).randn(8, 3).astype(np.float32)
@@ -26,13 +28,13 @@ IMAGES = np.random.RandomState(0).randn(8, 3).astype(np.float32)
 
 def step(state, frozen, batch):
     x = batch["x"]
-    gradient = lax.pmean(x.T @ (x @ state.params["w"]) / len(x), parallel.AXIS)
+    gradient = lax.pmean(x.T @ (x @ state.params["w"]) / len(x), state_lib.AXIS)
     params = {"w": state.params["w"] - 0.1 * gradient}
     return state.replace(step=state.step + 1, params=params), {"norm": jnp.sum(gradient**2)}
 
 
 def run(mode, workdir, share, steps):
-    """Takes steps on this process's share of the images, going on from a checkpoint if any."""
+    """Takes steps on this process's share of the images, from a checkpoint if there is one."""
     config = smoke.get_config()
     fn = parallel.parallelise(step, mode)
     fresh = TrainState(jnp.int32(0), {"w": jnp.arange(3.0)}, {"w": jnp.ones(3)}, {}, {}, ())
@@ -40,7 +42,7 @@ def run(mode, workdir, share, steps):
         if checkpoints.steps():
             state, _ = checkpoints.restore(fresh)
         else:
-            state = parallel.replicate(fresh)
+            state = state_lib.replicate(fresh)
         for _ in range(steps):
             state, metrics = fn(state, {}, {"x": IMAGES[share]})
         checkpoints.save(state, {"batches": int(state.step)}, config)
@@ -49,11 +51,11 @@ def run(mode, workdir, share, steps):
 
 def work(mode, workdir):
     """What each of the two processes does."""
-    parallel.start_multi_host()
+    processes_lib.start_multi_host()
     import jax
 
     assert jax.device_count() == 4
-    assert parallel.is_main_process() == (jax.process_index() == 0)
+    assert processes_lib.is_main_process() == (jax.process_index() == 0)
     share = slice(4 * jax.process_index(), 4 * jax.process_index() + 4)
     for _ in range(2):
         weights, norm = run(mode, workdir, share, steps=2)
@@ -112,10 +114,10 @@ def test_two_processes_agree_with_one(mode, tmp_path):
     np.testing.assert_allclose(results[0], [*weights, norm], rtol=1e-5)
 
 
-def test_a_host_that_is_alone_is_told_how_to_start_the_others(monkeypatch):
+def test_a_lonely_host_learns_how_to_start_the_others(monkeypatch):
     monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
     with pytest.raises(UserError, match=r"JAX_NUM_PROCESSES and JAX_PROCESS_ID set; or leave"):
-        parallel.start_multi_host()
+        processes_lib.start_multi_host()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from configs import base
 from raeg_jax.errors import UserError
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.training import parallel
-from raeg_jax.training.state import create_state
+from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.step import make_train_step
+from raeg_jax.workdir import state as state_lib
 
 BATCH = np.random.RandomState(0).randn(8, 3).astype(np.float32)
 
@@ -20,15 +21,15 @@ def toy_step(state, frozen, batch):
         return jnp.mean(frozen["scale"] * (batch["x"] @ w - 1) ** 2)
 
     value, grad = jax.value_and_grad(loss)(state["w"])
-    value, grad = lax.pmean((value, grad), parallel.AXIS)
+    value, grad = lax.pmean((value, grad), state_lib.AXIS)
     return {"w": state["w"] - 0.1 * grad}, {"loss": value}
 
 
 def run_toy(mode, count, steps=3):
     devices = jax.devices()[:count]
     step = parallel.parallelise(toy_step, mode, devices)
-    state = parallel.replicate({"w": jnp.arange(3.0)}, devices)
-    frozen = parallel.replicate({"scale": jnp.float32(0.5)}, devices)
+    state = state_lib.replicate({"w": jnp.arange(3.0)}, devices)
+    frozen = state_lib.replicate({"scale": jnp.float32(0.5)}, devices)
     for _ in range(steps):
         state, metrics = step(state, frozen, {"x": BATCH})
     return np.asarray(state["w"]), float(metrics["loss"])
@@ -55,41 +56,24 @@ def test_every_mode_takes_the_step_of_the_whole_batch(mode, count):
 @pytest.mark.parametrize("mode", parallel.MODES)
 def test_batch_that_the_devices_cannot_share_is_refused(mode):
     step = parallel.parallelise(toy_step, mode, jax.devices()[:3])
-    state = parallel.replicate({"w": jnp.arange(3.0)}, jax.devices()[:3])
+    state = state_lib.replicate({"w": jnp.arange(3.0)}, jax.devices()[:3])
     message = "batch of 8 images can't be split evenly over 3 devices: use 6 or 9"
     with pytest.raises(UserError, match=message):
         step(state, {"scale": jnp.float32(1)}, {"x": BATCH})
 
 
-def test_a_batch_smaller_than_the_devices_is_told_only_what_works():
+def test_the_error_for_a_batch_smaller_than_the_devices_names_only_what_works():
     with pytest.raises(UserError, match=r"over 8 devices: use 8$"):
         parallel.check_divisible(3, 8)
-
-
-def test_batches_that_the_devices_cannot_share_are_named():
-    config = base.get_config()
-    config.train.batch_size = 12
-    with pytest.raises(UserError, match=r"config\.train\.batch_size.* 12 .*8 devices: use 8 or 16"):
-        parallel.check_devices(config)
-    config.generator.stages = ("gradient",)
-    parallel.check_devices(config)
-    config.classifiers.batch_size = 12
-    with pytest.raises(UserError, match=r"config\.classifiers\.batch_size.* 12 .*8 devices"):
-        parallel.check_devices(config)
-
-
-def test_unknown_mode_is_named():
-    with pytest.raises(UserError, match="'pjit' is unknown; choose one of pmap, shard_map"):
-        parallel.parallelise(toy_step, "pjit")
 
 
 @pytest.mark.parametrize("mode", parallel.MODES)
 def test_state_is_donated_but_what_it_was_replicated_from_stays(mode):
     original = {"w": jnp.arange(3.0)}
     step = parallel.parallelise(toy_step, mode, jax.devices()[:2])
-    state = parallel.replicate(original, jax.devices()[:2])
-    frozen = parallel.replicate({"scale": jnp.float32(1)}, jax.devices()[:2])
-    again = parallel.replicate(state, jax.devices()[:2])
+    state = state_lib.replicate(original, jax.devices()[:2])
+    frozen = state_lib.replicate({"scale": jnp.float32(1)}, jax.devices()[:2])
+    again = state_lib.replicate(state, jax.devices()[:2])
     after, _ = step(state, frozen, {"x": BATCH})
     assert state["w"].is_deleted()
     np.testing.assert_array_equal(original["w"], np.arange(3.0))
@@ -107,8 +91,8 @@ def test_second_call_does_not_compile_again(mode):
         return toy_step(state, frozen, batch)
 
     step = parallel.parallelise(counted, mode, jax.devices()[:2])
-    state = parallel.replicate({"w": jnp.arange(3.0)}, jax.devices()[:2])
-    frozen = parallel.replicate({"scale": jnp.float32(1)}, jax.devices()[:2])
+    state = state_lib.replicate({"w": jnp.arange(3.0)}, jax.devices()[:2])
+    frozen = state_lib.replicate({"scale": jnp.float32(1)}, jax.devices()[:2])
     for _ in range(3):
         state, _ = step(state, frozen, {"x": BATCH})
     assert len(traces) == 1
@@ -153,8 +137,8 @@ def run_training(mode, count, steps=2):
     step = parallel.parallelise(step, mode, devices)
     state = create_state(config, generator, None, jax.random.key(0))
     before = flat(state.params)
-    state = parallel.replicate(state, devices)
-    frozen = parallel.replicate({"toy": variables}, devices)
+    state = state_lib.replicate(state, devices)
+    frozen = state_lib.replicate({"toy": variables}, devices)
     for _ in range(steps):
         state, metrics = step(state, frozen, {"image": images, "label": labels})
     return before, flat(state.params), {name: float(value) for name, value in metrics.items()}
@@ -176,3 +160,15 @@ def test_training_step_is_the_same_on_any_number_of_devices(mode, count, one_dev
     assert metrics.keys() == expected_metrics.keys()
     for name, value in expected_metrics.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_batches_that_the_devices_cannot_share_are_named():
+    config = base.get_config()
+    config.train.batch_size = 12
+    with pytest.raises(UserError, match=r"config\.train\.batch_size.* 12 .*8 devices: use 8 or 16"):
+        parallel.check_devices(config)
+    config.generator.stages = ("gradient",)
+    parallel.check_devices(config)
+    config.classifiers.batch_size = 12
+    with pytest.raises(UserError, match=r"config\.classifiers\.batch_size.* 12 .*8 devices"):
+        parallel.check_devices(config)

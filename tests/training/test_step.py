@@ -10,9 +10,10 @@ import pytest
 from configs import base
 from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.networks.discriminator import Discriminator
+from raeg_jax.payload.token import CELL
+from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.parallel import parallelise
-from raeg_jax.training.state import create_state
-from raeg_jax.training.step import make_train_step
+from raeg_jax.training.step import draw_tokens, make_train_step
 
 TERMS = ("adversary", "robust", "fidelity", "ssim", "gan", "recovery", "range", "token")
 TERMS += ("robust_recovery",)
@@ -130,3 +131,26 @@ def test_eight_devices_take_the_step_of_one(mode):
         # Not the parameters: Adam's division makes much of a tiny gradient's last bit.
         results.append(jax.device_get((state.opt_state, metrics)))
     chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
+
+
+KEY = jax.random.key(0)
+
+
+def test_a_token_belongs_to_the_images_place_in_the_global_batch():
+    both = draw_tokens(KEY, np.array([4, 5]), 9, 14, 2)
+    np.testing.assert_array_equal(both[1:], draw_tokens(KEY, np.array([5]), 9, 14, 2))
+    assert both.shape == (2, 9, 14, 2)
+    assert np.any(both[0] != both[1])
+    assert np.any(both[0] != draw_tokens(jax.random.key(1), np.array([4]), 9, 14, 2)[0])
+
+
+def test_signs_are_constant_on_cells_and_balanced():
+    planes = np.asarray(draw_tokens(KEY, np.arange(8), 64, 64, 2))
+    cells = planes[:, ::CELL, ::CELL]
+    np.testing.assert_array_equal(planes, cells.repeat(CELL, 1).repeat(CELL, 2))
+    assert set(np.unique(cells)) == {-1, 1}
+    assert abs(cells.mean()) < 0.05
+
+
+def test_no_planes_are_no_token():
+    assert draw_tokens(KEY, np.arange(2), 8, 8, 0) is None

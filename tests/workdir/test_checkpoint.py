@@ -11,9 +11,9 @@ import pytest
 
 from configs import base
 from raeg_jax.errors import UserError
-from raeg_jax.training import parallel
-from raeg_jax.training.checkpoint import FOLDER, Checkpoints
-from raeg_jax.training.state import TrainState
+from raeg_jax.workdir import state as state_lib
+from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
+from raeg_jax.workdir.state import TrainState
 
 POSITION = {"batches": 7, "seed": 0}
 
@@ -71,7 +71,7 @@ def test_everything_comes_back_bit_for_bit(open_checkpoints, config, gan):
 @pytest.mark.parametrize(("saved_on", "restored_on"), [(1, 8), (8, 1), (8, 2)])
 def test_number_of_devices_may_change(open_checkpoints, config, saved_on, restored_on):
     devices = jax.devices()
-    state = parallel.replicate(make_state(1), devices[:saved_on])
+    state = state_lib.replicate(make_state(1), devices[:saved_on])
     open_checkpoints().save(state, POSITION, config)
     restored, _ = open_checkpoints().restore(make_state(1), devices=devices[:restored_on])
     assert_equal_states(restored, state)

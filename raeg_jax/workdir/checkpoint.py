@@ -1,4 +1,4 @@
-"""Checkpoints: all that is needed to go on with a run, or to use its generator.
+"""Checkpoints: all that is needed to resume a run, or to use its generator.
 
 A checkpoint, `workdir/checkpoints/<step>/`, holds the items
 
@@ -8,7 +8,7 @@ A checkpoint, `workdir/checkpoints/<step>/`, holds the items
     meta       configuration and versions
     metrics    scalars of the evaluation at that step, if there was one
 
-See `steps` for what a kill or a full disk leaves.
+See `checkpoint_folder` for what a kill or a full disk leaves.
 """
 
 import math
@@ -26,19 +26,16 @@ from orbax.checkpoint import checkpoint_managers
 
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
-from raeg_jax.training.parallel import replicated_sharding
-from raeg_jax.training.state import TrainState
-from raeg_jax.training.steps import Steps
+from raeg_jax.workdir.checkpoint_folder import CheckpointFolder
+from raeg_jax.workdir.state import TrainState, replicated_sharding
 
 FOLDER = "checkpoints"
 
 T = TypeVar("T")
 
 
-class Checkpoints:
-    """The checkpoints of one workdir.
-
-    Kept are the last `keep_last` and, besides them, the one with the best `best_metric`.
+class Checkpoints(CheckpointFolder):
+    """The checkpoints of one workdir: the last `keep_last`, and the one of the best `best_metric`.
 
     Attributes:
       workdir: folder of the run.
@@ -50,11 +47,10 @@ class Checkpoints:
         Args:
           workdir: folder of the run.
           settings: `config.train`: `keep_last`, `best_metric`, `best_mode` ('min' or 'max').
-          writable: make the folder if it is missing, and remove what a killed run left half
-            written; else only reading is meant.
+          writable: make the folder if it is missing, and remove checkpoints that a killed run left
+            unfinished; if false, nothing is written.
         """
         self.workdir = pathlib.Path(workdir).absolute()
-        self._folder = self.workdir / FOLDER
         worst = math.inf if settings.best_mode == "min" else -math.inf
 
         def measure(metrics: Mapping[str, float]) -> float:
@@ -71,8 +67,8 @@ class Checkpoints:
                 ),
             ]
         )
-        self._steps = Steps(
-            self._folder,
+        super().__init__(
+            self.workdir / FOLDER,
             {
                 "state": ocp.StandardCheckpointHandler(),
                 "ema": ocp.StandardCheckpointHandler(),
@@ -85,14 +81,10 @@ class Checkpoints:
             best_mode=settings.best_mode,
         )
 
-    def steps(self) -> list[int]:
-        """Steps of the kept checkpoints, ascending."""
-        return self._steps.all()
-
     def resolve(self, which: str | int) -> int:
         """The step of 'latest', of 'best' or of a number.
 
-        'best' is the latest where no checkpoint has the metric, and the latest of equals.
+        'best' is the latest where no checkpoint has the metric, or where several are equally good.
 
         Raises:
           UserError: there is no such checkpoint.
@@ -100,22 +92,18 @@ class Checkpoints:
         steps = self.steps()
         if not steps:
             raise UserError(
-                f"no checkpoint in {self._folder}: train first, or choose the --workdir of a run"
+                f"no checkpoint in {self.folder}: train first, or choose the --workdir of a run"
             )
         if which == "latest":
             return steps[-1]
         if which == "best":
-            return self._steps.best()
+            return self._manager.best_step() or steps[-1]
         if str(which).isdecimal() and int(which) in steps:
             return int(which)
         raise UserError(
-            f"no checkpoint {which!r} in {self._folder}; there are 'best', 'latest' and "
+            f"no checkpoint {which!r} in {self.folder}; there are 'best', 'latest' and "
             f"{', '.join(map(str, steps))}"
         )
-
-    def metrics(self, step: int) -> dict[str, float] | None:
-        """Scalars of the evaluation at that step, if it may be the best."""
-        return self._steps.metrics(step)
 
     def save(
         self,
@@ -127,10 +115,10 @@ class Checkpoints:
         """Saves the state under its own step; does nothing if that step is there already.
 
         Args:
-          state: of the run; as `parallel.replicate` or a step gave it.
+          state: of the run, as `replicate` or a step returns it.
           iterator: position in the training data, as JSON holds it.
           config: the whole configuration.
-          metrics: scalars among which is `best_metric`, for a checkpoint that may be the best.
+          metrics: scalars, `best_metric` among them, for a checkpoint that may be the best.
         """
         step = int(state.step)
         if step in self.steps():
@@ -139,7 +127,7 @@ class Checkpoints:
         tree = flax.serialization.to_state_dict(jax.device_get(state))
         ema = tree.pop("ema")
         meta = {"config": run_config.to_json(config), "versions": run_config.versions()}
-        self._steps.save(
+        self.save_items(
             step,
             {
                 "state": ocp.args.StandardSave(tree),
@@ -154,18 +142,18 @@ class Checkpoints:
     def read(self, which: str | int, read: Callable[[int], T]) -> T:
         """Calls `read` with the step of 'latest', 'best' or a number.
 
-        Where the latest checkpoint is damaged, `read` is called with the one before it.
+        Where the latest checkpoint is damaged, `read` is called with the step of the one before it.
 
         Raises:
           UserError: no such checkpoint, or it is damaged.
         """
         step = self.resolve(which)
-        return self._steps.newest(read) if which == "latest" else read(step)
+        return self.read_newest(read) if which == "latest" else read(step)
 
     def meta(self, which: str | int = "latest") -> dict[str, Any]:
         """Configuration and versions that a checkpoint was saved with."""
         return self.read(
-            which, lambda step: self._steps.read(step, meta=ocp.args.JsonRestore())["meta"]
+            which, lambda step: self.read_items(step, meta=ocp.args.JsonRestore())["meta"]
         )
 
     def restore(
@@ -174,15 +162,15 @@ class Checkpoints:
         which: str | int = "latest",
         devices: Sequence[jax.Device] | None = None,
     ) -> tuple[TrainState, dict[str, Any]]:
-        """Loads what `save` saved, onto any number of devices.
+        """Loads a state and its position, onto any number of devices.
 
         Args:
           target: a state, or its shapes (`jax.eval_shape`), of the networks to be restored.
           which: 'latest', 'best' or a step.
-          devices: where to; all devices by default.
+          devices: which get copies of the arrays; all devices by default.
 
         Returns:
-          The state, on all of the devices, and the position in the training data.
+          The state, on each of the devices, and the position in the training data.
 
         Raises:
           UserError: no such checkpoint, or it is damaged or of other networks.
@@ -204,7 +192,7 @@ class Checkpoints:
         Args:
           target: the generator's parameters, or their shapes.
           which: 'latest', 'best' or a step.
-          devices: where to; all devices by default.
+          devices: which get copies of the arrays; all devices by default.
 
         Raises:
           UserError: no such checkpoint, or it is damaged or of another generator.
@@ -216,9 +204,9 @@ class Checkpoints:
     def _restore(self, step: int, targets: dict[str, Any], devices, **args):
         sharding = replicated_sharding(devices)
         for item, target in targets.items():
-            if difference := _first_difference(self._steps.shapes(step, item), target):
+            if difference := _first_difference(self.shapes(step, item), target):
                 raise UserError(
-                    f"checkpoint {self._folder / str(step)} is of another network than the config "
+                    f"checkpoint {self.folder / str(step)} is of another network than the config "
                     f"describes: {difference}. Use the config it was trained with, saved in "
                     f"{self.workdir / run_config.FILE}, or another --workdir."
                 )
@@ -226,17 +214,7 @@ class Checkpoints:
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), target
             )
             args[item] = ocp.args.StandardRestore(abstract)
-        return self._steps.read(step, **args)
-
-    def close(self) -> None:
-        """Releases the folder."""
-        self._steps.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+        return self.read_items(step, **args)
 
 
 def _first_difference(saved: Any, target: Any) -> str | None:

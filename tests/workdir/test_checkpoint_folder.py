@@ -1,4 +1,4 @@
-"""Checkpoints that a kill, a full disk or a hand damaged: told, and the one before is used."""
+"""Checkpoints that a kill, a full disk or a user damaged: named, and the one before is used."""
 
 import shutil
 
@@ -7,10 +7,10 @@ import pytest
 
 from configs import base
 from raeg_jax.errors import UserError
-from raeg_jax.training import steps
-from raeg_jax.training.checkpoint import FOLDER, Checkpoints
-from raeg_jax.training.classifier_checkpoint import ClassifierCheckpoint
-from tests.training.test_checkpoint import POSITION, assert_equal_states, make_state
+from raeg_jax.workdir import checkpoint_folder
+from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
+from raeg_jax.workdir.classifier_checkpoint import ClassifierCheckpoint
+from tests.workdir.test_checkpoint import POSITION, assert_equal_states, make_state
 
 SETTINGS = base.get_config().train
 ORIGIN = {"seed": 0}
@@ -70,32 +70,32 @@ CLASSIFIER = save_classifier, load_classifier, "unfinished", True
         pytest.param("half", CLASSIFIER, marks=pytest.mark.slow),
     ],
 )
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(
     tmp_path, capsys, damage, case
 ):
     save, load, name, writable = case
     save(tmp_path / "whole")
     newest = tmp_path / "whole" / name / "2"
     files = sorted(path.relative_to(newest) for path in newest.rglob("*") if path.is_file())
-    told = 0
+    damaged = 0
     for number, file in enumerate(files):
         shutil.copytree(tmp_path / "whole", folder := tmp_path / str(number))
         DAMAGES[damage](folder / name / "2" / file)
         state = load(folder, writable)
         message = capsys.readouterr().err
         if message:
-            told += 1
+            damaged += 1
             assert message.count("\n") == 1, (file, message)
             assert "can't be read" in message
-            assert message.endswith("the one of step 1 is used instead\n")
+            assert message.endswith("the checkpoint of step 1 is used instead\n")
         # Some files say nothing that is needed.
         assert_equal_states(jax.device_get(state), make_state(1 if message else 2))
         assert (folder / name / "2").is_dir() == (not message or not writable), file
-    assert told >= 4
+    assert damaged >= 4
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_all_damaged_is_told_and_left_as_it_is(tmp_path, writable):
+def test_damage_to_all_is_named_and_left_as_it_is(tmp_path, writable):
     save_generator(tmp_path)
     for path in (tmp_path / FOLDER).glob("*/state/_METADATA"):
         path.unlink()
@@ -105,7 +105,7 @@ def test_all_damaged_is_told_and_left_as_it_is(tmp_path, writable):
     assert (tmp_path / FOLDER / "1").is_dir()
 
 
-def test_a_chosen_checkpoint_that_is_damaged_is_told(tmp_path):
+def test_damage_to_a_chosen_checkpoint_is_named(tmp_path):
     save_generator(tmp_path)
     (tmp_path / FOLDER / "1" / "meta" / "metadata").write_text("{")
     with Checkpoints(tmp_path, SETTINGS, writable=False) as checkpoints:
@@ -115,7 +115,7 @@ def test_a_chosen_checkpoint_that_is_damaged_is_told(tmp_path):
         assert checkpoints.resolve("latest") == 2
 
 
-def test_what_a_kill_left_half_removed_is_in_nobodys_way(tmp_path, capsys):
+def test_half_removed_checkpoints_do_no_harm(tmp_path, capsys):
     """Orbax deletes file by file: an older version may have been killed meanwhile."""
     save_classifier(tmp_path)
     older = tmp_path / "unfinished" / "1"
@@ -125,7 +125,7 @@ def test_what_a_kill_left_half_removed_is_in_nobodys_way(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_classifier_without_a_whole_checkpoint_begins_anew(tmp_path, capsys):
+def test_a_classifier_without_a_whole_checkpoint_starts_afresh(tmp_path, capsys):
     save_classifier(tmp_path)
     for path in (tmp_path / "unfinished").glob("*/state/_METADATA"):
         path.write_bytes(b"")
@@ -133,7 +133,7 @@ def test_a_classifier_without_a_whole_checkpoint_begins_anew(tmp_path, capsys):
         assert checkpoint.restore(make_state()) is None
         checkpoint.save(1, make_state(1), POSITION)
         assert checkpoint.restore(make_state())[0] == 1
-    assert capsys.readouterr().err.endswith("; this classifier begins anew\n")
+    assert capsys.readouterr().err.endswith("; the training of this classifier starts afresh\n")
 
 
 def test_a_checkpoint_is_renamed_before_it_is_removed(tmp_path, monkeypatch):
@@ -144,7 +144,7 @@ def test_a_checkpoint_is_renamed_before_it_is_removed(tmp_path, monkeypatch):
         if path.is_dir():
             removed.extend(sorted(str(p.relative_to(tmp_path)) for p in path.iterdir()))
 
-    monkeypatch.setattr(steps.shutil, "rmtree", remove)
+    monkeypatch.setattr(checkpoint_folder.shutil, "rmtree", remove)
     with ClassifierCheckpoint(tmp_path, ORIGIN) as checkpoint:
         for step in (1, 2, 3):
             checkpoint.save(step, make_state(step), POSITION)
@@ -152,7 +152,7 @@ def test_a_checkpoint_is_renamed_before_it_is_removed(tmp_path, monkeypatch):
     assert not (tmp_path / "unfinished" / "1").exists()
 
 
-def test_what_training_removes_meanwhile_is_not_missed(tmp_path, capsys):
+def test_checkpoints_that_training_removes_meanwhile_are_not_missed(tmp_path, capsys):
     settings = base.get_config().train
     settings.keep_last = 1
     with Checkpoints(tmp_path, settings) as training:
@@ -173,5 +173,5 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
 
 @pytest.mark.parametrize("kind", [MemoryError, jax.errors.JaxRuntimeError])
 def test_full_memory_is_no_damage(kind):
-    with pytest.raises(kind), steps.reading("a checkpoint"):
+    with pytest.raises(kind), checkpoint_folder.reading("a checkpoint"):
         raise kind("RESOURCE_EXHAUSTED: Out of memory allocating 1073741824 bytes.")

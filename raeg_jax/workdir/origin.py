@@ -1,4 +1,4 @@
-"""What the classifiers of a workdir come from: another run's are neither used nor replaced."""
+"""Which run a workdir belongs to: another run's results are neither used nor replaced."""
 
 import json
 import pathlib
@@ -10,14 +10,16 @@ from ml_collections import ConfigDict
 from raeg_jax import data
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
-from raeg_jax.training.classifier_checkpoint import unfinished_origins
+from raeg_jax.workdir.checkpoint import Checkpoints
+from raeg_jax.workdir.classifier_checkpoint import unfinished_origins
+from raeg_jax.workdir.processes import say
 
 FOLDER = "classifiers"
 INFO = "info.json"
 
 
 class DataOrigin(NamedTuple):
-    """What is known of a data set that isn't there: as much of `data.Splits` as loading needs.
+    """The part of `data.Splits` that loading needs, for a data set that isn't at hand.
 
     Attributes:
       fingerprint: 16 digits that change with the data.
@@ -35,6 +37,57 @@ class DataOrigin(NamedTuple):
         return len(self.class_names)
 
 
+def check_same_settings(config: ConfigDict, checkpoints: Checkpoints) -> dict[str, Any]:
+    """Stops if the workdir's run had other settings of those that must not change.
+
+    Returns:
+      The other settings that differ, {name: (saved value, present value)}.
+
+    Raises:
+      UserError: naming each setting, its old and its new value.
+    """
+    if not checkpoints.steps():
+        return {}
+    fixed, adjustable = run_config.classify_changes(checkpoints.meta()["config"], config)
+    if fixed:
+        raise UserError(
+            f"the workdir holds another run: {run_config.describe(fixed)}. Use the same settings "
+            "to resume it, or another --workdir."
+        )
+    return adjustable
+
+
+def check_resumable(config: ConfigDict, checkpoints: Checkpoints) -> None:
+    """Stops if the workdir's run can't be resumed with these settings; notes harmless differences.
+
+    A run that has taken all its steps must not change at all: nothing would be trained with the new
+    settings.
+
+    Raises:
+      UserError: naming each setting, its old and its new value.
+    """
+    if not checkpoints.steps():
+        return
+    saved, adjustable = checkpoints.meta(), check_same_settings(config, checkpoints)
+    done = checkpoints.steps()[-1]
+    if adjustable and done >= config.train.steps:
+        raise UserError(
+            f"the run in {checkpoints.workdir} finished at step {done} with other settings: "
+            f"{run_config.describe(adjustable)}; raise config.train.steps to resume with the "
+            "new settings, or use another --workdir"
+        )
+    if adjustable:
+        say(f"note: resuming with other settings: {run_config.describe(adjustable)}")
+    changed = {
+        name: (saved["versions"].get(name), version)
+        for name, version in run_config.versions().items()
+        if saved["versions"].get(name) != version
+    }
+    if changed:
+        rows = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changed.items())
+        say(f"note: other versions than before, so bits may differ: {rows}")
+
+
 def check_same_run(
     config: ConfigDict,
     splits: data.Splits | DataOrigin,
@@ -49,10 +102,10 @@ def check_same_run(
       config: the whole configuration.
       splits: the data set, or what `trained_on` knows of it.
       workdir: folder of the run.
-      name: of the one classifier to look at; all by default.
+      name: of the classifier to check; all by default.
 
     Raises:
-      UserError: naming what was and what is.
+      UserError: naming the old and the new values.
     """
     for folder in sorted((pathlib.Path(workdir) / FOLDER).glob(name)):
         present = origin_of(folder.name, splits, config)
@@ -60,7 +113,7 @@ def check_same_run(
             if changes := run_config.changed_settings(_settings(origin), _settings(present)):
                 raise UserError(
                     f"the workdir holds another run: {run_config.describe(changes)}. Use the same "
-                    "settings to go on with it, or another --workdir."
+                    "settings to resume it, or another --workdir."
                 )
             check_same_images(origin.get("data"), splits)
 
@@ -81,15 +134,15 @@ def check_same_images(fingerprint: str, splits: data.Splits | DataOrigin) -> Non
 
 def _settings(origin: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are part of an origin, in their groups."""
-    own = {name: origin.get(name) for name in ("seed", "classifiers", "augment")}
-    return own | {"data": {"image_size": origin.get("image_size")}}
+    settings = {name: origin.get(name) for name in ("seed", "classifiers", "augment")}
+    return settings | {"data": {"image_size": origin.get("image_size")}}
 
 
 def info_of(folder: pathlib.Path) -> dict[str, Any]:
-    """Reads what the training of a classifier wrote at its end; {} where there is no whole file."""
+    """Reads the file that is written when a classifier is finished; {} without a whole file."""
     try:
-        found = json.loads((folder / INFO).read_bytes())
-        return found if found["origin"]["data"] and found["origin"]["classes"] else {}
+        info = json.loads((folder / INFO).read_bytes())
+        return info if info["origin"]["data"] and info["origin"]["classes"] else {}
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 

@@ -6,8 +6,7 @@ import pytest
 from flax import linen as nn
 
 from configs import base
-from raeg_jax.errors import UserError
-from raeg_jax.training import state as state_lib
+from raeg_jax.training import optimizers as state_lib
 
 
 class ToyGenerator(nn.Module):
@@ -93,11 +92,6 @@ def test_every_optimizer_minimises_a_parabola(config, name):
     for _ in range(150):
         params, state = step(params, state)
     assert jnp.abs(params["w"]).max() < 0.1
-
-
-def test_unknown_optimizer_is_named(config):
-    with pytest.raises(UserError, match=r"'sdg' is unknown; choose one of adam, adamw"):
-        state_lib.make_optimizer(settings(config, name="sdg"), 10, 0.1)
 
 
 def test_schedule_warms_up_to_the_peak_and_ends_at_zero():

@@ -1,8 +1,8 @@
 """A folder of checkpoints, one for each step, on top of Orbax.
 
-A checkpoint is written under another name and renamed when it is complete, and renamed before it is
-removed: a kill leaves whole checkpoints alone. One that the machine damaged (a full disk, a lost
-page, a removed file) is passed over.
+A checkpoint is written under a temporary name and renamed when it is complete, and renamed before
+it is removed, so that a kill leaves only whole checkpoints under their names. Checkpoints that a
+full disk, a lost page or a removed file has damaged are skipped.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from raeg_jax.errors import UserError
-from raeg_jax.training import parallel
+from raeg_jax.workdir.processes import is_main_process, say
 
 _REMOVED, _DAMAGED = "removed", "damaged"
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
@@ -34,9 +34,9 @@ class DamagedError(UserError):
 
 @functools.cache
 def _ignore_closed_loops() -> None:
-    """Hides what TensorStore prints when parts of a read or write end after one has failed.
+    """Hides what TensorStore prints when parts of a read or write end after another part failed.
 
-    It tells an event loop of Orbax's, which is closed by then.
+    They report to an event loop of Orbax's, which is closed by then.
     """
     before = sys.unraisablehook
 
@@ -61,10 +61,10 @@ def quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Explains what Orbax raises at damaged files; the block does no more than read them.
+    """Explains what Orbax raises at damaged files.
 
     Args:
-      what: is read.
+      what: names the files that the block reads; it does nothing else.
 
     Raises:
       DamagedError: the block raised anything but that memory, or that of a device, is full.
@@ -83,14 +83,14 @@ class _Manager(ocp.CheckpointManager):
     def metrics(self, step: int) -> dict[str, float] | None:
         """Scalars of a step; None if it has none, or if their file is damaged."""
         try:
-            found = super().metrics(step)
+            metrics = super().metrics(step)
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return metrics if isinstance(metrics, dict) else None
 
 
-class Steps:
-    """The checkpoints in one folder.
+class CheckpointFolder(contextlib.AbstractContextManager):
+    """The checkpoints in one folder, by the step at which they were saved.
 
     Attributes:
       folder: absolute.
@@ -109,16 +109,16 @@ class Steps:
         Args:
           folder: of the checkpoints.
           handlers: of the items of a checkpoint, by name.
-          policy: which checkpoints are kept.
-          writable: make the folder if it is missing, and remove what a kill left; else only
-            reading is meant.
+          policy: says which checkpoints `save` leaves there.
+          writable: make the folder if it is missing, and remove unfinished checkpoints; if false,
+            nothing is written.
           options: further ones of `ocp.CheckpointManagerOptions`.
 
         Raises:
           UserError: the folder is a file.
         """
         self.folder, self._writable = pathlib.Path(folder).absolute(), writable
-        self._passed: set[int] = set()
+        self._skipped: set[int] = set()
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(
                 f"{self.folder} is a file where the folder of checkpoints belongs: remove it, or "
@@ -131,7 +131,7 @@ class Steps:
             item_handlers=dict(handlers),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
-                # A kill must never find a step that the log calls saved and the disk doesn't.
+                # A step that the log calls saved must be on disk.
                 enable_async_checkpointing=False,
                 create=writable,
                 # Orbax deletes file by file, which a kill may interrupt.
@@ -141,36 +141,31 @@ class Steps:
         )
 
     def _clear(self) -> None:
-        """Removes what a kill left half-written or half-removed.
+        """Removes checkpoints that are half-written or half-removed.
 
-        Orbax would do so in the background, and fail where the process ends before.
+        Orbax would do so in the background, and fail where the process ends first.
         """
-        if parallel.is_main_process():
+        if is_main_process():
             for path in (self.folder / _REMOVED, *self.folder.glob(_UNFINISHED)):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def all(self) -> list[int]:
+    def steps(self) -> list[int]:
         """Steps of the checkpoints, ascending, without those known to be damaged."""
-        return sorted(set(self._manager.all_steps()) - self._passed)
-
-    def best(self) -> int | None:
-        """The step with the best metric."""
-        return self._manager.best_step()
+        return sorted(set(self._manager.all_steps()) - self._skipped)
 
     def metrics(self, step: int) -> dict[str, float] | None:
-        """Scalars that the checkpoint was saved with."""
+        """Scalars that the checkpoint was saved with; None without."""
         return self._manager.metrics(step) or None
 
-    def save(
+    def save_items(
         self,
         step: int,
         items: Mapping[str, ocp.args.CheckpointArgs],
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Saves a checkpoint, and removes those that the policy doesn't keep."""
-        args = ocp.args.Composite(**items)
+        """Saves a checkpoint, and removes those that the policy doesn't preserve."""
         with quietly():
-            self._manager.save(step, args=args, metrics=metrics, force=True)
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
         self._clear()
 
     def shapes(self, step: int, item: str) -> Any:
@@ -182,26 +177,26 @@ class Steps:
         with reading(f"the checkpoint {self.folder / str(step)}"):
             return self._manager.item_metadata(step)[item].tree
 
-    def read(self, step: int, **items: ocp.args.CheckpointArgs) -> Any:
-        """Items of a checkpoint.
+    def read_items(self, step: int, **items: ocp.args.CheckpointArgs) -> Any:
+        """Reads items of a checkpoint.
 
         Raises:
-          DamagedError: one of them can't be read.
+          DamagedError: an item can't be read.
         """
         with reading(f"the checkpoint {self.folder / str(step)}"):
             return self._manager.restore(step, args=ocp.args.Composite(**items))
 
-    def newest(self, read: Callable[[int], T]) -> T:
-        """Calls `read` with the newest step; where that one is damaged, with the one before it.
+    def read_newest(self, read: Callable[[int], T]) -> T:
+        """Calls `read` with the newest step, or, where that checkpoint is damaged, the one before.
 
-        There must be a checkpoint. Damaged ones are told, and moved to `damaged/` where this
-        folder is writable.
+        There must be a checkpoint. A note names damaged ones, which are moved to `damaged/` where
+        this folder is writable.
 
         Raises:
           DamagedError: all are damaged; the last one was left where it is.
         """
         while True:
-            steps = self.all()
+            steps = self.steps()
             try:
                 return read(steps[-1])
             except DamagedError as error:
@@ -212,18 +207,18 @@ class Steps:
                 if len(steps) == 1:
                     raise DamagedError(
                         f"{error}, and there is none before it: restore it, or remove "
-                        f"{self.folder} to begin anew"
+                        f"{self.folder} to start afresh"
                     ) from error
-                parallel.say(f"note: {error}: the one of step {steps[-2]} is used instead")
+                say(f"note: {error}: the checkpoint of step {steps[-2]} is used instead")
                 self.set_aside(steps[-1])
 
     def set_aside(self, step: int) -> None:
-        """Passes a checkpoint over from now on."""
+        """Skips a checkpoint from now on."""
         if not self._writable:
-            self._passed.add(step)
+            self._skipped.add(step)
             return
         self._manager.delete(step)
-        if parallel.is_main_process():
+        if is_main_process():
             target = self.folder / _DAMAGED / str(step)
             target.parent.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
@@ -237,3 +232,6 @@ class Steps:
     def close(self) -> None:
         """Releases the folder."""
         self._manager.close()
+
+    def __exit__(self, *_):
+        self.close()

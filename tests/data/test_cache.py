@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from raeg_jax.data import digests as digests_lib
-from raeg_jax.data.digests import digests
+from raeg_jax.data import cache as digests_lib
+from raeg_jax.data.cache import digests
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the training of a classifier goes on from; gone when the classifier is finished."""
+"""The checkpoint from which the training of a classifier resumes, until it is finished."""
 
 import contextlib
 import json
@@ -13,8 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from raeg_jax.training import parallel
-from raeg_jax.training.steps import DamagedError, Steps
+from raeg_jax.workdir.checkpoint_folder import CheckpointFolder, DamagedError
+from raeg_jax.workdir.processes import is_main_process, say
 
 FOLDER = "unfinished"
 
@@ -27,7 +27,7 @@ def unfinished_origins(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(path.read_bytes())
 
 
-class ClassifierCheckpoint(contextlib.AbstractContextManager):
+class ClassifierCheckpoint(CheckpointFolder):
     """The latest states of one classifier's training, whole at any time, in `unfinished/`."""
 
     def __init__(self, folder: pathlib.Path, origin: Mapping[str, Any]):
@@ -39,35 +39,35 @@ class ClassifierCheckpoint(contextlib.AbstractContextManager):
             origin is removed.
         """
         self._origin = dict(origin)
-        self._steps = Steps(
+        super().__init__(
             pathlib.Path(folder) / FOLDER,
             {
                 "state": ocp.StandardCheckpointHandler(),
                 "iterator": ocp.JsonCheckpointHandler(),
                 "origin": ocp.JsonCheckpointHandler(),
             },
-            # One more, should the latest be damaged.
+            # The second is for the case that the latest is damaged.
             checkpoint_managers.LatestN(2),
         )
-        for step in self._steps.all():
+        for step in self.steps():
             try:
-                own = self._steps.read(step, origin=ocp.args.JsonRestore())["origin"]
+                saved = self.read_items(step, origin=ocp.args.JsonRestore())["origin"]
             except DamagedError:
-                continue  # told when it is to be restored
-            if own != self._origin:
-                self._steps.delete(step)
+                continue  # `restore` names it
+            if saved != self._origin:
+                self.delete(step)
 
     def save(self, step: int, state: Any, iterator: Mapping[str, Any]) -> None:
         """Saves the state after `step` steps.
 
         Args:
           step: how many steps were taken.
-          state: a tree of arrays; as `parallel.replicate` or a step gave it.
+          state: a tree of arrays, as `replicate` or a step returns it.
           iterator: position in the training data, as JSON holds it.
         """
         # From the host: Orbax would cut each array into one file a device that holds a copy.
         tree = flax.serialization.to_state_dict(jax.device_get(state))
-        self._steps.save(
+        self.save_items(
             step,
             {
                 "state": ocp.args.StandardSave(tree),
@@ -77,7 +77,7 @@ class ClassifierCheckpoint(contextlib.AbstractContextManager):
         )
 
     def restore(self, target: Any) -> tuple[int, Any, dict[str, Any]] | None:
-        """Loads what `save` saved last, or, where that is damaged, what it saved before.
+        """Loads the latest checkpoint, or, where that is damaged, the one before.
 
         Args:
           target: a state of the same structure, or its shapes.
@@ -90,29 +90,26 @@ class ClassifierCheckpoint(contextlib.AbstractContextManager):
         tree = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
 
         def read(step: int) -> tuple[int, Any, dict[str, Any]]:
-            found = self._steps.read(
+            items = self.read_items(
                 step,
                 state=ocp.args.StandardRestore(tree),
                 iterator=ocp.args.JsonRestore(),
-                # Without it the checkpoint may be another run's.
+                # Where it can't be read, the checkpoint may be another run's.
                 origin=ocp.args.JsonRestore(),
             )
-            return step, flax.serialization.from_state_dict(target, found.state), found.iterator
+            return step, flax.serialization.from_state_dict(target, items.state), items.iterator
 
-        if not self._steps.all():
+        if not self.steps():
             return None
         try:
-            return self._steps.newest(read)
+            return self.read_newest(read)
         except DamagedError as error:
-            parallel.say(f"note: {error}; this classifier begins anew")
-            self._steps.set_aside(self._steps.all()[-1])
+            say(f"note: {error}; the training of this classifier starts afresh")
+            self.set_aside(self.steps()[-1])
             return None
 
     def remove(self) -> None:
-        """Ends it: the classifier is finished."""
-        self._steps.close()
-        if parallel.is_main_process():
-            shutil.rmtree(self._steps.folder, ignore_errors=True)
-
-    def __exit__(self, *_):
-        self._steps.close()
+        """Closes and removes the checkpoints: the classifier is finished."""
+        self.close()
+        if is_main_process():
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,9 +1,11 @@
+"""The folder that the user names: images, text files, and mistakes in naming it."""
+
 import os
 
 import pytest
 
-from raeg_jax.data import celeba_100, mini_imagenet
-from raeg_jax.data.text import read_text
+from raeg_jax.data import celeba_100, mini_imagenet, source
+from raeg_jax.data.source import read_text
 from raeg_jax.errors import UserError
 from raeg_jax.files import printable
 
@@ -43,3 +45,21 @@ def test_other_encodings_are_named(tmp_path, read):
 def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match=rf"{tmp_path} can't be read .*directory"):
         read_text(tmp_path)
+
+
+def test_images_in_ignores_hidden_files_and_names_the_others(tmp_path):
+    for name in ("b.JPG", "a.png", "deep/er/c.tiff", ".DS_Store", "._a.png", ".git/d.png", "x.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert source.images_in(tmp_path) == (
+        ["a.png", "b.JPG", "deep/er/c.tiff"],
+        ["x.txt (not an image)"],
+    )
+
+
+def test_missing_source_says_what_is_expected(tmp_path):
+    with pytest.raises(UserError, match=r"config.data.source=FOLDER. Expected: this"):
+        source.source_folder("toy", "", "Expected: this")
+    with pytest.raises(UserError, match=r"no folder .*nowhere.*Expected: this"):
+        source.source_folder("toy", str(tmp_path / "nowhere"), "Expected: this")

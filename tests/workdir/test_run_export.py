@@ -1,23 +1,22 @@
+"""A run becomes the content of a generator file, without its data."""
+
 import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from configs import smoke
-from raeg_jax import data, networks
+from raeg_jax import data
 from raeg_jax.config.run_config import to_json
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation.export import bundle_from_workdir
-from raeg_jax.invertible.generator import generator_from_config
 from raeg_jax.protection.generator_file import from_int8, to_int8
 from raeg_jax.protection.loaded_generator import load_generator, save_generator
-from raeg_jax.training import classifier
-from raeg_jax.training.checkpoint import Checkpoints
-from raeg_jax.training.state import create_state
+from raeg_jax.workdir.origin import DataOrigin
+from raeg_jax.workdir.run import bundle_from_workdir
+from tests.workdir.untrained import save_checkpoints, save_classifier
 
 NAMES = ("anchor", "lotus", "ibis")
-KNOWN = classifier.DataOrigin("0123456789abcdef", NAMES)
-SEED = jax.random.key(0)
+ORIGIN = DataOrigin("0123456789abcdef", NAMES)
 
 
 def settings(stages, **changes):
@@ -27,38 +26,15 @@ def settings(stages, **changes):
     return config
 
 
-def random(shapes, seed):
-    rng = np.random.default_rng(seed)
-    # Variances of batch norm must be positive.
-    return jax.tree.map(lambda x: np.abs(rng.standard_normal(x.shape)).astype(x.dtype), shapes)
-
-
-def save_classifier(name, config, workdir, known=KNOWN):
-    """As `fit_classifier` leaves it, but not trained."""
-    module, images = networks.classifier(name, known.num_classes), np.zeros((1, 32, 32, 3))
-    shapes = jax.eval_shape(lambda: module.init(SEED, images, train=False))
-    folder = classifier.classifier_folder(workdir, name)
-    classifier._save_weights(folder, random(shapes, 9))
-    origin = classifier.origin_of(name, known, config)
-    classifier._save_info(folder, {"origin": origin, "accuracy": {}})
-    return random(shapes, 9)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of no training: its workdir, the averaged parameters by step, the classifiers'."""
     workdir, config = tmp_path_factory.mktemp("run"), settings(("learned",))
     variables = {
-        name: save_classifier(name, config, workdir) for name in ("resnet_small", "vgg_small")
+        name: save_classifier(name, ORIGIN, config, workdir)
+        for name in ("resnet_small", "vgg_small")
     }
-    generator = generator_from_config(config.generator)
-    shapes = jax.eval_shape(lambda key: create_state(config, generator, None, key), SEED)
-    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-    params = {step: random(shapes.ema, step) for step in (1, 2)}
-    with Checkpoints(workdir, config.train) as checkpoints:
-        for step, accuracy in ((1, 0.1), (2, 0.9)):
-            state = state.replace(step=np.int32(step), ema=params[step])
-            checkpoints.save(state, {}, config, metrics={config.train.best_metric: accuracy})
+    params = save_checkpoints(config, workdir, {1: (1.0, 0.1), 2: (1.0, 0.9)})
     return workdir, params, variables
 
 
@@ -135,8 +111,9 @@ def test_what_the_workdir_lacks_is_named(run, stages, changes, options, message)
 def test_classifiers_of_different_data_do_not_go_together(tmp_path):
     config = settings(("gradient",))
     config.classifiers.update(targets=("resnet_small", "vgg_small"), held_out=())
-    save_classifier("resnet_small", config, tmp_path)
-    save_classifier("vgg_small", config, tmp_path, KNOWN._replace(fingerprint="fedcba9876543210"))
+    save_classifier("resnet_small", ORIGIN, config, tmp_path)
+    other = ORIGIN._replace(fingerprint="fedcba9876543210")
+    save_classifier("vgg_small", other, config, tmp_path)
     with pytest.raises(UserError, match="has no classifier 'vgg_small' for these data"):
         bundle_from_workdir(config, tmp_path)
 

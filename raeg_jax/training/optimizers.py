@@ -1,40 +1,17 @@
-"""What training carries from one step to the next, and the optimisers that change it."""
+"""The optimisers of the generator and its discriminator, and the state before the first step."""
 
 import functools
-from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax.errors import UserError
+from raeg_jax.workdir.state import TrainState
 
 # Initial weights come from a fold of the seed that no step number reaches.
 _INIT_FOLD = 2**32 - 1
-
-
-@flax.struct.dataclass
-class TrainState:
-    """Everything a training step reads and writes.
-
-    Attributes:
-      step: int32 scalar, the number of steps taken.
-      params: parameters of the generator.
-      ema: their exponential moving average, used for evaluation and protection.
-      opt_state: state of the generator's optimiser.
-      disc: variables of the discriminator (`params` and `batch_stats`); {} without the GAN term.
-      disc_opt_state: state of the discriminator's optimiser; () without the GAN term.
-    """
-
-    step: jax.Array
-    params: Any
-    ema: Any
-    opt_state: Any
-    disc: Any
-    disc_opt_state: Any
 
 
 def _adam(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
@@ -76,15 +53,7 @@ def make_optimizer(
         `clip_norm` (bound of the gradients' global L2 norm; 0 for none).
       steps: length of the schedule.
       learning_rate: its peak.
-
-    Raises:
-      UserError: unknown optimiser.
     """
-    if settings.name not in OPTIMIZERS:
-        raise UserError(
-            f"config.optimizer.name={settings.name!r} is unknown; choose one of "
-            f"{', '.join(OPTIMIZERS)}"
-        )
     schedule = learning_rate_schedule(learning_rate, steps, settings.warmup_steps)
     optimizer = OPTIMIZERS[settings.name](schedule, settings.weight_decay)
     if settings.clip_norm > 0:
@@ -106,39 +75,30 @@ def make_optimizers(
 def create_state(
     config: ConfigDict, generator: nn.Module, discriminator: nn.Module | None, key: jax.Array
 ) -> TrainState:
-    """A fresh state; the same for the same key.
+    """The state before the first step; the same for the same key.
 
     Args:
       config: the whole configuration.
       generator: its `init(key, images)` gives {'params': ...}.
-      discriminator: its `init(key, images, train=False)` gives all its variables; not used, and
-        may be None, when `config.loss.weight.gan` is 0.
+      discriminator: its `init(key, images, train=False)` gives all its variables; not used where
+        `config.loss.weight.gan` is 0.
       key: the run's key, `jax.random.key(config.seed)`.
     """
     size = config.data.image_size
-    generator_optimizer, disc_optimizer = make_optimizers(config)
+    images = jnp.zeros((1, size, size, 3), jnp.float32)
+    optimizer, disc_optimizer = make_optimizers(config)
     generator_key, disc_key = jax.random.split(jax.random.fold_in(key, _INIT_FOLD))
-    params = _init_generator(generator, generator_key, size)["params"]
+    params = jax.jit(generator.init)(generator_key, images)["params"]
     disc, disc_opt_state = {}, ()
-    if config.loss.weight.gan:
-        disc = _init_discriminator(discriminator, disc_key, size)
+    if discriminator is not None and config.loss.weight.gan:
+        disc = jax.jit(functools.partial(discriminator.init, train=False))(disc_key, images)
         disc_opt_state = disc_optimizer.init(disc["params"])
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         # A copy, not the same buffers: the state is donated to each step.
         ema=jax.tree.map(jnp.copy, params),
-        opt_state=generator_optimizer.init(params),
+        opt_state=optimizer.init(params),
         disc=disc,
         disc_opt_state=disc_opt_state,
     )
-
-
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _init_generator(module: nn.Module, key: jax.Array, size: int) -> Any:
-    return module.init(key, jnp.zeros((1, size, size, 3), jnp.float32))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _init_discriminator(module: nn.Module, key: jax.Array, size: int) -> Any:
-    return module.init(key, jnp.zeros((1, size, size, 3), jnp.float32), train=False)

@@ -5,8 +5,8 @@ import signal
 import pytest
 
 from raeg_jax.errors import UserError
-from raeg_jax.training import claim
-from raeg_jax.training.claim import claimed
+from raeg_jax.workdir import processes
+from raeg_jax.workdir.processes import claimed
 
 
 def hold(workdir, connection):
@@ -53,6 +53,6 @@ def test_a_workdir_that_cannot_be_made_is_named(tmp_path, name):
 
 
 def test_other_processes_of_a_run_leave_it_to_the_main_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(claim, "is_main_process", lambda: False)
+    monkeypatch.setattr(processes, "is_main_process", lambda: False)
     with claimed(tmp_path / "a"), claimed(tmp_path / "a"):
         assert not (tmp_path / "a").exists()

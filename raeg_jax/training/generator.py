@@ -1,0 +1,173 @@
+"""Trains what a run needs: classifiers, and the learned stage of its generator."""
+
+import pathlib
+from collections.abc import Mapping
+
+import jax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from raeg_jax import data
+from raeg_jax.config import run_config
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.networks.discriminator import Discriminator
+from raeg_jax.training import parallel
+from raeg_jax.training.classifier import ensure_classifiers
+from raeg_jax.training.loop import Loop
+from raeg_jax.training.monitor import Monitor
+from raeg_jax.training.optimizers import create_state
+from raeg_jax.training.step import make_train_step
+from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
+from raeg_jax.workdir.classifiers import Classifiers, clean_accuracies
+from raeg_jax.workdir.origin import (
+    check_resumable,
+    check_same_images,
+    check_same_run,
+    check_same_settings,
+)
+from raeg_jax.workdir.processes import is_main_process, say
+from raeg_jax.workdir.run import Run
+from raeg_jax.workdir.state import TrainState, replicate
+
+_SHOWN = ("loss/total", "loss/adversary", "psnr", "attack_success")
+
+
+def train(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
+    """Trains the classifiers and the generator of a run, or resumes a run in the same workdir.
+
+    Call it while the workdir is claimed (`processes.claimed`), with a config that was validated.
+
+    Args:
+      config: the whole configuration.
+      workdir: folder of the run, absolute; everything is written there.
+
+    Returns:
+      The run, with the averaged parameters of the last step; None if a signal (SIGTERM or Ctrl-C)
+      stopped the training, with a checkpoint saved.
+
+    Raises:
+      UserError: missing data, a workdir of another run, a loss that is not finite.
+    """
+    if "learned" in config.generator.stages:
+        return _train_learned(config, workdir)
+    return _train_classifiers(config, workdir)
+
+
+def _train_classifiers(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
+    """Stages other than the learned one need trained classifiers, and nothing else."""
+    trained = (workdir / FOLDER).is_dir()
+    if trained:
+        # Their classifiers must not be replaced: the checkpoints were fitted against them.
+        with Checkpoints(workdir, config.train, writable=False) as checkpoints:
+            check_same_settings(config, checkpoints)
+    splits = data.load(config.data)
+    classifiers = _classifiers(config, splits, workdir, save_config=not trained)
+    return Run(config, None, None, splits, classifiers) if classifiers else None
+
+
+def _classifiers(
+    config: ConfigDict, splits: data.Splits, workdir: pathlib.Path, save_config: bool = True
+) -> Classifiers | None:
+    """Makes the workdir this run's, then loads or trains its classifiers; None after a signal."""
+    check_same_run(config, splits, workdir)
+    if is_main_process() and save_config:
+        run_config.save(config, workdir / run_config.FILE)
+    return ensure_classifiers(config, splits, workdir)
+
+
+def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
+    generator = generator_from_config(config.generator)
+    discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
+    with Checkpoints(workdir, config.train) as checkpoints:
+        check_resumable(config, checkpoints)
+        splits = data.load(config.data)
+        # Before the classifiers: an error here should not cost hours, nor overwrite anything.
+        batches = parallel.host_batches(config, splits.train, "train", config.seed, crop=False)
+        key = jax.random.key(config.seed)
+        if checkpoints.steps():
+            shapes = jax.eval_shape(
+                lambda k: create_state(config, generator, discriminator, k), key
+            )
+            state, position = checkpoints.restore(shapes)
+            check_same_images(position["data"], splits)
+            batches.set_state(position)
+            say(f"resuming after step {int(state.step)}")
+        else:
+            state = replicate(create_state(config, generator, discriminator, key))
+        classifiers = _classifiers(config, splits, workdir)
+        if classifiers is None:
+            return None
+        state, signal = _fit(
+            config, workdir, splits, classifiers, generator, discriminator, state, batches,
+            checkpoints,
+        )  # fmt: skip
+    batches.close()
+    step = int(state.step)
+    if signal and step < config.train.steps:
+        say(
+            f"stopped by {signal} after step {step} of {config.train.steps}; all is saved in "
+            f"{workdir}: the same command resumes"
+        )
+        return None
+    # Weights that can't be exact are an error now, not when the generator is exported.
+    generator.check(state.ema)
+    return Run(config, state.ema, step, splits, classifiers)
+
+
+def _fit(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    splits: data.Splits,
+    classifiers: Classifiers,
+    generator: nn.Module,
+    discriminator: nn.Module | None,
+    state: TrainState,
+    batches: data.TrainIterator,
+    checkpoints: Checkpoints,
+) -> tuple[TrainState, str | None]:
+    """Takes the steps; returns the last state, and the signal that came meanwhile if one did."""
+    settings, start = config.train, int(state.step)
+    if start >= settings.steps:
+        return state, None
+    targets = {name: classifiers[name] for name in config.classifiers.targets}
+    step_fn = parallel.parallelise(
+        make_train_step(
+            config, generator, discriminator, {name: net for name, (net, _) in targets.items()}
+        ),
+        config.parallel,
+    )
+    frozen = replicate({name: variables for name, (_, variables) in targets.items()})
+    monitor = Monitor(config, splits, generator, targets)
+
+    def advice() -> str:
+        steps = checkpoints.steps()
+        saved = f"the checkpoint of step {steps[-1]} is saved" if steps else "none was saved yet"
+        return (
+            f"{saved}. Lower config.optimizer.learning_rate or config.optimizer.clip_norm, or the "
+            "weight of that term"
+        )
+
+    with Loop("training the generator", workdir, start, config, "train", advice) as loop:
+        weights = {f"weight/{name}": value for name, value in config.loss.weight.items()}
+        clean = {} if start else _flat(clean_accuracies(tuple(classifiers), workdir))
+        loop.log.changed(start, weights | clean)
+        for step in loop:
+            state, metrics = step_fn(state, frozen, next(batches))
+            loop.record(metrics, _SHOWN, with_rate=True)
+            to_evaluate, candidate = loop.is_due(settings.eval_every), None
+            if to_evaluate:
+                with loop.pause("evaluating the generator…"):
+                    candidate = monitor.evaluate(step, state.ema, loop.log)
+            if to_evaluate or loop.stopping or loop.is_due(settings.checkpoint_every):
+                with loop.pause("saving a checkpoint…"):
+                    position = batches.get_state() | {"data": splits.fingerprint}
+                    checkpoints.save(state, position, config, candidate)
+    return state, loop.signal
+
+
+def _flat(accuracies: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {
+        f"classifier/{name}/{split}_accuracy": accuracy
+        for name, splits in accuracies.items()
+        for split, accuracy in splits.items()
+    }

@@ -1,0 +1,167 @@
+"""The finished classifiers of a workdir, in `classifiers/<name>`: saved once, then loaded."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from raeg_jax import data, networks
+from raeg_jax.errors import UserError
+from raeg_jax.files import write_whole
+from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.workdir.checkpoint_folder import DamagedError, quietly, reading
+from raeg_jax.workdir.origin import (
+    FOLDER,
+    INFO,
+    DataOrigin,
+    check_same_run,
+    classifier_folder,
+    info_of,
+    origin_of,
+)
+from raeg_jax.workdir.processes import is_main_process
+
+_WEIGHTS = "variables"
+
+# (module, variables) by name.
+Classifiers = dict[str, tuple[nn.Module, Any]]
+
+
+def check_classifiers(workdir: str | pathlib.Path) -> None:
+    """Stops at a workdir without any classifiers, before data are prepared for nothing.
+
+    Raises:
+      UserError: naming the workdir and the way out.
+    """
+    if not (pathlib.Path(workdir) / FOLDER).is_dir():
+        raise UserError(
+            f"--workdir={workdir}: no classifiers there; train.py with the same --config and "
+            "--workdir trains them"
+        )
+
+
+def load_classifiers(
+    config: ConfigDict, splits: data.Splits | DataOrigin, workdir: pathlib.Path
+) -> Classifiers:
+    """Loads the targets and held-out classifiers of a run, targets first.
+
+    Args:
+      config: the whole configuration.
+      splits: the data set, or what `trained_on` knows of it.
+      workdir: folder of the run.
+
+    Raises:
+      UserError: a classifier is missing, damaged, or of other data or settings.
+    """
+    classifiers = {}
+    for name in (*config.classifiers.targets, *config.classifiers.held_out):
+        try:
+            variables = load_classifier(name, splits, config, workdir)
+        except DamagedError as error:
+            raise UserError(
+                f"{error}: train.py with the same --config and --workdir trains it again"
+            ) from error
+        if variables is None:
+            missing = (
+                f"{pathlib.Path(workdir) / FOLDER} has no classifier {name!r} for these data and "
+                "settings"
+            )
+            try:
+                check_same_run(config, splits, workdir, name)
+            except UserError as error:
+                raise UserError(f"{missing}: {error}") from error
+            raise UserError(
+                f"{missing}: evaluate with the config of the training run, or run train.py first"
+            )
+        classifiers[name] = networks.classifier(name, splits.num_classes), variables
+    return classifiers
+
+
+def load_classifier(
+    name: str, splits: data.Splits | DataOrigin, config: ConfigDict, workdir: pathlib.Path
+) -> Any | None:
+    """Loads the variables of a classifier that was trained on the same data and settings.
+
+    Returns:
+      The variables; None if the workdir has no such classifier.
+
+    Raises:
+      DamagedError: its files can't be read.
+    """
+    origin = info_of(classifier_folder(workdir, name)).get("origin")
+    if origin is None or origin != origin_of(name, splits, config):
+        return None
+    return read_variables(name, splits.num_classes, workdir)
+
+
+def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
+    """Loads the variables of a classifier of a workdir, whatever it was trained on.
+
+    Raises:
+      UserError: the workdir has no such classifier.
+      DamagedError: its files can't be read.
+    """
+    trained_on(name, workdir)
+    folder, module = classifier_folder(workdir, name), networks.classifier(name, num_classes)
+    images = jnp.zeros((1, MIN_SIDE, MIN_SIDE, 3))
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
+    # To the host: the weights go wherever they are used.
+    target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    with (
+        reading(f"the classifier {folder}"),
+        ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer,
+    ):
+        variables = checkpointer.restore(folder / _WEIGHTS, args=ocp.args.StandardRestore(target))
+    return jax.tree.map(jnp.asarray, variables)
+
+
+def trained_on(name: str, workdir: pathlib.Path) -> DataOrigin:
+    """The data that a classifier of a workdir was trained on.
+
+    Raises:
+      UserError: the workdir has no such classifier.
+    """
+    origin = info_of(classifier_folder(workdir, name)).get("origin")
+    if origin is None:
+        raise UserError(
+            f"{pathlib.Path(workdir) / FOLDER} has no classifier {name!r}: run train.py first, or "
+            "choose the workdir of a run"
+        )
+    return DataOrigin(origin["data"], tuple(origin["classes"]))
+
+
+def clean_accuracies(names: tuple[str, ...], workdir: pathlib.Path) -> dict[str, dict[str, float]]:
+    """Accuracies on clean images, {'train': share, 'test': share} by name, as `save_info` wrote."""
+    infos = {name: classifier_folder(workdir, name) / INFO for name in names}
+    return {name: json.loads(path.read_text())["accuracy"] for name, path in infos.items()}
+
+
+def save_weights(folder: pathlib.Path, variables: Any) -> None:
+    """Saves the weights; the classifier counts as finished only when `save_info` follows.
+
+    Args:
+      folder: of the classifier.
+      variables: on the host.
+    """
+    if is_main_process():
+        (folder / INFO).unlink(missing_ok=True)
+    with quietly(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        checkpointer.save(folder / _WEIGHTS, args=ocp.args.StandardSave(variables), force=True)
+
+
+def save_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
+    """Marks the weights in a classifier's folder as whole, and says where they come from.
+
+    Args:
+      folder: of the classifier.
+      info: its `origin` and its `accuracy`.
+    """
+    if is_main_process():
+        write_whole(folder / INFO, (json.dumps(info, indent=2) + "\n").encode())

@@ -1,0 +1,191 @@
+"""What a training run left in its workdir: opened for measuring, or as a generator file's content.
+
+Nothing here trains or measures, and nothing validates a config: entry points do, with `validation`.
+"""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from raeg_jax import data
+from raeg_jax.assembly import assemble, check_targets
+from raeg_jax.config import run_config
+from raeg_jax.errors import UserError
+from raeg_jax.invertible.chain import Chain
+from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.protection.loaded_generator import LoadedGenerator
+from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
+from raeg_jax.workdir.classifiers import (
+    Classifiers,
+    check_classifiers,
+    load_classifiers,
+    trained_on,
+)
+
+# Settings that results depend on, beside the checkpoint itself.
+_MEASURED = ("seed", "data", "generator", "classifiers")
+
+
+class Run(NamedTuple):
+    """A run whose training is finished, or has come to a checkpoint.
+
+    Attributes:
+      config: of the run, with the settings that only evaluation uses as asked for.
+      params: averaged parameters of the learned stage; None without such a stage.
+      step: the training step that `params` come from; None without a learned stage.
+      splits: the data set.
+      classifiers: (module, variables) by name.
+    """
+
+    config: ConfigDict
+    params: Any
+    step: int | None
+    splits: data.Splits
+    classifiers: Classifiers
+
+    @property
+    def generator(self) -> Chain:
+        """The generator of all stages, built anew."""
+        return assemble(self.config, self.params, self.classifiers)
+
+
+def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "latest") -> Run:
+    """Loads what a training run left.
+
+    Args:
+      config: the configuration of the training run; `config.eval`, the place of the data and the
+        held-out classifiers may differ. Settings on which neither data nor networks depend, such as
+        the loss, are taken from the checkpoint instead.
+      workdir: folder of the run.
+      checkpoint: 'latest' (which the end of training evaluates), 'best' or a step.
+
+    Raises:
+      UserError: the workdir, its checkpoint or a classifier is missing or of another config.
+    """
+    # Before the data are loaded, which may take long: a wrong name or network.
+    config, params, step = _restore_stages(config, workdir, checkpoint)
+    check_targets(config)
+    check_classifiers(workdir)
+    splits = data.load(config.data)
+    return Run(config, params, step, splits, load_classifiers(config, splits, workdir))
+
+
+def bundle_from_workdir(
+    config: ConfigDict,
+    workdir: str | pathlib.Path,
+    checkpoint: str = "latest",
+    others: Sequence[str] = (),
+) -> LoadedGenerator:
+    """Takes the generator out of a workdir; needs no data.
+
+    Args:
+      config: the configuration of the training run, in which stages and settings of untrained
+        stages may differ.
+      workdir: folder of the run.
+      checkpoint: 'latest', 'best' or a step, of the learned stage.
+      others: classifiers to add to those that the stages need, for `raeg verify`.
+
+    Raises:
+      UserError: the workdir, its checkpoint or a classifier is missing or of another config.
+    """
+    workdir = pathlib.Path(workdir)
+    config, params, _ = _restore_stages(config, workdir, checkpoint)
+    if params is not None:
+        # From all devices to one, as the classifiers are.
+        params = jax.tree.map(jnp.asarray, jax.device_get(params))
+    check_targets(config)
+    check_classifiers(workdir)
+    targets = tuple(config.classifiers.targets)
+    # Every run has classifiers, and they know the classes of its data.
+    origin = trained_on(targets[0], workdir)
+    wanted = config.copy_and_resolve_references()
+    # Untrained stages need the classifiers' gradients, or the predicted class of unlabelled images.
+    learned = tuple(config.generator.stages) == ("learned",)
+    wanted.classifiers.targets = () if learned else targets
+    wanted.classifiers.held_out = tuple(
+        name for name in others if name not in wanted.classifiers.targets
+    )
+    classifiers = load_classifiers(wanted, origin, workdir)
+    return LoadedGenerator(config, origin.class_names, params, classifiers)
+
+
+def _restore_stages(
+    config: ConfigDict, workdir: pathlib.Path, checkpoint: str
+) -> tuple[ConfigDict, Any, int | None]:
+    """As `restore`; without a learned stage there is nothing to load."""
+    if "learned" in config.generator.stages:
+        return restore(config, workdir, checkpoint)
+    if checkpoint != "latest":
+        raise UserError(
+            f"--checkpoint={checkpoint}: config.generator.stages={tuple(config.generator.stages)} "
+            "are not trained and have no checkpoints; leave the flag out"
+        )
+    return config, None, None
+
+
+def restore(
+    config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "latest"
+) -> tuple[ConfigDict, Any, int]:
+    """Loads the learned stage of a run.
+
+    Args:
+      config: as for `open_run`.
+      workdir: folder of the run.
+      checkpoint: 'latest', 'best' or a step.
+
+    Returns:
+      The settings of the checkpoint, with those of `config` that only evaluation uses; the averaged
+      parameters; the step that they come from.
+
+    Raises:
+      UserError: the workdir has no such checkpoint, or one of another config.
+    """
+    if not (workdir / FOLDER).is_dir():
+        raise UserError(
+            f"no run to evaluate in {workdir.absolute()}: train.py with the same --config and "
+            "--workdir makes one"
+        )
+    with Checkpoints(workdir, config.train, writable=False) as checkpoints:
+        return checkpoints.read(checkpoint, lambda step: _restore(config, checkpoints, step))
+
+
+def _restore(
+    config: ConfigDict, checkpoints: Checkpoints, step: int
+) -> tuple[ConfigDict, Any, int]:
+    saved = checkpoints.meta(step)["config"]
+    _check_same_run(config, saved, checkpoints.workdir)
+    trained = run_config.evaluation_config(config, saved)
+    trained.classifiers.held_out = config.classifiers.held_out
+    generator = generator_from_config(trained.generator)
+    params = checkpoints.restore_ema(_shapes(generator, trained), step)
+    generator.check(params)
+    return trained, params, step
+
+
+def _check_same_run(config: ConfigDict, saved: dict[str, Any], workdir: pathlib.Path) -> None:
+    """Stops if a setting that results depend on is not that of the checkpoint.
+
+    Parameters of other networks may well have the same shapes. Held-out classifiers may be left out
+    or added: those that the workdir lacks are named when they are loaded.
+    """
+    changes, _ = run_config.classify_changes(saved, config)
+    changes = {
+        name: pair
+        for name, pair in changes.items()
+        if name.split(".")[0] in _MEASURED and name != "classifiers.held_out"
+    }
+    if changes:
+        raise UserError(
+            f"the checkpoint was trained with other settings: {run_config.describe(changes)}. "
+            f"Evaluate it with those, saved in {workdir / run_config.FILE}."
+        )
+
+
+def _shapes(generator, config: ConfigDict) -> Any:
+    size = config.data.image_size
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    return jax.eval_shape(generator.init, jax.random.key(0), images)["params"]

@@ -1,0 +1,106 @@
+"""What `raeg train` and `raeg eval` do in which order; the parts have tests of their own."""
+
+import pathlib
+import types
+
+import pytest
+
+from configs import smoke
+from raeg_jax import data, evaluation
+from raeg_jax.cli import evaluate, train
+from raeg_jax.errors import UserError
+from raeg_jax.process import EXIT_STOPPED
+from raeg_jax.training import generator
+from raeg_jax.workdir import processes
+from raeg_jax.workdir import run as run_lib
+from raeg_jax.workdir.run import Run
+
+
+@pytest.fixture
+def config():
+    return smoke.get_config()
+
+
+@pytest.fixture(autouse=True)
+def no_flags(monkeypatch):
+    for name, value in (("_CHECKPOINT", "latest"), ("_SUITE", ""), ("_METHOD", None)):
+        monkeypatch.setattr(evaluate, name, types.SimpleNamespace(value=value))
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What was evaluated: (workdir, checkpoint, step)."""
+    calls = []
+
+    def run(config, workdir, splits, generator, classifiers, *, checkpoint="latest", step=None):
+        # Other runs are kept out until the evaluation has ended.
+        locked = (pathlib.Path(workdir) / processes.LOCK_FILE).exists()
+        calls.append((workdir, checkpoint, step, locked))
+
+    monkeypatch.setattr(evaluation, "run", run)
+    monkeypatch.setattr(Run, "generator", None)
+    return calls
+
+
+def test_training_is_followed_by_evaluation(config, tmp_path, monkeypatch, calls):
+    monkeypatch.setattr(generator, "train", lambda config, workdir: Run(config, {}, 12, None, {}))
+    monkeypatch.chdir(tmp_path)
+    train.main(config, pathlib.Path("run"))
+    assert calls == [(tmp_path / "run", "latest", 12, True)]
+
+
+def test_a_stopped_run_is_not_evaluated(config, tmp_path, monkeypatch, calls):
+    monkeypatch.setattr(generator, "train", lambda config, workdir: None)
+    with pytest.raises(SystemExit) as stopped:
+        train.main(config, tmp_path)
+    assert stopped.value.code == EXIT_STOPPED
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train.batch_size": 12}, r"config\.train\.batch_size"),
+        (
+            {"generator.stages": ("learned", "gradient"), "loss.target_psnr": 20.0},
+            r"config\.loss\.target_psnr=20.0 must be above",
+        ),
+    ],
+)
+def test_impossible_settings_stop_training_before_it_begins(config, tmp_path, change, message):
+    config.update_from_flattened_dict(change)
+    with pytest.raises(UserError, match=message):
+        train.main(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "name"), [("latest", "latest"), ("best", "best"), ("03", "3")]
+)
+def test_results_are_named_by_the_checkpoint(
+    config, tmp_path, monkeypatch, calls, checkpoint, name
+):
+    # A batch of 4 can't be split over the 8 devices of the tests; training would refuse it.
+    config.train.batch_size = 4
+    monkeypatch.setattr(run_lib, "open_run", lambda *_: Run(config, {}, 3, None, {}))
+    monkeypatch.setattr(evaluate, "_CHECKPOINT", types.SimpleNamespace(value=checkpoint))
+    evaluate.main(config, tmp_path)
+    assert calls == [(tmp_path, name, 3, False)]
+
+
+def test_impossible_settings_stop_evaluation_before_data_are_loaded(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", None)
+    config.eval.batch_size = 0
+    with pytest.raises(UserError, match=r"config\.eval\.batch_size=0"):
+        evaluate.main(config, tmp_path)
+
+
+@pytest.mark.parametrize("main", [train.main, evaluate.main])
+def test_several_hosts_find_each_other_first(config, tmp_path, monkeypatch, main):
+    def start():
+        raise UserError("no other host")
+
+    monkeypatch.setattr(processes, "start_multi_host", start)
+    config.multi_host, config.eval.batch_size = True, 0
+    with pytest.raises(UserError, match="no other host"):
+        main(config, tmp_path)
