@@ -42,9 +42,10 @@ def main(rest: list[str]) -> None:
 
 def ways(attack: str, name: str) -> dict[str, Callable[[], jax.Array]]:
     """The ways to run one attack on one model, each a call without arguments."""
-    from raeg_jax.attacks.carlini_wagner import carlini_wagner
-    from raeg_jax.attacks.gradient import pgd_l2
-    from raeg_jax.networks import classifier, convolution
+    from raeg_jax.adversarial.carlini_wagner import carlini_wagner
+    from raeg_jax.adversarial.pgd import pgd_l2
+    from raeg_jax.networks import convolution
+    from raeg_jax.networks.classifiers import build_classifier
 
     with warnings.catch_warnings():
         # It imports a name of SciPy that is going away.
@@ -54,7 +55,7 @@ def ways(attack: str, name: str) -> dict[str, Callable[[], jax.Array]]:
     random, steps = np.random.default_rng(0), _STEPS.value
     shape = (_IMAGES.value, _SIZE.value, _SIZE.value, 3)
     images = jnp.asarray(random.integers(0, 256, shape), jnp.float32)
-    module = classifier(name, 10)
+    module = build_classifier(name, 10)
     variables = jax.jit(lambda x: module.init(jax.random.key(0), x, train=False))(images[:1])
     read = jax.jit(lambda x: module.apply(variables, x, train=False))
     labels = jnp.argmax(read(images), axis=-1)

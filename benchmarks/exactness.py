@@ -28,7 +28,6 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
     sizes = parse()
     from raeg_jax import data
-    from raeg_jax.assembly import assemble, check_targets
     from raeg_jax.config import run_config
     from raeg_jax.config.validate import validate
     from raeg_jax.data.memory import open_split
@@ -36,7 +35,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation import benchmark, compiled, tokens
     from raeg_jax.evaluation.batches import batches
     from raeg_jax.files import json_bytes, write_whole
-    from raeg_jax.invertible.generator import generator_from_config
+    from raeg_jax.generator.build import build_generator, check_targets
+    from raeg_jax.generator.unet import unet_from_config
     from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
     from raeg_jax.workdir.run import restore
 
@@ -44,7 +44,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     check_classifiers(workdir)
     params = None
     if "learned" in config.generator.stages:
-        if not generator_from_config(config.generator).exact:
+        if not unet_from_config(config.generator).exact:
             raise UserError(
                 f"config.generator.coupling={config.generator.coupling!r} gives fractions, which "
                 "rounding changes: only 'integer' can come back to the bit"
@@ -54,7 +54,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     out = benchmark.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
-    chain = compiled.on_one_device(assemble(config, params, classifiers))
+    chain = compiled.on_one_device(build_generator(config, params, classifiers))
     split = getattr(splits, _SPLIT.value)
     images, labels, _ = open_split(split, config.data, config.eval.max_images)
     originals = np.asarray(images[np.arange(len(labels))]).astype(np.float32)

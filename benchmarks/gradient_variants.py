@@ -32,18 +32,18 @@ _DECIBELS = ("psnr", "worst_miss")
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
     from raeg_jax import data
-    from raeg_jax.assembly import assemble, check_stages
-    from raeg_jax.attacks.permutation import class_permutation
+    from raeg_jax.adversarial.distortions import DEFENCES
+    from raeg_jax.adversarial.losses import class_permutation
     from raeg_jax.config.validate import validate
     from raeg_jax.data.memory import open_split
     from raeg_jax.evaluation import benchmark, compiled, tokens
     from raeg_jax.evaluation.controls import pgd_control
-    from raeg_jax.evaluation.defences import DEFENCES
     from raeg_jax.evaluation.defended import evaluate_defended
     from raeg_jax.evaluation.variants import variants
     from raeg_jax.files import json_bytes, write_whole
+    from raeg_jax.generator.build import build_generator, check_stages
     from raeg_jax.image.metrics import PSNR_CAP
-    from raeg_jax.networks.frozen import FrozenClassifier
+    from raeg_jax.networks.classifiers import FrozenClassifier
     from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
 
     validate(config)
@@ -68,7 +68,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         if name not in controls:
             changed = variant.copy_and_resolve_references()
             changed.generator.gradient.target_psnr = psnr
-            generator = compiled.on_one_device(assemble(changed, None, classifiers))
+            generator = compiled.on_one_device(build_generator(changed, None, classifiers))
 
             def protect(index, images, labels):
                 token = tokens.draw(generator, index, *images.shape[1:3])

@@ -44,14 +44,14 @@ ROWS = {
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, prints and writes."""
     from raeg_jax import data
-    from raeg_jax.assembly import check_targets
+    from raeg_jax.adversarial.distortions import DEFENCES
     from raeg_jax.config.validate import validate
     from raeg_jax.evaluation import benchmark
-    from raeg_jax.evaluation.defences import DEFENCES
     from raeg_jax.experiments import pirates, settings, suite
     from raeg_jax.experiments.store import Store, Unit
     from raeg_jax.experiments.subject import Subject
     from raeg_jax.files import json_bytes, write_whole
+    from raeg_jax.generator.build import check_targets
     from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
 
     rows = benchmark.choices("rows", _ROWS.value or list(ROWS), list(ROWS))
@@ -91,8 +91,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def measure(subject, row: str, defence: str, architecture: str, seed: int) -> dict[str, Any]:
     """Trains one model, and says what it was trained on."""
-    from raeg_jax.assembly import shortcut_stage
     from raeg_jax.experiments import pirates
+    from raeg_jax.generator.build import shortcut_stage
 
     loot = pirates.Loot(row, functools.partial(images, subject, row, defence))
     patterns = None
@@ -116,7 +116,7 @@ def changed(config: ConfigDict, row: str) -> ConfigDict:
 
 def images(subject, row: str, defence: str):
     """What a model of a row is trained on."""
-    from raeg_jax.evaluation.defences import DEFENCES
+    from raeg_jax.adversarial.distortions import DEFENCES
     from raeg_jax.experiments import pirates
 
     if row != "honest":

@@ -38,7 +38,6 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     methods, parts = dict.fromkeys(_METHODS.value), dict.fromkeys(_SPLITS.value)
     from configs.scale import STAGES
     from raeg_jax import data
-    from raeg_jax.assembly import assemble, check_stages, check_targets, crowded
     from raeg_jax.config.validate import validate
     from raeg_jax.data.memory import open_split
     from raeg_jax.evaluation import benchmark, compiled
@@ -46,7 +45,13 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation.timing import throughput
     from raeg_jax.experiments.reading import aim_at
     from raeg_jax.files import json_bytes, write_whole
-    from raeg_jax.networks.frozen import FrozenClassifier
+    from raeg_jax.generator.build import (
+        build_generator,
+        check_stages,
+        check_targets,
+        stages_without_budget,
+    )
+    from raeg_jax.networks.classifiers import FrozenClassifier
     from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
     from raeg_jax.workdir.run import restore
 
@@ -62,7 +67,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         """What was learned has a PSNR of its own, and what follows it changes more."""
         if method == "learned":
             return [learned_psnr]
-        return [p for p in psnrs if not crowded(settings(method, p))]
+        return [p for p in psnrs if not stages_without_budget(settings(method, p))]
 
     def settings(method, psnr):
         changed = config.copy_and_resolve_references()
@@ -82,7 +87,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
 
     def maker(method):
-        return lambda psnr: assemble(settings(method, psnr), params, classifiers)
+        return lambda psnr: build_generator(settings(method, psnr), params, classifiers)
 
     results = benchmark.origin(config) | {"splits": {}, "speed": {}}
 
@@ -127,7 +132,7 @@ def attack_speeds(targets, psnr: float, pgd_steps: int, images, labels) -> dict[
     import jax
     import jax.numpy as jnp
 
-    from raeg_jax.attacks.gradient import ifgsm
+    from raeg_jax.adversarial.pgd import ifgsm
     from raeg_jax.evaluation.controls import pgd_control
     from raeg_jax.evaluation.timing import speeds
     from raeg_jax.image.metrics import mse_of_psnr

@@ -29,7 +29,6 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
     tries, pairs = counts("tries", _TRIES.value), counts("pairs", _PAIRS.value)
     from raeg_jax import data
-    from raeg_jax.assembly import assemble, check_targets
     from raeg_jax.config.validate import validate
     from raeg_jax.data.memory import open_split
     from raeg_jax.errors import UserError
@@ -37,8 +36,9 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation.batches import batches, measure_all
     from raeg_jax.evaluation.remover import train_remover
     from raeg_jax.files import json_bytes, write_whole
+    from raeg_jax.generator.build import build_generator, check_targets
     from raeg_jax.image.quantise import to_uint8
-    from raeg_jax.networks.frozen import FrozenClassifier
+    from raeg_jax.networks.classifiers import FrozenClassifier
     from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
     from raeg_jax.workdir.run import restore
 
@@ -53,7 +53,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     out = benchmark.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
-    chain = compiled.on_one_device(assemble(config, params, classifiers))
+    chain = compiled.on_one_device(build_generator(config, params, classifiers))
     frozen = {k: compiled.on_one_device(FrozenClassifier(*v)) for k, v in classifiers.items()}
     attacked = tuple(frozen[name] for name in config.classifiers.targets)
     most = config.eval.max_images

@@ -40,10 +40,10 @@ def report(name: str, call, images: int, flops: float | None, devices: int) -> N
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Builds everything as training does, and times it."""
     del workdir
-    from raeg_jax import networks
-    from raeg_jax.assembly import assemble
     from raeg_jax.config.validate import validate
     from raeg_jax.evaluation import compiled, tokens
+    from raeg_jax.generator.build import build_generator
+    from raeg_jax.networks import classifiers
 
     validate(config)
     learned = "learned" in config.generator.stages
@@ -55,7 +55,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     key = jax.random.key(config.seed)
 
     targets = {
-        name: networks.classifier(name, _CLASSES.value) for name in config.classifiers.targets
+        name: classifiers.build_classifier(name, _CLASSES.value)
+        for name in config.classifiers.targets
     }
     blank = np.zeros((1, size, size, 3), np.float32)
     frozen = {
@@ -65,7 +66,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     params, train, step_flops = (
         training(config, key, targets, frozen, batch) if learned else (None,) * 3
     )
-    chain = assemble(config, params, {k: (net, frozen[k]) for k, net in targets.items()})
+    chain = build_generator(config, params, {k: (net, frozen[k]) for k, net in targets.items()})
     token = tokens.draw(chain, np.arange(batch_size), size, size)
     way_flops = None
     if tuple(config.generator.stages) == ("learned",):
@@ -85,14 +86,14 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def training(config: ConfigDict, key, targets, frozen, batch):
     """The learned stage's first parameters, a call that takes a training step, and its FLOPs."""
-    from raeg_jax.invertible.generator import generator_from_config
+    from raeg_jax.generator.unet import unet_from_config
     from raeg_jax.networks.discriminator import Discriminator
     from raeg_jax.training import parallel
     from raeg_jax.training.optimizers import create_state
     from raeg_jax.training.step import make_train_step
     from raeg_jax.workdir import state as state_lib
 
-    generator = generator_from_config(config.generator)
+    generator = unet_from_config(config.generator)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
     state = create_state(config, generator, discriminator, key)
     step_fn = make_train_step(config, generator, discriminator, targets)

@@ -22,8 +22,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains and evaluates."""
     # Not before the flags are parsed: mistakes there are reported at once.
     from raeg_jax import evaluation
-    from raeg_jax.assembly import check_targets
     from raeg_jax.config.validate import validate
+    from raeg_jax.generator.build import check_targets
     from raeg_jax.training.generator import train
     from raeg_jax.training.parallel import check_devices
     from raeg_jax.workdir.processes import claimed, start_multi_host

@@ -156,7 +156,7 @@ class Predictor:
 
     def __init__(self, generator: LoadedGenerator, batch_size: int):
         # JAX takes seconds to import.
-        from raeg_jax.networks.frozen import FrozenClassifier
+        from raeg_jax.networks.classifiers import FrozenClassifier
 
         self._size = generator.config.data.image_size
         self._class_names = generator.class_names

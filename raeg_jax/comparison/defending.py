@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.comparison.compared import Compared, Make
 from raeg_jax.comparison.quality import SPLIT
 from raeg_jax.comparison.units import of_files
-from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments import defending
 from raeg_jax.experiments.store import Unit
 

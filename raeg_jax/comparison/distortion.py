@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.comparison.compared import Compared, Make
 from raeg_jax.comparison.quality import SPLIT
 from raeg_jax.comparison.units import of_files
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.batches import measure_all
-from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments.scores import BEFORE, mean, right, scores
 from raeg_jax.experiments.store import Unit
 from raeg_jax.methods.registry import REVERSIBLE

@@ -6,7 +6,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from raeg_jax.assembly import check_targets
 from raeg_jax.comparison import defending, distortion, pirates, quality, report
 from raeg_jax.comparison.compared import Make
 from raeg_jax.comparison.settings import check, choose
@@ -16,6 +15,7 @@ from raeg_jax.experiments import suite
 from raeg_jax.experiments.reading import aim_at
 from raeg_jax.experiments.store import Store, Unit
 from raeg_jax.experiments.subject import Subject
+from raeg_jax.generator.build import check_targets
 from raeg_jax.methods.registry import TITLES
 from raeg_jax.workdir.run import open_run
 

@@ -2,10 +2,10 @@
 
 from ml_collections import ConfigDict
 
+from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.config.rules import Each, Number, OneOf
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments.settings import check_group
 from raeg_jax.methods.attack import ATTACKS
 from raeg_jax.methods.registry import TITLES

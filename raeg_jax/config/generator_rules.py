@@ -1,14 +1,12 @@
 """Which values the settings of a generator may have; generator files, from anyone, follow them."""
 
-from raeg_jax.attacks.guide import LOSSES
-from raeg_jax.attacks.patterns import COLOURS
-from raeg_jax.attacks.shortcut import PATTERNS
+from raeg_jax.adversarial.losses import LOSSES
 from raeg_jax.config import rules
-from raeg_jax.invertible.conditioner import CONDITIONERS
-from raeg_jax.invertible.coupling import COUPLINGS
-from raeg_jax.invertible.generator import DOWNSAMPLINGS
-from raeg_jax.invertible.masks import MASKS
-from raeg_jax.invertible.mixing import MIXINGS
+from raeg_jax.generator.conditioner import CONDITIONERS
+from raeg_jax.generator.coupling import COUPLINGS, MIXINGS
+from raeg_jax.generator.masking import MASKS
+from raeg_jax.generator.shortcut import COLOURS, PATTERNS
+from raeg_jax.generator.unet import DOWNSAMPLINGS
 
 # `generator.stages` and `generator.gradient.views` have checks of their own (`check_stages`).
 GENERATOR_RULES: dict[str, rules.Rule] = {

@@ -1,13 +1,13 @@
 """The one table of legal values: a rule for every setting of configs/base.py."""
 
-from raeg_jax.assembly import STAGES
-from raeg_jax.attacks.attack_layer import ATTACKS, LIMITS
+from raeg_jax.adversarial.distortions import DISTORTIONS
 from raeg_jax.comparison import settings as comparison_settings
 from raeg_jax.config import rules
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.data import DATASETS
 from raeg_jax.experiments import settings as suite_settings
-from raeg_jax.networks import CLASSIFIERS
+from raeg_jax.generator.build import STAGES
+from raeg_jax.networks.classifiers import CLASSIFIERS
 from raeg_jax.networks.discriminator import NORMS
 from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.training.losses import ADVERSARIES
@@ -55,10 +55,11 @@ RULES: dict[str, rules.Rule] = {
     "augment.grey": rules.Number(0, 1),
     "augment.cutout": rules.Number(0, 1),
     "augment.mixup": rules.NONNEGATIVE,
-    **{f"attack_layer.probability.{name}": rules.NONNEGATIVE for name in ATTACKS},
+    **{f"attack_layer.probability.{name}": rules.NONNEGATIVE for name in DISTORTIONS},
     **{
-        f"attack_layer.{name}": rules.Interval(rules.Number(low, high, whole=isinstance(low, int)))
-        for name, (low, high) in LIMITS.items()
+        f"attack_layer.{d.setting}": rules.Interval(rules.Number(*d.limits, whole=d.is_whole))
+        for d in DISTORTIONS.values()
+        if d.limits
     },
     "attack_layer.median_size": rules.COUNT,
     "loss.adversary": rules.OneOf(ADVERSARIES),

@@ -2,13 +2,14 @@
 
 from ml_collections import ConfigDict
 
-from raeg_jax.assembly import check_stages
-from raeg_jax.attacks.attack_layer import check_settings
+from raeg_jax.adversarial.attack_layer import check_settings
 from raeg_jax.config import rules
 from raeg_jax.config.schema import RULES
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.generator import generator_from_config
-from raeg_jax.networks import classifier, folding
+from raeg_jax.exact import folding
+from raeg_jax.generator.build import check_stages
+from raeg_jax.generator.unet import unet_from_config
+from raeg_jax.networks.classifiers import build_classifier
 
 
 def validate(config: ConfigDict) -> None:
@@ -25,7 +26,7 @@ def validate(config: ConfigDict) -> None:
     rules.check(config, RULES)
     if not any(config.loss.weight.values()):
         raise UserError("all of config.loss.weight are 0: there is nothing to train for")
-    generator_from_config(config.generator)
+    unet_from_config(config.generator)
     check_stages(config.generator)
     check_settings(config.attack_layer)
     _check_classifiers(config)
@@ -43,7 +44,7 @@ def _check_classifiers(config: ConfigDict) -> None:
         )
     if "gradient" in config.generator.stages and config.generator.gradient.arithmetic == "fixed":
         for name in targets:
-            folding.check(name, classifier(name, num_classes=2))
+            folding.check_foldable(name, build_classifier(name, num_classes=2))
 
 
 def _check_optimizer(settings: ConfigDict) -> None:

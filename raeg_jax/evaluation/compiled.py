@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.attacks.gradient import LogitsFn
+from raeg_jax.generator.chain import Chain
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import to_uint8
-from raeg_jax.invertible.chain import Chain
+from raeg_jax.networks.classifiers import LogitsFn
 
 
 def on_one_device(tree: Any) -> Any:

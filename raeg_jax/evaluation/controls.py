@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.attacks.gradient import LogitsFn, gaussian_noise, pgd_l2
+from raeg_jax.adversarial.pgd import gaussian_noise, pgd_l2
 from raeg_jax.image.quantise import to_uint8
+from raeg_jax.networks.classifiers import LogitsFn
 
 # Corrections of the noise's length; each leaves a small part of the error before it.
 _CORRECTIONS = 8

@@ -8,7 +8,7 @@ import numpy as np
 from raeg_jax.evaluation.compiled import LogitsFn
 from raeg_jax.evaluation.making import Pixels
 from raeg_jax.evaluation.protection import evaluate_split
-from raeg_jax.invertible.chain import Chain
+from raeg_jax.generator.chain import Chain
 
 
 def curve(

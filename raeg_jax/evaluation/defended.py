@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from raeg_jax.adversarial.distortions import DEFENCES, Defence
 from raeg_jax.data.memory import DecodedOnDemand
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.batches import measure_all
-from raeg_jax.evaluation.defences import DEFENCES, Defence, read_defended
 from raeg_jax.evaluation.roundtrip import png_roundtrip
-from raeg_jax.networks.frozen import as_pytree
+from raeg_jax.networks.classifiers import as_pytree
 
 # (numbers of the images int32 [B], images uint8 [B, H, W, 3], labels int32 [B]) -> uint8, as images
 Protect = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
@@ -58,8 +58,9 @@ def evaluate_defended(
         files, _ = png_roundtrip(protect(index, originals, truth))
         measured = compiled.compare(files, originals)
         row = {name: measured[name] for name in ("psnr", "distance")}
-        for defence, reading in read_defended(fns, files, defences).items():
-            row |= {(defence, name): classes for name, classes in reading.items()}
+        for defence, defend in defences.items():
+            read = compiled.read(fns, defend(files))
+            row |= {(defence, name): classes for name, classes in read.items()}
         return row
 
     per_image = measure_all(measure, images, labels, batch_size, description)

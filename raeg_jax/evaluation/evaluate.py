@@ -19,8 +19,8 @@ from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.making import maker_of
 from raeg_jax.evaluation.protection import evaluate_split, examples
 from raeg_jax.evaluation.summary import divergence_of
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.generator.chain import Chain
+from raeg_jax.networks.classifiers import FrozenClassifier
 
 _GRID_ROWS = 6
 _LOG_WIDTH = 1000

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from raeg_jax.evaluation import compiled, tokens
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.invertible.gradient_coupling import Code
+from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.gradient_coupling import SideInfo
 from raeg_jax.payload.token import CELL
 from raeg_jax.protection.predict import attack_loss
 
@@ -66,8 +66,10 @@ def undone(
     yield "one cell off", recover(off)
     wrong = tokens.draw(generator, index, *size, tokens.WRONG)
     yield "wrong token", recover(wrong)
-    if any(isinstance(own, Code) for own in code):
-        guessed = tuple(own.replace(label=seen) if isinstance(own, Code) else own for own in code)
+    if any(isinstance(own, SideInfo) for own in code):
+        guessed = tuple(
+            own.replace(label=seen) if isinstance(own, SideInfo) else own for own in code
+        )
         yield "wrong token, class as seen", recover(wrong, guessed)
     yield "no token", recover(np.zeros_like(right))
     total = np.zeros(protected.shape, np.float64)

@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 
 from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.evaluation.roundtrip import png_roundtrip
+from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.image_file.read import ImageFile, decode_image_file
 from raeg_jax.image_file.write import png_bytes
-from raeg_jax.invertible.chain import Chain, Learned
 from raeg_jax.payload import side_info
 from raeg_jax.payload.extraction import extract_payload
 from raeg_jax.payload.key import Key
@@ -235,6 +235,6 @@ def maker_of(
     """
     if not generator.exact:
         return Pixels(generator)
-    params = [stage.params for stage in generator.stages if isinstance(stage, Learned)]
+    params = [stage.params for stage in generator.stages if isinstance(stage, LearnedStage)]
     bundle = LoadedGenerator(config, tuple(class_names), params[0] if params else None, classifiers)
     return Files(bundle, config.seed, batch_size)

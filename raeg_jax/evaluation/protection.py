@@ -12,9 +12,9 @@ from raeg_jax.evaluation.making import Files, Pixels
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.evaluation.summary import summarise
 from raeg_jax.evaluation.timing import Stopwatch
+from raeg_jax.generator.chain import Chain
 from raeg_jax.image.metrics import PSNR_CAP
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.networks.frozen import as_pytree
+from raeg_jax.networks.classifiers import as_pytree
 
 
 def evaluate_split(

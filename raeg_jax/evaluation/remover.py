@@ -6,8 +6,8 @@ import numpy as np
 import optax
 
 from raeg_jax.bar import ProgressBar
+from raeg_jax.generator.conditioner import UNetConditioner
 from raeg_jax.image.quantise import to_uint8
-from raeg_jax.invertible.conditioner import UNetConditioner
 
 # A small residual U-Net, as for denoising.
 _NET = UNetConditioner(features=3, width=32, depth=2)

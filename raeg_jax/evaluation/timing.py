@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from raeg_jax.evaluation import compiled, tokens
-from raeg_jax.invertible.chain import Chain
+from raeg_jax.generator.chain import Chain
 
 
 class Stopwatch:

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from raeg_jax.invertible.chain import Chain
+from raeg_jax.generator.chain import Chain
 from raeg_jax.payload import token
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import NONCE_SIZE

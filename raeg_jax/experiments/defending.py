@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.batches import measure_all
-from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments import pirates
 from raeg_jax.experiments.scores import mean, right, scores
 from raeg_jax.experiments.store import Unit

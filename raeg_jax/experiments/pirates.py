@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.evaluation.batches import batches
-from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.evaluation.remover import train_remover
 from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.subject import Subject, as_records
-from raeg_jax.networks import classifier
+from raeg_jax.networks.classifiers import build_classifier
 from raeg_jax.training.classifier import fit_classifier
 from raeg_jax.training.logs import FILE, read_rows
 from raeg_jax.workdir.origin import FOLDER
@@ -122,7 +122,7 @@ def train(subject: Subject, loot: Loot, architecture: str, seed: int) -> dict[st
         test=as_records(clean, truth),
         fingerprint=hashlib.sha256(images.tobytes()).hexdigest()[:16],
     )
-    module = classifier(architecture, splits.num_classes)
+    module = build_classifier(architecture, splits.num_classes)
     read = jax.jit(lambda v, x: module.apply(v, x.astype("float32"), train=False).argmax(-1))
 
     def watch(variables) -> Mapping[str, float]:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from raeg_jax.assembly import crowded
 from raeg_jax.evaluation.making import Pixels
 from raeg_jax.evaluation.protection import evaluate_split
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.subject import Subject
+from raeg_jax.generator.build import stages_without_budget
 
 
 def units(subject: Subject) -> Iterator[Unit]:
@@ -49,7 +49,7 @@ def possible(config: ConfigDict, psnr: float) -> bool:
     """Whether each stage then leaves some distance to the next one."""
     config = config.copy_and_resolve_references()
     aim_at(config, psnr)
-    return not crowded(config)
+    return not stages_without_budget(config)
 
 
 def read(subject: Subject, split: str, psnr: float | None) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.config.rules import Each, Number, OneOf
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments.pirates import TRAININGS
-from raeg_jax.networks import CLASSIFIERS
+from raeg_jax.networks.classifiers import CLASSIFIERS
 
 _COUNT, _NATURAL = Number(1, whole=True), Number(0, whole=True)
 

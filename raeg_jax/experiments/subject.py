@@ -13,15 +13,15 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from raeg_jax import data
-from raeg_jax.assembly import assemble
 from raeg_jax.data.decode import encode_png
 from raeg_jax.data.memory import open_split
 from raeg_jax.evaluation import compiled, tokens
 from raeg_jax.evaluation.batches import measure_all
 from raeg_jax.evaluation.roundtrip import png_roundtrip
 from raeg_jax.files import whole_file
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.generator.build import build_generator
+from raeg_jax.generator.chain import Chain
+from raeg_jax.networks.classifiers import FrozenClassifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Subject:
     @functools.cached_property
     def chain(self) -> Chain:
         """The generator."""
-        return compiled.on_one_device(assemble(self.config, self.params, self.classifiers))
+        return compiled.on_one_device(build_generator(self.config, self.params, self.classifiers))
 
     @functools.cached_property
     def frozen(self) -> dict[str, FrozenClassifier]:

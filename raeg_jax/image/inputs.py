@@ -1,4 +1,4 @@
-"""Images and labels as callers have them, made what our functions compute with."""
+"""Checks and conversion of the images and labels that users pass in."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ import numpy as np
 
 
 def as_images(*batches: jax.Array) -> tuple[jax.Array, ...]:
-    """Makes float32 of images of any real type, outside `jit` with a look at their range.
+    """Converts images of any real type to float32 and, outside `jit`, checks their range.
 
     Args:
       *batches: one or more arrays [B, H, W, C] in pixel units, 0 to 255.
 
     Raises:
       ValueError: not four axes, or floating-point values within 0..1, not all of them 0.
-        Values that `jit` traces aren't known and pass.
+        Values that `jit` traces are unknown and pass.
     """
     for batch in batches:
         if jnp.ndim(batch) != 4:
@@ -33,11 +33,11 @@ def _is_unit_range(x):
 
 
 def as_labels(labels: jax.Array | Sequence[int], images: jax.Array) -> jax.Array:
-    """Makes int32 [B] of class numbers.
+    """Converts class numbers to int32 [B].
 
     Args:
       labels: whole numbers, an array or a list.
-      images: [B, ...], which they belong to.
+      images: [B, ...], the images of these classes.
 
     Raises:
       ValueError: not one whole number for each image.

@@ -3,7 +3,7 @@
 The forward pass computes in whole numbers and rounds wherever the codec does, so that its output is
 that of a saved and reopened file: every sample equals that of Pillow, whose libjpeg-turbo has
 the same integer transforms. Backward, every rounding counts as the identity (straight-through), and
-all else is linear. Entropy coding loses nothing and is left out.
+everything else is linear. Entropy coding is lossless and is left out.
 
 Sources: ITU-T T.81 (tables of annex K, transform), and for what T.81 leaves open libjpeg's
 jcparam.c (quality), jccolor.c and jdcolor.c (colours), jfdctint.c and jidctint.c (transforms),
@@ -40,9 +40,9 @@ _CHROMA_TABLE = np.array([
 ])
 # fmt: on
 
-# Of Y, Cb, Cr in R, G, B, in whole 2^-16 as libjpeg has them; chroma is centred on 128.
+# Weights of R, G, B in Y, Cb, Cr, libjpeg's multiples of 2^-16; chroma is centred on 128.
 _TO_YCC = np.array([[19595, 38470, 7471], [-11058, -21710, 32768], [32768, -27439, -5329]])
-# Of Cr in R, Cb and Cr in G, and Cb in B.
+# Weights of Cr in R, of Cb and Cr in G, and of Cb in B, in 2^-16.
 _RED, _GREEN, _BLUE = 91881, (-22554, -46802), 116130
 _PARTS = 2**16
 
@@ -50,7 +50,7 @@ _PARTS = 2**16
 def _cosines():
     """The 8-point DCT, [frequency, sample], sqrt(8) times orthonormal, in 2^-13 (`_DIGITS`).
 
-    What libjpeg's sums of rounded constants come to; hence not the nearest whole number everywhere.
+    Sums of libjpeg's rounded constants; hence not everywhere the nearest whole number.
     """
     left = np.array(
         [
@@ -68,8 +68,8 @@ def _cosines():
     return np.concatenate([left, np.where(odd, -1, 1) * left[:, ::-1]], axis=1)
 
 
-# Binary digits of these after the point, and further ones that are kept between two passes.
-_DIGITS, _MORE = 13, 2
+# Binary digits of `_COSINES` after the point, and of the result of the first of two passes.
+_DIGITS, _PASS_DIGITS = 13, 2
 _COSINES = _cosines()
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -79,24 +79,24 @@ def jpeg(x: jax.Array, quality: jax.Array | int) -> jax.Array:
 
     Args:
       x: float32 [B, H, W, 3], RGB in pixel units; rounded and clipped first, as a file would be.
-        H and W need not be multiples of 16.
+        Any H and W.
       quality: libjpeg's 1 to 100, rounded and clipped to it; may be traced.
 
     Returns:
       float32 [B, H, W, 3]: integers in 0..255, with straight-through gradients.
 
     Raises:
-      ValueError: if x doesn't have three channels, or see `as_images`.
+      ValueError: x does not have three channels, or see `as_images`.
     """
     if x.ndim != 4 or x.shape[-1] != 3:
         raise ValueError(f"jpeg needs RGB images [B, H, W, 3], got {x.shape}")
     (x,) = as_images(x)
     B, H, W, _ = x.shape
     luma, blue, red = _rgb_to_ycc(quantise(x))
-    luma = _code(luma, quantisation_table(_LUMA_TABLE, quality))
-    chroma = _halve(jnp.concatenate([blue, red]))
-    chroma = _code(chroma, quantisation_table(_CHROMA_TABLE, quality))
-    chroma = _double(chroma[:, :, : (W + 1) // 2])
+    luma = _encode_and_decode(luma, quantisation_table(_LUMA_TABLE, quality))
+    chroma = _downsample(jnp.concatenate([blue, red]))
+    chroma = _encode_and_decode(chroma, quantisation_table(_CHROMA_TABLE, quality))
+    chroma = _upsample(chroma[:, :, : (W + 1) // 2])
     blue, red = jnp.split(chroma[:, :H, :W], [B])
     return _ycc_to_rgb(luma, blue - 128.0, red - 128.0)
 
@@ -140,7 +140,7 @@ def _ycc_to_rgb(luma, blue, red):
     )
 
 
-def _code(plane, table):
+def _encode_and_decode(plane, table):
     """Transform, quantisation and their inverse on one plane [N, H, W]."""
     N, H, W = plane.shape
     padded = jnp.pad(plane, ((0, 0), (0, -H % 8), (0, -W % 8)), mode="edge")
@@ -158,8 +158,8 @@ def _code(plane, table):
 
 def _dct(blocks):
     """Whole eighths of coefficients."""
-    half_way = _pass("vj,nij->niv", blocks, _DIGITS - _MORE)
-    return _pass("ui,niv->nuv", half_way, _DIGITS + _MORE)
+    half_way = _pass("vj,nij->niv", blocks, _DIGITS - _PASS_DIGITS)
+    return _pass("ui,niv->nuv", half_way, _DIGITS + _PASS_DIGITS)
 
 
 def _quantise(eighths, table):
@@ -173,8 +173,8 @@ def _quantise(eighths, table):
 
 
 def _inverse_dct(coefficients):
-    half_way = _pass("ui,nuv->niv", coefficients, _DIGITS - _MORE)
-    return _pass("vj,niv->nij", half_way, _DIGITS + _MORE + 3)
+    half_way = _pass("ui,nuv->niv", coefficients, _DIGITS - _PASS_DIGITS)
+    return _pass("vj,niv->nij", half_way, _DIGITS + _PASS_DIGITS + 3)
 
 
 def _pass(subscripts, x, bits):
@@ -189,11 +189,11 @@ def _pass(subscripts, x, bits):
     return straight_through(whole.astype(jnp.float32), product(_COSINES / 2**bits))
 
 
-def _halve(plane):
+def _downsample(plane):
     """Means of 2 x 2 pixels, [N, H, W] to [N, ceil(H/2), ceil(W/2) up to a multiple of 8].
 
-    Columns are padded before taking means and rows (in `_code`) after, as libjpeg does. Its
-    rounding alternates between columns so that it is right on average.
+    Columns are padded before taking means and rows after (in `_encode_and_decode`), as libjpeg
+    does. Its rounding alternates between columns so that it is right on average.
     """
     N, H, W = plane.shape
     padded = jnp.pad(plane, ((0, 0), (0, H % 2), (0, -W % 16)), mode="edge")
@@ -203,7 +203,7 @@ def _halve(plane):
     return straight_through(jnp.floor(mean + bias), mean)
 
 
-def _double(plane):
+def _upsample(plane):
     """Twice the size by triangle weights, 3/4 of the nearer and 1/4 of the farther neighbour."""
     N, H, W = plane.shape
     above = jnp.concatenate([plane[:, :1], plane[:, :-1]], 1)

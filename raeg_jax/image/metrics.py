@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from raeg_jax.image.filters import apply_separable, correlation_matrix, gaussian_kernel
 from raeg_jax.image.inputs import as_images
-from raeg_jax.image.separable import apply_separable, correlation_matrix, gaussian_kernel
 
-# An equal image has infinite PSNR; a mean, a log and a comparison need a number.
+# Stands for the infinite PSNR (dB) of an equal image in means, logs and comparisons.
 PSNR_CAP = 100.0
 _RANGE = 255.0
 # Wang et al. 2004: 11 x 11 Gaussian window of standard deviation 1.5, K1 = 0.01, K2 = 0.03.
@@ -54,36 +54,24 @@ def psnr(a: jax.Array, b: jax.Array) -> jax.Array:
     return 10.0 * jnp.log10(_RANGE**2 / mse(a, b))
 
 
-def unit(x: jax.Array) -> jax.Array:
-    """Scales each image to L2 norm 1; zeros stay zeros, tiny values don't underflow.
-
-    Args:
-      x: float32 [B, H, W, C].
-    """
-    peak = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
-    x = x / jnp.where(peak > 0, peak, 1)
-    norm = jnp.sqrt(jnp.sum(x**2, axis=(1, 2, 3), keepdims=True))
-    return x / jnp.where(norm > 0, norm, 1)
-
-
 def mse_of_psnr(psnr: float) -> float:
-    """The mean squared error, in squared pixel units, of an image of that PSNR in decibels."""
+    """The mean squared error (squared pixel units) that gives this PSNR (dB)."""
     return _RANGE**2 / 10 ** (psnr / 10)
 
 
 def psnr_of_mse(error: float) -> float:
-    """The reverse of `mse_of_psnr`: decibels, infinite of 0."""
+    """The inverse of `mse_of_psnr`: dB, infinite for an error of 0."""
     return 10 * math.log10(_RANGE**2 / error) if error else math.inf
 
 
-def file_mse(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean squared error of two images, exact and without copies in floats.
+def file_mse(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean squared error of two 8-bit images, exact and without copies in floats.
 
     Args:
-      one: uint8 [H, W, C].
-      other: the same shape.
+      a: uint8 [H, W, C].
+      b: the same shape.
     """
-    difference = np.maximum(one, other) - np.minimum(one, other)
+    difference = np.maximum(a, b) - np.minimum(a, b)
     total = int(np.einsum("ijk,ijk->", difference, difference, dtype=np.int64))
     return total / difference.size
 

@@ -1,8 +1,8 @@
 """Rounding to the 8-bit grid, with gradients that pass straight through.
 
-A protected image is a file of 8-bit samples. Training sees the same rounding and clipping as the
-file does; the gradient pretends that they were not there (straight-through estimator, Bengio et
-al., arXiv 1308.3432).
+A protected image is a file of 8-bit samples. Training applies the rounding and clipping of the
+file; their gradient counts as that of the identity (straight-through estimator, Bengio et al.,
+arXiv 1308.3432).
 """
 
 import jax
@@ -25,7 +25,7 @@ def clip_ste(x: jax.Array, low: float = 0.0, high: float = 255.0) -> jax.Array:
 
 
 def quantise(x: jax.Array) -> jax.Array:
-    """Q of the training objective: the values that an 8-bit file keeps, as float32.
+    """Q of the training objective: rounds and clips to the values of an 8-bit file, as float32.
 
     Args:
       x: float32, any shape, in pixel units.

@@ -1,14 +1,14 @@
 """Resampling with sizes that may be traced: one compilation serves every scale and crop.
 
-Shapes stay static. A smaller image lives at the top left of a canvas of full size, and the
-resampling matrix of each axis knows how much of the canvas counts. Weights are those of Pillow's
+Shapes stay static. A smaller image is at the top left of a canvas of full size, and the resampling
+matrix of each axis depends on how much of the canvas is used. Weights are those of Pillow's
 BILINEAR: a triangle, widened when shrinking (antialiasing), normalised over the pixels that exist.
 """
 
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.image.separable import apply_separable
+from raeg_jax.image.filters import apply_separable
 
 
 def resampling_matrix(
@@ -18,12 +18,12 @@ def resampling_matrix(
 
     Args:
       size: static length of the axis before and after; at least start + source, and target.
-      start: first pixel that counts; may be traced, like all that follow.
-      source: number of pixels that count.
-      target: number of pixels wanted; the rows of the matrix after these mean nothing.
+      start: first pixel read; may be traced, like `source` and `target`.
+      source: number of pixels read.
+      target: number of pixels wanted; matrix rows after the first `target` are meaningless.
 
     Returns:
-      float32 [size, size]; each row that counts sums to one.
+      float32 [size, size]; the first `target` rows sum to one.
     """
     source = jnp.asarray(source, jnp.float32)
     scale = source / target
@@ -46,7 +46,7 @@ def rescale(x: jax.Array, factor: jax.Array | float) -> jax.Array:
     Returns:
       float32 [B, H, W, C].
     """
-    rows, columns = (_there_and_back(size, factor) for size in x.shape[1:3])
+    rows, columns = (_rescaling_matrix(size, factor) for size in x.shape[1:3])
     return apply_separable(x, rows, columns)
 
 
@@ -61,7 +61,7 @@ def crop_resize(
 
     Args:
       x: float32 [B, H, W, C].
-      top: first row of the rectangle, in whole pixels; may be traced, like all that follow.
+      top: first row of the rectangle, in whole pixels; may be traced, like the other three.
       left: its first column.
       height: its number of rows, 1 to H - top.
       width: its number of columns, 1 to W - left.
@@ -75,7 +75,7 @@ def crop_resize(
     )
 
 
-def _there_and_back(size, factor):
+def _rescaling_matrix(size, factor):
     small = jnp.clip(jnp.round(size * jnp.asarray(factor, jnp.float32)), 1, size)
     shrink = resampling_matrix(size, 0, size, small)
     enlarge = resampling_matrix(size, 0, small, size)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from raeg_jax.attacks.carlini_wagner import carlini_wagner
-from raeg_jax.attacks.gradient import LogitsFn, ifgsm, pgd_l2
+from raeg_jax.adversarial.carlini_wagner import carlini_wagner
+from raeg_jax.adversarial.pgd import ifgsm, pgd_l2
 from raeg_jax.errors import UserError
 from raeg_jax.methods.superpixels import OnSuperpixels, pad_large
+from raeg_jax.networks.classifiers import LogitsFn
 from raeg_jax.protection import tiles
 
 # Larger images are attacked in squares of about this side, so that memory and compilations are

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from raeg_jax.experiments.subject import Subject
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.payload import NONCE_SIZE
 

@@ -9,14 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from raeg_jax import hiding
-from raeg_jax.attacks.gradient import LogitsFn
 from raeg_jax.errors import UserError
 from raeg_jax.image.metrics import file_mse, mse_of_psnr, psnr_of_mse
 from raeg_jax.methods.attack import CONFIDENCE, TILE, Attack
 from raeg_jax.methods.recovery import try_recover
 from raeg_jax.methods.search import Search
 from raeg_jax.methods.transform import Transform, transform_id
-from raeg_jax.networks.frozen import as_pytree
+from raeg_jax.networks.classifiers import LogitsFn, as_pytree
 from raeg_jax.payload import overflow
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import Payload, SourceMode, digest, draw_nonce

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.attacks.gradient import LogitsFn
+from raeg_jax.networks.classifiers import LogitsFn
 
 Array = TypeVar("Array", np.ndarray, jax.Array)
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raeg_jax.assembly import target_psnrs
 from raeg_jax.errors import UserError
+from raeg_jax.generator.build import target_psnrs
 from raeg_jax.methods.protector import Attempt, TransformProtector
 from raeg_jax.methods.recovery import TRANSFORMS
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import SourceMode
 from raeg_jax.protection.loaded_generator import LoadedGenerator

@@ -1,10 +1,10 @@
-"""A convolution whose gradient is fast on CPU inside loops, too.
+"""A convolution whose gradient is also fast inside loops on CPU.
 
 XLA's CPU backend has a fast kernel for convolutions whose arrays are [batch, rows, columns, in] and
-[rows, columns, in, out]. It brings others into this order, but only in the outermost computation of
-a program: in the body of a loop or the branch of a condition they run up to 28 times slower
-(https://github.com/jax-ml/jax/issues/12868). JAX's gradient in the image is one of these, as it
-exchanges `in` and `out` by name only. Here the kernel is transposed, and the sums are the same.
+[rows, columns, in, out]. It transposes other layouts to this one, but only in the outermost
+computation of a program: in the body of a loop or the branch of a condition they run up to 28 times
+slower (https://github.com/jax-ml/jax/issues/12868). JAX's gradient in the image is such a layout,
+as it exchanges `in` and `out` by name only. Here the kernel is transposed, and the sums are equal.
 """
 
 import functools
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 def conv_general_dilated(
     x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **options: Any
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated` for images, as an argument of `flax.linen.Conv`.
+    """`jax.lax.conv_general_dilated` for images; the argument of that name of `flax.linen.Conv`.
 
     Args:
       x: float32 [B, H, W, C].
@@ -29,17 +29,13 @@ def conv_general_dilated(
     Returns:
       float32 [B, H', W', features].
     """
-    del options["dimension_numbers"]  # which x and kernel have
+    del options["dimension_numbers"]  # Flax gives those of x and kernel
     return _convolve(x, kernel, (strides, padding, *options.items()))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(x, kernel, settings):
     return _apply(x, kernel, settings)
-
-
-def _forward(x, kernel, settings):
-    return _apply(x, kernel, settings), (x, kernel)
 
 
 def _backward(settings, saved, gradient):
@@ -51,7 +47,7 @@ def _backward(settings, saved, gradient):
     return *of_x(gradient), *of_kernel(gradient)
 
 
-_convolve.defvjp(_forward, _backward)
+_convolve.defvjp(lambda *args: (_apply(*args), args[:2]), _backward)
 
 
 def _apply(x, kernel, settings, order="HWIO"):

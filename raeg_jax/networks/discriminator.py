@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from raeg_jax.errors import UserError
 
-# A 4x4 kernel with one pixel of padding, as in pix2pix: stride 2 halves, stride 1 takes one off.
+# A 4x4 kernel with one pixel of padding, as in pix2pix: stride 2 halves, stride 1 removes one row.
 _Conv = functools.partial(
     nn.Conv, kernel_size=(4, 4), padding=1, kernel_init=nn.initializers.normal(0.02)
 )
@@ -21,7 +21,7 @@ def _spectral(x: jax.Array, features: int, stride: int, inner: bool, train: bool
 
     The norm is that of the kernel as a matrix; one power iteration a training step.
     """
-    del inner  # every layer is normalised, the first and last too
+    del inner  # every layer is normalised, including the first and the last
     return nn.SpectralNorm(_Conv(features, strides=stride))(x, update_stats=train)
 
 
@@ -37,10 +37,10 @@ NORMS: dict[str, Callable[..., jax.Array]] = {"spectral": _spectral, "group": _g
 
 
 class Discriminator(nn.Module):
-    """PatchGAN: says of each patch of an image whether it looks like an original.
+    """PatchGAN: classifies each patch of an image as original or protected.
 
     `layers` convolutions of stride 2, one of stride 1, and one to a single channel, with leaky
-    ReLUs between them. One logit sees 34 pixels with two layers, 70 with three.
+    ReLUs between them. The receptive field of a logit is 34 pixels with two layers, 70 with three.
 
     Attributes:
       width: features of the first convolution; they double with each layer, up to 8 times.
@@ -67,7 +67,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """Judges the patches of images.
+        """Computes the logits of all patches.
 
         Args:
           images: float32 `[B, H, W, 3]` in pixel units.

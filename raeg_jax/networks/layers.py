@@ -1,6 +1,6 @@
-"""The pieces that several classifiers share: input, batch norm, pooling and stems.
+"""Layers that several classifiers share: input scaling, batch norm, pooling and stems.
 
-What `networks.fixed` must compute otherwise is a module, also where it has no parameters.
+Layers that `exact.fixed_classifier` replaces are modules, even without parameters.
 """
 
 import functools
@@ -24,29 +24,6 @@ conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 Conv = functools.partial(nn.Conv, kernel_init=conv_init, conv_general_dilated=conv_general_dilated)
 
 
-def standardise(images: jax.Array) -> jax.Array:
-    """Shifts and scales pixel values to about zero mean and unit deviation.
-
-    Args:
-      images: float32 `[B, H, W, 3]` in pixel units, RGB; H and W at least 32.
-
-    Returns:
-      float32 `[B, H, W, 3]`.
-
-    Raises:
-      ValueError: another rank, another number of channels, or an image that is too small.
-    """
-    if images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(f"a classifier takes images [B, H, W, 3], not {list(images.shape)}")
-    if min(images.shape[1:3]) < MIN_SIDE:
-        raise ValueError(
-            f"a classifier takes images of at least {MIN_SIDE} x {MIN_SIDE} pixels, "
-            f"not {images.shape[1]} x {images.shape[2]}: raise config.data.image_size"
-        )
-    mean, std = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_STD)
-    return (jnp.asarray(images, jnp.float32) - mean) / std
-
-
 def at_least(images: jax.Array, side: int) -> jax.Array:
     """Continues images that are too small by reflection, to the right and downwards.
 
@@ -64,30 +41,8 @@ def at_least(images: jax.Array, side: int) -> jax.Array:
 
 
 def batch_norm(train: bool, **kwargs) -> nn.BatchNorm:
-    """Batch norm whose running statistics settle within some tens of steps (momentum 0.9)."""
+    """Batch norm whose running statistics converge within tens of steps (momentum 0.9)."""
     return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, **kwargs)
-
-
-def halve(x: jax.Array, mean: bool = False) -> jax.Array:
-    """Reduces each 2x2 window to one value: its maximum, or its mean.
-
-    A reshape, and comparisons: XLA's gradient of a windowed maximum is several times slower on CPU;
-    and that of `jnp.max` looks for the sample that equals the result, and finds none where XLA
-    computes x twice, with different rounding. Among equal samples the first gets the gradient.
-
-    Args:
-      x: `[B, H, W, C]`; an odd last row or column is dropped.
-      mean: average, not maximum.
-
-    Returns:
-      `[B, H // 2, W // 2, C]`.
-    """
-    B, H, W, C = x.shape
-    x = x[:, : H // 2 * 2, : W // 2 * 2].reshape(B, H // 2, 2, W // 2, 2, C)
-    if mean:
-        return jnp.mean(x, axis=(2, 4))
-    x = larger(x[:, :, 0], x[:, :, 1])
-    return larger(x[:, :, :, 0], x[:, :, :, 1])
 
 
 def larger(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -95,44 +50,50 @@ def larger(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(a >= b, a, b)
 
 
-def adaptive_mean_pool(x: jax.Array, size: int) -> jax.Array:
-    """Averages over a size x size grid of windows that cover the map, however large it is.
-
-    Window i of n runs from floor(i H / n) to ceil((i + 1) H / n), as `AdaptiveAvgPool2d` in torch.
-
-    Args:
-      x: `[B, H, W, C]`, H and W at least 1.
-      size: side of the result.
-
-    Returns:
-      `[B, size, size, C]`.
-    """
-
-    def windows(length: int) -> np.ndarray:
-        weights = np.zeros((size, length), np.float32)
-        for i in range(size):
-            start, stop = i * length // size, -(-(i + 1) * length // size)
-            weights[i, start:stop] = 1 / (stop - start)
-        return weights
-
-    _, H, W, _ = x.shape
-    return jnp.einsum("ih,jw,bhwc->bijc", windows(H), windows(W), x)
-
-
 class Standardise(nn.Module):
-    """`standardise` as a module."""
+    """Shifts and scales pixel values to about zero mean and unit deviation."""
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        return standardise(images)
+        """Converts images.
+
+        Args:
+          images: float32 `[B, H, W, 3]` in pixel units, RGB; H and W at least 32.
+
+        Returns:
+          float32 `[B, H, W, 3]`.
+
+        Raises:
+          ValueError: another rank, another number of channels, or an image that is too small.
+        """
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"a classifier takes images [B, H, W, 3], not {list(images.shape)}")
+        if min(images.shape[1:3]) < MIN_SIDE:
+            raise ValueError(
+                f"a classifier takes images of at least {MIN_SIDE} x {MIN_SIDE} pixels, "
+                f"not {images.shape[1]} x {images.shape[2]}: raise config.data.image_size"
+            )
+        mean, std = np.array([IMAGENET_MEAN, IMAGENET_STD], np.float32)
+        return (jnp.asarray(images, jnp.float32) - mean) / std
 
 
 class Halve(nn.Module):
-    """`halve` as a module: max pooling, or average with `mean`."""
+    """Reduces each 2x2 window to its maximum, or its mean; drops an odd last row or column.
+
+    `[B, H, W, C]` -> `[B, H // 2, W // 2, C]`, by a reshape and comparisons: XLA's gradient of a
+    windowed maximum is several times slower on CPU, and that of `jnp.max` searches for the sample
+    that equals the result, and finds none where XLA computes x twice with different rounding. Of
+    equal samples the first gets the gradient.
+    """
 
     mean: bool = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return halve(x, self.mean)
+        B, H, W, C = x.shape
+        x = x[:, : H // 2 * 2, : W // 2 * 2].reshape(B, H // 2, 2, W // 2, 2, C)
+        if self.mean:
+            return jnp.mean(x, axis=(2, 4))
+        x = larger(x[:, :, 0], x[:, :, 1])
+        return larger(x[:, :, :, 0], x[:, :, :, 1])
 
 
 class MaxPool(nn.Module):
@@ -143,14 +104,27 @@ class MaxPool(nn.Module):
 
 
 class MeanPool(nn.Module):
-    """`adaptive_mean_pool` as a module: `[B, H, W, C]` -> `[B, size * size * C]`."""
+    """Averages over a size x size grid of windows that cover the map, however large it is.
+
+    `[B, H, W, C]` -> `[B, size * size * C]`. Window i of n runs from floor(i H / n) to
+    ceil((i + 1) H / n), as in torch's `AdaptiveAvgPool2d`.
+    """
 
     size: int = 1
 
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.size == 1:
             return jnp.mean(x, axis=(1, 2))
-        return adaptive_mean_pool(x, self.size).reshape(len(x), -1)
+        _, H, W, _ = x.shape
+        pooled = jnp.einsum("ih,jw,bhwc->bijc", self._windows(H), self._windows(W), x)
+        return pooled.reshape(len(x), -1)
+
+    def _windows(self, length):
+        weights = np.zeros((self.size, length), np.float32)
+        for i in range(self.size):
+            start, stop = i * length // self.size, -(-(i + 1) * length // self.size)
+            weights[i, start:stop] = 1 / (stop - start)
+        return weights
 
 
 def imagenet_stem(x: jax.Array, features: int, train: bool) -> jax.Array:

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from raeg_jax.invertible.chain import Chain, Learned
-from raeg_jax.invertible.gradient_coupling import Code, GradientCoupling
+from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.gradient_coupling import GradientCoupling, SideInfo
 from raeg_jax.payload.errors import DamagedPayloadError
 
 LABEL = "label"
 # Kind of stage -> its side information, and the fields of that. Their order is part of the format.
 _FIELDS: dict[type, tuple[type, tuple[str, ...]]] = {
-    Learned: (tuple, ()),
-    GradientCoupling: (Code, (LABEL, "rounds", "part")),
+    LearnedStage: (tuple, ()),
+    GradientCoupling: (SideInfo, (LABEL, "rounds", "part")),
 }
 
 
@@ -19,7 +19,7 @@ def columns(chain: Chain) -> list[str]:
     return [name for stage in chain.stages for name in _FIELDS[type(stage)][1]]
 
 
-def to_table(chain: Chain, side_info: tuple[tuple | Code, ...], count: int) -> np.ndarray:
+def to_table(chain: Chain, side_info: tuple[tuple | SideInfo, ...], count: int) -> np.ndarray:
     """Writes the side information of a batch.
 
     Args:
@@ -38,7 +38,7 @@ def to_table(chain: Chain, side_info: tuple[tuple | Code, ...], count: int) -> n
     return np.stack(table, axis=-1) if table else np.zeros((count, 0), np.int64)
 
 
-def from_table(chain: Chain, table: np.ndarray) -> tuple[tuple | Code, ...]:
+def from_table(chain: Chain, table: np.ndarray) -> tuple[tuple | SideInfo, ...]:
     """Undoes `to_table`: the side information for `Chain.inverse`, int32 [count] each.
 
     Args:

@@ -205,7 +205,7 @@ def to_int8(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       `LAYER/kernel`, `LAYER/bias` and `LAYER/exponents`.
     """
     # Only who has weights has JAX loaded; the rest of this module does without.
-    from raeg_jax.invertible.fixed_point import whole_weights
+    from raeg_jax.exact.fixed_point import integer_weights
 
     for name, array in arrays.items():
         if array.dtype != np.float32:
@@ -213,7 +213,7 @@ def to_int8(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     whole = {}
     for layer in sorted({name.rpartition("/")[0] for name in arrays}):
         weights = (arrays[f"{layer}/{name}"] for name in (_KERNEL, _BIAS))
-        kernel, bias, units = whole_weights(*weights)
+        kernel, bias, units = integer_weights(*weights)
         parts = kernel, bias, np.frexp(units)[1] - 1
         for (part, dtype), values in zip(_PARTS.items(), parts, strict=True):
             whole[f"{layer}/{part}"] = values.astype(dtype)

@@ -13,13 +13,13 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from raeg_jax import networks
-from raeg_jax.assembly import assemble, check_stages
 from raeg_jax.config import run_config
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.generator.build import build_generator, check_stages
+from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.unet import unet_from_config
+from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 from raeg_jax.protection import generator_file
@@ -62,7 +62,7 @@ class LoadedGenerator:
                 if name not in self.classifiers:
                     raise ValueError(f"the target classifier {name!r} is missing")
         if self.params is not None:
-            generator_from_config(self.config.generator).check(self.params)
+            unet_from_config(self.config.generator).check(self.params)
         if self._in_fixed_point:
             weights = _by_name({"params": self.params})
             on_grids = _tree(from_int8(to_int8(weights)))["params"]
@@ -86,7 +86,7 @@ class LoadedGenerator:
 
     @property
     def _in_fixed_point(self) -> bool:
-        return self.params is not None and generator_from_config(self.config.generator).portable
+        return self.params is not None and unet_from_config(self.config.generator).portable
 
     @functools.cached_property
     def id(self) -> bytes:
@@ -96,7 +96,7 @@ class LoadedGenerator:
     @functools.cached_property
     def chain(self) -> Chain:
         """The stages, ready for use."""
-        return assemble(self.config, self.params, self.classifiers)
+        return build_generator(self.config, self.params, self.classifiers)
 
     @property
     def portable(self) -> bool:
@@ -167,7 +167,7 @@ def save_generator(
       UserError: the file exists, or can't be written.
     """
     for name, (module, _) in generator.classifiers.items():
-        if module != networks.classifier(name, len(generator.class_names)):
+        if module != classifiers_lib.build_classifier(name, len(generator.class_names)):
             raise ValueError(f"the classifier {name!r} isn't the one of that name")
     description = {
         "config": run_config.to_json(generator.config),
@@ -212,9 +212,9 @@ def _checked_generator(
     if not all(isinstance(name, str) for name in class_names):
         raise TypeError("class names aren't strings")
     names = sorted({name.split("/")[1] for name in arrays if name.startswith("classifiers/")})
-    modules = {name: networks.classifier(name, len(class_names)) for name in names}
+    modules = {name: classifiers_lib.build_classifier(name, len(class_names)) for name in names}
     learned, others = _split(arrays)
-    if learned and generator_from_config(config.generator).portable:
+    if learned and unet_from_config(config.generator).portable:
         learned = from_int8(learned)
     _check_arrays(config, modules, others | learned)
     trees = _tree(others | learned)
@@ -261,7 +261,7 @@ def _check_arrays(
         # Each block and layer has arrays: no file can ask for a network much larger than itself.
         if max(sum(config.generator.blocks), config.generator.depth) > len(arrays):
             raise UserError("it has fewer arrays than blocks or layers: give a file that raeg made")
-        trees["params"] = _shapes(generator_from_config(config.generator))["params"]
+        trees["params"] = _shapes(unet_from_config(config.generator))["params"]
     expected = {name: list(x.shape) for name, x in flatten_dict(trees, sep="/").items()}
     given = {name: list(array.shape) for name, array in arrays.items()}
     for name in sorted(given.keys() | expected.keys()):

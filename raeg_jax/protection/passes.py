@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.invertible.chain import Chain
+from raeg_jax.generator.chain import Chain
 from raeg_jax.payload import side_info
 from raeg_jax.payload.token import Token
 from raeg_jax.protection import tiles

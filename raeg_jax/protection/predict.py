@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.attacks.gradient import LogitsFn, ensemble_loss
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.adversarial.losses import ensemble_loss
+from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.tiles import pad_batch
 

@@ -16,11 +16,12 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax import data, networks
+from raeg_jax import data
 from raeg_jax.data.memory import open_split
 from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.batches import batches
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.networks import classifiers as classifiers_lib
+from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.training import parallel
 from raeg_jax.training.classifier_step import make_step
 from raeg_jax.training.loop import Loop
@@ -61,7 +62,7 @@ def ensure_classifiers(
             variables = fit_classifier(name, splits, config, workdir)
         if variables is None:
             return None
-        classifiers[name] = networks.classifier(name, splits.num_classes), variables
+        classifiers[name] = classifiers_lib.build_classifier(name, splits.num_classes), variables
     return classifiers
 
 
@@ -93,7 +94,7 @@ def fit_classifier(
     Raises:
       UserError: the loss is not finite, or the batch is larger than the data set.
     """
-    module = networks.classifier(name, splits.num_classes)
+    module = classifiers_lib.build_classifier(name, splits.num_classes)
     folder, origin = classifier_folder(workdir, name), origin_of(name, splits, config)
     with ClassifierCheckpoint(folder, origin) as checkpoint:
         state, loop = _train(name, module, splits, config, folder, checkpoint, watch, start)

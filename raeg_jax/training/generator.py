@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax import data
 from raeg_jax.config import run_config
-from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.training import parallel
 from raeg_jax.training.classifier import ensure_classifiers
@@ -76,7 +76,7 @@ def _classifiers(
 
 
 def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
-    generator = generator_from_config(config.generator)
+    generator = unet_from_config(config.generator)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
     with Checkpoints(workdir, config.train) as checkpoints:
         check_resumable(config, checkpoints)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.attacks.guide import LOSSES
+from raeg_jax.adversarial.losses import LOSSES
 from raeg_jax.image.metrics import mse, mse_of_psnr
 
 

@@ -12,8 +12,8 @@ from raeg_jax.evaluation import compiled
 from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.making import Pixels
 from raeg_jax.evaluation.protection import examples
-from raeg_jax.invertible.chain import Chain, Learned
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.training.logs import MetricLog
 
 # Decibels below the target PSNR at which a checkpoint may still become the best.
@@ -60,7 +60,7 @@ class Monitor:
           The scalars, if the checkpoint of this step may become the best one; None while images are
           far from the target PSNR, as early in training, when attacks are easy.
         """
-        generator = compiled.on_one_device(Chain((Learned(self._generator, params),)))
+        generator = compiled.on_one_device(Chain((LearnedStage(self._generator, params),)))
         values = evaluation.quick(
             generator, self._targets, self._images, self._labels, batch_size=self._batch_size
         )

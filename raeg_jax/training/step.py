@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from raeg_jax.attacks.attack_layer import attack_layer
-from raeg_jax.attacks.gradient import margin
+from raeg_jax.adversarial.attack_layer import attack_layer
+from raeg_jax.adversarial.losses import margin
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import quantise
 from raeg_jax.payload.token import CELL

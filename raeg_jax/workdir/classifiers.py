@@ -12,9 +12,10 @@ import orbax.checkpoint as ocp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax import data, networks
+from raeg_jax import data
 from raeg_jax.errors import UserError
 from raeg_jax.files import write_whole
+from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.workdir.checkpoint_folder import DamagedError, quietly, reading
 from raeg_jax.workdir.origin import (
@@ -80,7 +81,7 @@ def load_classifiers(
             raise UserError(
                 f"{missing}: evaluate with the config of the training run, or run train.py first"
             )
-        classifiers[name] = networks.classifier(name, splits.num_classes), variables
+        classifiers[name] = classifiers_lib.build_classifier(name, splits.num_classes), variables
     return classifiers
 
 
@@ -109,7 +110,10 @@ def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
       DamagedError: its files can't be read.
     """
     trained_on(name, workdir)
-    folder, module = classifier_folder(workdir, name), networks.classifier(name, num_classes)
+    folder, module = (
+        classifier_folder(workdir, name),
+        classifiers_lib.build_classifier(name, num_classes),
+    )
     images = jnp.zeros((1, MIN_SIDE, MIN_SIDE, 3))
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
     # To the host: the weights go wherever they are used.

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from raeg_jax import data
-from raeg_jax.assembly import assemble, check_targets
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.generator.build import build_generator, check_targets
+from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
 from raeg_jax.workdir.classifiers import (
@@ -50,7 +50,7 @@ class Run(NamedTuple):
     @property
     def generator(self) -> Chain:
         """The generator of all stages, built anew."""
-        return assemble(self.config, self.params, self.classifiers)
+        return build_generator(self.config, self.params, self.classifiers)
 
 
 def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "latest") -> Run:
@@ -160,7 +160,7 @@ def _restore(
     _check_same_run(config, saved, checkpoints.workdir)
     trained = run_config.evaluation_config(config, saved)
     trained.classifiers.held_out = config.classifiers.held_out
-    generator = generator_from_config(trained.generator)
+    generator = unet_from_config(trained.generator)
     params = checkpoints.restore_ema(_shapes(generator, trained), step)
     generator.check(params)
     return trained, params, step

@@ -10,7 +10,7 @@ from raeg_jax.config.run_config import flatten, to_json
 from raeg_jax.config.schema import IN_LOOP_METRICS, RULES
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import quick
-from raeg_jax.invertible.chain import Chain
+from raeg_jax.generator.chain import Chain
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("base", "scale"))

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from configs import base, scale
-from raeg_jax.assembly import check_targets
 from raeg_jax.config.validate import validate
 from raeg_jax.errors import UserError
+from raeg_jax.generator.build import check_targets
 from tests.config.test_schema import CONFIGS, FOLDER
 
 

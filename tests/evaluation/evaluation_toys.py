@@ -11,7 +11,7 @@ from absl import flags
 
 from configs import base
 from raeg_jax.evaluation.making import Files
-from raeg_jax.invertible.chain import Chain, Learned
+from raeg_jax.generator.chain import Chain, LearnedStage
 
 
 class Shift(nn.Module):
@@ -36,7 +36,7 @@ class Shift(nn.Module):
 
 def shift(strength):
     """A whole generator of one stage, `Shift`."""
-    return Chain((Learned(Shift(), {"strength": jnp.float32(strength)}),))
+    return Chain((LearnedStage(Shift(), {"strength": jnp.float32(strength)}),))
 
 
 def files(generator, batch_size=4, size=32):

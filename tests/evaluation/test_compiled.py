@@ -5,7 +5,7 @@ import pytest
 import skimage.metrics
 
 from raeg_jax.evaluation import compiled
-from raeg_jax.networks.frozen import FrozenClassifier, as_pytree
+from raeg_jax.networks.classifiers import FrozenClassifier, as_pytree
 from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
 
 LABELS = np.zeros(2, np.int32)

@@ -2,9 +2,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raeg_jax.attacks.gradient import margin
+from raeg_jax.adversarial.losses import margin
 from raeg_jax.evaluation.controls import noise_control, pgd_control
-from raeg_jax.networks.frozen import as_pytree
+from raeg_jax.networks.classifiers import as_pytree
 from tests.evaluation.evaluation_toys import flat_images
 
 

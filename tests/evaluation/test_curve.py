@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from raeg_jax.evaluation.curve import curve, gap
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.networks.classifiers import FrozenClassifier
 from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
 
 LABELS = np.array([0, 0, 1, 1])

@@ -8,7 +8,7 @@ import pytest
 
 from raeg_jax.evaluation import compiled, defended
 from raeg_jax.evaluation.defended import evaluate_defended
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.networks.classifiers import FrozenClassifier
 from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
 
 LABELS = np.array([0, 0, 1, 1, 2, 0, 1])

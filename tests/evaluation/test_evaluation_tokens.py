@@ -3,8 +3,8 @@
 import numpy as np
 
 from raeg_jax.evaluation import tokens
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.gradient_coupling import GradientCoupling
 
 
 def chain(planes):

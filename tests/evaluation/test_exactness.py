@@ -10,9 +10,10 @@ import pytest
 from absl.testing import flagsaver
 
 from configs import base
-from raeg_jax import assembly, data
+from raeg_jax import data
 from raeg_jax.data import memory as evaluation_images
 from raeg_jax.errors import UserError
+from raeg_jax.generator import build
 from raeg_jax.workdir import classifiers
 from raeg_jax.workdir import run as workdir_lib
 from tests.evaluation.evaluation_toys import load_benchmark
@@ -50,7 +51,7 @@ def run(benchmark, workdir, stages=("gradient",), coupling="integer", **given):
 def test_what_differs_is_counted_by_program(benchmark, monkeypatch, tmp_path):
     monkeypatch.setattr(data, "load", lambda settings: types.SimpleNamespace(test="test"))
     monkeypatch.setattr(classifiers, "load_classifiers", lambda *_: {})
-    monkeypatch.setattr(assembly, "assemble", lambda *_: WrongAlone(jnp.float32(2)))
+    monkeypatch.setattr(build, "build_generator", lambda *_: WrongAlone(jnp.float32(2)))
     labels = np.arange(5, dtype=np.int32)
     monkeypatch.setattr(evaluation_images, "open_split", lambda *_: (IMAGES, labels, []))
     (tmp_path / "classifiers").mkdir()

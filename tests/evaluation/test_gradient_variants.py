@@ -9,7 +9,7 @@ from absl.testing import flagsaver
 
 from configs import base
 from raeg_jax import data
-from raeg_jax.attacks.permutation import class_permutation
+from raeg_jax.adversarial.losses import class_permutation
 from raeg_jax.data import memory as evaluation_images
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import controls, defended, variants

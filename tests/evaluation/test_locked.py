@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from raeg_jax.evaluation import locked, tokens
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.invertible.gradient_coupling import Code
+from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.gradient_coupling import SideInfo
 from raeg_jax.payload.token import CELL
 
 SIZE = 2 * CELL
@@ -26,7 +26,7 @@ class Signs:
 
     def forward(self, x, labels, reference, token, free):
         none = jnp.zeros_like(labels)
-        return self._moved(x, labels, token, 1), Code(labels, none, none)
+        return self._moved(x, labels, token, 1), SideInfo(labels, none, none)
 
     def inverse(self, y, code, token, free):
         return self._moved(y, code.label, token, -1)

@@ -5,7 +5,7 @@ import pytest
 
 from raeg_jax.errors import DivergedError
 from raeg_jax.evaluation.making import Files, Pixels, maker_of
-from raeg_jax.invertible.chain import Chain
+from raeg_jax.generator.chain import Chain
 from tests.evaluation.evaluation_toys import files, flat_images, shift
 from tests.protection import generators
 

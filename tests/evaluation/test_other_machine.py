@@ -9,7 +9,7 @@ from absl.testing import flagsaver
 
 from raeg_jax.data.decode import encode_png
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.payload.key import write_key
 from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
 from raeg_jax.protection.protect import Protector
@@ -32,7 +32,7 @@ def make(scale=1.0, **changes):
     """A generator of one level, whose programs are compiled fast."""
     changes = {"generator.blocks": (1,), "generator.widths": (4,), **changes}
     config = generators.settings(("learned",), **changes)
-    params = generators.weights(generator_from_config(config.generator))["params"]
+    params = generators.weights(unet_from_config(config.generator))["params"]
     return LoadedGenerator(config, generators.NAMES, jax.tree.map(lambda x: scale * x, params), {})
 
 

@@ -9,10 +9,10 @@ from absl.testing import flagsaver
 
 from configs import caltech101
 from raeg_jax import data
-from raeg_jax.assembly import assemble
+from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation.defences import DEFENCES
 from raeg_jax.experiments import pirates, subject
+from raeg_jax.generator.build import build_generator
 from raeg_jax.workdir import classifiers
 from tests.evaluation.evaluation_toys import flat_images, load_benchmark
 
@@ -82,7 +82,7 @@ def test_every_row_is_a_generator(benchmark):
     for row, (stages, _) in benchmark.ROWS.items():
         changed = benchmark.changed(config, row)
         if stages == ("shortcut",):
-            (stage,) = assemble(changed, None, {}).stages
+            (stage,) = build_generator(changed, None, {}).stages
             assert stage.max_mse == pytest.approx(255**2 * 10**-3.2)
         elif stages:
             assert tuple(changed.generator.stages) == stages

@@ -7,7 +7,7 @@ import pytest
 
 from raeg_jax.evaluation.making import Pixels
 from raeg_jax.evaluation.protection import evaluate_split, examples, quick
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.networks.classifiers import FrozenClassifier
 from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
 
 LEVELS = [60, 86, 120, 146, 180, 60, 118]

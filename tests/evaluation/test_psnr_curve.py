@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from configs import base
-from raeg_jax import assembly, data
+from raeg_jax import data
 from raeg_jax.data import memory as evaluation_images
 from raeg_jax.errors import UserError
+from raeg_jax.generator import build
 from raeg_jax.workdir import classifiers
 from raeg_jax.workdir import run as workdir_lib
 from tests.evaluation.evaluation_toys import Brightness, flat_images, load_benchmark, shift
@@ -122,7 +123,7 @@ def toys(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(evaluation_images, "open_split", lambda *_: (images, labels, []))
     monkeypatch.setattr(workdir_lib, "restore", lambda config, workdir: (config, None, 1))
-    monkeypatch.setattr(assembly, "assemble", lambda config, *_: shift(4.0))
+    monkeypatch.setattr(build, "build_generator", lambda config, *_: shift(4.0))
     (tmp_path / "classifiers").mkdir()
     return tmp_path
 

@@ -11,8 +11,8 @@ import numpy as np
 from configs import base
 from raeg_jax import data
 from raeg_jax.experiments.subject import Subject, as_records
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.invertible.gradient_coupling import Code
+from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.gradient_coupling import SideInfo
 
 SIZE = 16
 
@@ -26,7 +26,7 @@ class Brighter:
 
     def forward(self, x, labels, reference, token, free):
         rounds = jnp.ones_like(labels)
-        return x + self.amount + (token[..., :1] > 0), Code(labels, rounds, rounds)
+        return x + self.amount + (token[..., :1] > 0), SideInfo(labels, rounds, rounds)
 
     def inverse(self, y, code, token, free):
         return y - self.amount - (token[..., :1] > 0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from configs import base
-from raeg_jax import assembly
 from raeg_jax.experiments import defending, distortion, pirates, reading, tables, token, transfer
+from raeg_jax.generator import build
 from tests.experiments.experiment_toys import Toy, subject
 
 
@@ -154,15 +154,15 @@ def test_a_shortcut_stage_keeps_its_distance_to_the_gradient_stage_at_every_psnr
     config.generator.stages = ("shortcut", "gradient")
     config.generator.shortcut.target_psnr, config.generator.gradient.target_psnr = 33.0, 32.0
     reading.aim_at(config, 38.0)
-    assert assembly.target_psnrs(config) == {"shortcut": 39.0, "gradient": 38.0}
+    assert build.target_psnrs(config) == {"shortcut": 39.0, "gradient": 38.0}
     config.generator.stages = ("shortcut",)
     reading.aim_at(config, 30.0)
-    assert assembly.target_psnrs(config) == {"shortcut": 30.0}
+    assert build.target_psnrs(config) == {"shortcut": 30.0}
 
 
 def test_only_psnrs_at_which_each_stage_leaves_some_distance_are_read():
     config = base.get_config()
-    config.generator.stages = assembly.STAGES
+    config.generator.stages = build.STAGES
     config.generator.shortcut.target_psnr, config.generator.gradient.target_psnr = 33.0, 32.0
     config.loss.target_psnr = 37.0
     assert [reading.possible(config, psnr) for psnr in (30.0, 35.9, 36.0, 38.0)] == [

@@ -1,5 +1,7 @@
 """PSNR and SSIM against scikit-image."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,10 @@ import skimage.metrics
 from raeg_jax.image import metrics
 
 NOISE = (0.5, 3.0, 30.0)
+skimage_ssim = functools.partial(
+    skimage.metrics.structural_similarity, gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False, data_range=255, channel_axis=-1,
+)  # fmt: skip
 METRICS = (metrics.mse, metrics.psnr, metrics.ssim)
 psnr, ssim = jax.jit(metrics.psnr), jax.jit(metrics.ssim)
 
@@ -51,35 +57,16 @@ def test_mse_of_psnr_undoes_psnr(decibels):
 @pytest.mark.parametrize("noise", NOISE)
 def test_ssim_agrees_with_skimage(size, noise):
     a, b = pairs(size, noise)
-    expected = [
-        skimage.metrics.structural_similarity(
-            *ab,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=255,
-            channel_axis=-1,
-        )
-        for ab in zip(a, b, strict=True)
-    ]
+    expected = [skimage_ssim(*ab) for ab in zip(a, b, strict=True)]
     np.testing.assert_allclose(ssim(a, b), expected, atol=2e-5)
 
 
 def test_ssim_is_accurate_on_saturated_flat_images():
-    """Where float32 variances would drown in the squared mean."""
+    """There float32 variances would vanish beside the squared mean."""
     a = np.full((1, 32, 32, 3), 254, np.uint8)
     b = a.copy()
     b[:, ::2] += 1
-    expected = skimage.metrics.structural_similarity(
-        a[0],
-        b[0],
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        data_range=255,
-        channel_axis=-1,
-    )
-    np.testing.assert_allclose(ssim(a, b), [expected], atol=1e-4)
+    np.testing.assert_allclose(ssim(a, b), [skimage_ssim(a[0], b[0])], atol=1e-4)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -7,14 +7,14 @@ import pytest
 
 from raeg_jax.image import quantise
 
-# Ties, values outside the range, tiny ones, and those of a network that has gone astray.
+# Ties, values outside the range, tiny values, and values of a network that has diverged.
 SAMPLES = np.concatenate(
     [
         np.float32([0, 0.49999997, 0.5, 1.5, 2.5, 254.5, 254.6, 255, 255.5, 256, 300.7]),
         np.float32([-0.5, -0.2, -3.5, -1e-9, 1e-30, 8388607.5, -4e6, 1e6, 3.1e8, -7e9]),
     ]
 )
-# Name -> (function, NumPy's word for it).
+# Name -> (function, the same in NumPy).
 ROUNDINGS = {
     "round_ste": (quantise.round_ste, np.round),
     "clip_ste": (quantise.clip_ste, lambda x: np.clip(x, 0, 255)),
@@ -52,8 +52,3 @@ def test_to_uint8_rounds_and_does_not_wrap_around(transform):
     assert y.dtype == jnp.uint8
     np.testing.assert_array_equal(y, np.clip(np.round(SAMPLES), 0, 255).astype(np.uint8))
     np.testing.assert_array_equal(y, quantise.quantise(SAMPLES))
-
-
-def test_to_uint8_undoes_the_cast_to_float():
-    levels = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(quantise.to_uint8(jnp.float32(levels)), levels)

@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raeg_jax.attacks.gradient import margin
+from raeg_jax.adversarial.losses import margin
 from raeg_jax.errors import UserError
 from raeg_jax.methods import superpixels
 from raeg_jax.methods.attack import Attack
-from raeg_jax.networks.frozen import as_pytree
+from raeg_jax.networks.classifiers import as_pytree
 from tests.methods.toys import Linear, picture
 
 SIDE = 24

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from raeg_jax import hiding
-from raeg_jax.attacks.gradient import margin
+from raeg_jax.adversarial.losses import margin
 from raeg_jax.errors import UserError
 from raeg_jax.methods.protector import TransformProtector
 from raeg_jax.methods.rae import RAE

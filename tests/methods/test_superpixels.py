@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from raeg_jax.attacks.gradient import margin, pgd_l2
+from raeg_jax.adversarial.losses import margin
+from raeg_jax.adversarial.pgd import pgd_l2
 from raeg_jax.methods.superpixels import OnSuperpixels, extremes, means, spread
 from tests.methods.toys import PICTURES, SIDES, Linear, picture
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from raeg_jax.errors import UserError
-from raeg_jax.networks import CLASSIFIERS, classifier
+from raeg_jax.networks.classifiers import CLASSIFIERS, build_classifier
 
 SMALL = [name for name in CLASSIFIERS if name.endswith("_small")]
 
@@ -30,7 +30,7 @@ def images_of(shape, seed=0):
 @functools.cache
 def variables_of(name, num_classes, shape):
     """Shapes of variables, traced without computing anything."""
-    module = classifier(name, num_classes)
+    module = build_classifier(name, num_classes)
     images = jax.ShapeDtypeStruct(shape, jnp.float32)
     return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
 
@@ -38,7 +38,7 @@ def variables_of(name, num_classes, shape):
 @functools.cache
 def shapes(name, num_classes, shape):
     """Shapes of variables, logits and updates, traced without computing anything."""
-    module, variables = classifier(name, num_classes), variables_of(name, num_classes, shape)
+    module, variables = build_classifier(name, num_classes), variables_of(name, num_classes, shape)
     images = jax.ShapeDtypeStruct(shape, jnp.float32)
     evaluated = jax.eval_shape(lambda v, x: module.apply(v, x, train=False), variables, images)
     trained = jax.eval_shape(
@@ -51,7 +51,7 @@ class Learner:
     """A small classifier of four classes with its first variables; compiled once for all tests."""
 
     def __init__(self, name):
-        module = classifier(name, 4)
+        module = build_classifier(name, 4)
         self.optimizer = optax.adam(3e-3)
 
         @jax.jit
@@ -133,7 +133,7 @@ def test_every_large_classifier_has_a_published_size():
 @pytest.mark.parametrize("name", SMALL)
 def test_small_ones_are_cheap(name):
     """At most 25 million multiplications for a forward pass of a 64-pixel image."""
-    module = classifier(name, 10)
+    module = build_classifier(name, 10)
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     variables = variables_of(name, 10, images.shape)
     lowered = jax.jit(lambda v, x: module.apply(v, x, train=False)).lower(variables, images)
@@ -197,13 +197,13 @@ def test_small_ones_learn_within_thirty_steps(learner):
 
 def test_unknown_name_lists_the_known():
     with pytest.raises(UserError, match=r"'resnet_smal'.*resnet_small.*vgg_small"):
-        classifier("resnet_smal", 7)
+        build_classifier("resnet_smal", 7)
 
 
 @pytest.mark.parametrize("num_classes", [-1, 0, 1])
 def test_too_few_classes(num_classes):
     with pytest.raises(UserError, match=f"two classes, not {num_classes}"):
-        classifier("resnet_small", num_classes)
+        build_classifier("resnet_small", num_classes)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from raeg_jax.attacks.gradient import pgd_l2
-from raeg_jax.networks import classifier
+from raeg_jax.adversarial.pgd import pgd_l2
+from raeg_jax.networks.classifiers import build_classifier
 from raeg_jax.networks.convolution import conv_general_dilated
 
 
@@ -34,17 +34,17 @@ def test_values_and_gradients_are_those_of_jax(settings):
     def loss(layer):
         return lambda v, x: jnp.sum(jnp.sin(layer.apply(v, x)))
 
-    found, expected = (
+    result, expected = (
         jax.jit(jax.value_and_grad(loss(layer), (0, 1)))(variables, x) for layer in (ours, theirs)
     )
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), result, expected
     )
 
 
 @pytest.mark.parametrize("name", ["resnet_small", "vgg_small", "densenet_small"])
 def test_convolutions_in_the_loop_of_an_attack_are_in_the_order_that_is_fast(name):
-    module, images = classifier(name, 4), jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    module, images = build_classifier(name, 4), jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
     variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
     attack = jax.jit(
         lambda v, x: pgd_l2([lambda x: module.apply(v, x, train=False)], x, np.arange(2), 9.0, 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from raeg_jax.networks.layers import adaptive_mean_pool, at_least, halve, standardise
+from raeg_jax.networks.layers import Halve, MeanPool, Standardise, at_least
 
 
 def maps_of(shape):
@@ -15,15 +15,15 @@ def maps_of(shape):
 
 @pytest.mark.parametrize("shape", [(2, 6, 8, 3), (1, 7, 5, 4)])
 @pytest.mark.parametrize(("mean", "oracle"), [(False, nn.max_pool), (True, nn.avg_pool)])
-def test_halve_is_flax_pooling(shape, mean, oracle):
+def test_halving_is_flax_pooling(shape, mean, oracle):
     x = maps_of(shape)
-    np.testing.assert_allclose(halve(x, mean), oracle(x, (2, 2), (2, 2)), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(Halve(mean)(x), oracle(x, (2, 2), (2, 2)), rtol=1e-6, atol=1e-6)
 
     def gradient(pool):
         return jax.grad(lambda x: jnp.sum(jnp.sin(pool(x))))(x)
 
     np.testing.assert_allclose(
-        gradient(lambda x: halve(x, mean)),
+        gradient(lambda x: Halve(mean)(x)),
         gradient(lambda x: oracle(x, (2, 2), (2, 2))),
         rtol=1e-5,
         atol=1e-6,
@@ -36,20 +36,20 @@ def test_the_gradient_of_pooling_is_right_whatever_is_computed_twice():
 
     @jax.jit
     def gradient(x, factor):
-        return jax.grad(lambda x: jnp.sum(halve(x * factor + factor / 3)))(x)
+        return jax.grad(lambda x: jnp.sum(Halve()(x * factor + factor / 3)))(x)
 
-    found = np.asarray(gradient(x, factor)).reshape(2, 3, 2, 4, 2, 3)
-    np.testing.assert_array_equal(np.sum(found > 0, axis=(2, 4)), 1)
+    result = np.asarray(gradient(x, factor)).reshape(2, 3, 2, 4, 2, 3)
+    np.testing.assert_array_equal(np.sum(result > 0, axis=(2, 4)), 1)
 
 
 def test_the_first_of_equal_samples_gets_the_gradient_of_pooling():
-    found = jax.grad(lambda x: jnp.sum(halve(x)))(jnp.ones((1, 2, 2, 1)))
-    np.testing.assert_array_equal(found.ravel(), [1, 0, 0, 0])
+    result = jax.grad(lambda x: jnp.sum(Halve()(x)))(jnp.ones((1, 2, 2, 1)))
+    np.testing.assert_array_equal(result.ravel(), [1, 0, 0, 0])
 
 
 @pytest.mark.parametrize("side", [(1, 1), (3, 7), (7, 7), (10, 16), (14, 21)])
 @pytest.mark.parametrize("size", [1, 7])
-def test_adaptive_mean_pool(side, size):
+def test_mean_pool_averages_windows_of_every_size(side, size):
     x = maps_of((2, *side, 3))
     expected = np.zeros((2, size, size, 3), np.float32)
     for i, j in np.ndindex(size, size):
@@ -58,12 +58,13 @@ def test_adaptive_mean_pool(side, size):
             for k, n in zip((i, j), side, strict=True)
         ]
         expected[:, i, j] = np.asarray(x)[:, window[0], window[1]].mean(axis=(1, 2))
-    np.testing.assert_allclose(adaptive_mean_pool(x, size), expected, rtol=1e-5, atol=1e-6)
+    pooled = MeanPool(size)(x)
+    np.testing.assert_allclose(pooled, expected.reshape(2, -1), rtol=1e-5, atol=1e-6)
 
 
-def test_standardise_is_imagenets():
+def test_standardisation_is_that_of_imagenet():
     images = jnp.stack([jnp.zeros((32, 32, 3)), jnp.full((32, 32, 3), 255.0)])
-    black, white = standardise(images)[:, 0, 0]
+    black, white = Standardise()(images)[:, 0, 0]
     # torchvision: (x / 255 - mean) / std with mean .485 .456 .406 and std .229 .224 .225.
     np.testing.assert_allclose(black, [-2.11790, -2.03571, -1.80444], atol=1e-4)
     np.testing.assert_allclose(white, [2.24891, 2.42857, 2.64000], atol=1e-4)

@@ -1,20 +1,20 @@
 """The integer generator in plain NumPy int32: no JAX, no floating point but to read the weights.
 
 Written from DESIGN and the docstrings, not from the code: the same bits from both mean that nothing
-hangs on how JAX compiles or which algorithm multiplies.
+depends on how JAX compiles or which algorithm multiplies.
 """
 
 import numpy as np
 
 
-def inverse(params, y, token=None, free=None, *, blocks, depth):
+def inverse(params, y, token=None, editable=None, *, blocks, depth):
     """Recovers images of the default generator (integer, unet, permutation, haar).
 
     Args:
       params: its parameters, nested dicts of float32 arrays.
       y: int32 [B, H, W, 3].
       token: of +1 and -1 [B, H, W, P], or None.
-      free: bool [B, H, W, 1], the pixels that were free to change; None for all.
+      editable: bool [B, H, W, 1], the pixels that could change; None for all.
       blocks: blocks each way of each level, finest first.
       depth: halvings inside a conditioner.
 
@@ -22,22 +22,26 @@ def inverse(params, y, token=None, free=None, *, blocks, depth):
       int32 [B, H, W, 3].
     """
     token = np.zeros((*y.shape[:3], 0), np.int32) if token is None else token.astype(np.int32)
-    free = np.ones((*y.shape[:3], 1), bool) if free is None else free
-    return _level(params["pyramid"], np.asarray(y, np.int32), token, free, tuple(blocks), 0, depth)
+    editable = np.ones((*y.shape[:3], 1), bool) if editable is None else editable
+    return _level(
+        params["pyramid"], np.asarray(y, np.int32), token, editable, tuple(blocks), 0, depth
+    )
 
 
-def _level(params, y, token, free, blocks, index, depth):
+def _level(params, y, token, editable, blocks, index, depth):
     height, width, channels = y.shape[1:]
     token = token[:, ::2, ::2]
     # A block of 2 x 2 changes only if all of its pixels may.
-    free = np.pad(free, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], constant_values=True)
-    free = free.reshape(len(y), -(-height // 2), 2, -(-width // 2), 2, 1).all(axis=(2, 4))
-    z, mask = _analyse(y), _mask(height, width, channels) * free
+    editable = np.pad(
+        editable, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], constant_values=True
+    )
+    editable = editable.reshape(len(y), -(-height // 2), 2, -(-width // 2), 2, 1).all(axis=(2, 4))
+    z, mask = _analyse(y), _mask(height, width, channels) * editable
     deepest = index == len(blocks) - 1
     if not deepest:
         for i in reversed(range(blocks[index])):
             z = _block(params[f"up_{i}"], z, token, mask, 1000 * index + 2 * i + 1, depth)
-        low = _level(params["below"], z[..., :channels], token, free, blocks, index + 1, depth)
+        low = _level(params["below"], z[..., :channels], token, editable, blocks, index + 1, depth)
         z = np.concatenate([low, z[..., channels:]], axis=-1)
     for i in reversed(range(blocks[index])):
         z = _block(params[f"down_{i}"], z, token, mask, 1000 * index + 2 * i, depth)
@@ -56,7 +60,7 @@ def _block(params, z, token, mask, index, depth):
 
 
 def _shift(params, by, token, mask, depth):
-    """8 pixels for each 1 of the conditioner, which is shown 1 for each 64 pixels."""
+    """8 pixels for each 1 of the conditioner's output; 64 pixels are 1 of its input."""
     (layers,) = params["shift"].values()
     # 64 pixels are 32 units.
     seen = np.concatenate([_clip(_round(by, 1)), 32 * token], axis=-1)

@@ -1,8 +1,8 @@
 """Gradient couplings in fixed point in plain NumPy: the inverse, from the small classifiers up.
 
-Written from DESIGN and the docstrings, not from the code. All sums are of whole numbers; floating
-point has no other part than to read the weights, to hold single rounded numbers between layers, and
-to add two of them where branches meet.
+Written from DESIGN and the docstrings, not from the code. All sums are sums of integers; floating
+point only reads the weights, holds single rounded numbers between layers, and adds two of them
+where branches meet.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ STD = np.float64([58.395, 57.12, 57.375])
 
 
 def inverse(
-    y, label, rounds, part, networks, token=None, free=None,
+    y, label, rounds, part, networks, token=None, editable=None,
     *, step, reach, steps, kappa, loss, bound, margin,
 ):  # fmt: skip
     """Recovers images of a gradient coupling with masks of one channel, `diagonal`.
@@ -20,30 +20,30 @@ def inverse(
     Args:
       y: int32 [B, H, W, 3].
       label: int [B].
-      rounds: int [B], of the code.
-      part: int [B], of the code.
-      networks: functions from images to logits and a pullback, such as `network` makes.
+      rounds: int [B], of the side information.
+      part: int [B], of the side information.
+      networks: functions from images to logits and a pullback, see `network`.
       token: +1 and -1, [B, H, W, P], or None.
-      free: bool [B, H, W, 1], which pixels were changed; None for all.
+      editable: bool [B, H, W, 1], the pixels that could change; None for all.
       step, reach, steps, kappa, loss, bound, margin: of the coupling and its conditioner; for
-        `loss` the class to be read instead, int [B], or None.
+        `loss` the class to predict instead, int [B], or None.
 
     Returns:
       int32 [B, H, W, 3].
     """
     x = np.array(y, np.int32)
     start = 0 if token is None else (np.asarray(token) < 0).sum(-1)
-    changed = np.ones(x.shape[:3], bool)[..., None] if free is None else free
+    changed = np.ones(x.shape[:3], bool)[..., None] if editable is None else editable
     for index in reversed(range(max(rounds))):
         i, j = np.indices(x.shape[1:3])
         channel = np.broadcast_to((2 * i + j + index + start) % 3, x.shape[:3])
         mask = (channel[..., None] == np.arange(3)) & changed
         filled, low, high = _fill(x, mask)
-        way = _descend(np.clip(filled, 0, 255), label, networks, reach, steps, kappa, loss)
-        way = np.where(mask, way, 0)
+        direction = _descend(np.clip(filled, 0, 255), label, networks, reach, steps, kappa, loss)
+        direction = np.where(mask, direction, 0)
         share = _rms(np.where(mask, 512, np.zeros_like(x)))
         length = _divide(int(np.rint(np.float32(step) * np.float32(1024))) * share, 4096)
-        full = np.clip(_to_rms(way, length), -(2**24), 2**24)
+        full = np.clip(_to_rms(direction, length), -(2**24), 2**24)
         parts = np.where(index == rounds - 1, part, 32) * (index < rounds)
         shift = _divide(full * parts[:, None, None, None], 32 * 128)
         shift = np.clip(shift, -bound, bound)
@@ -53,7 +53,7 @@ def inverse(
 
 
 def _fill(x, mask):
-    """Weighted mean of the neighbours of a channel, and what the other channels stand out by."""
+    """Weighted mean of the neighbours of a channel, and the detail of the other channels."""
     H, W = x.shape[1:3]
     rows, columns = (np.abs(np.arange(-1, n + 1)) for n in (H, W))
     rows, columns = (
@@ -82,33 +82,37 @@ def _fill(x, mask):
 def _descend(image, label, networks, reach, steps, kappa, targets):
     start = image * 16
     radius = int(np.rint(np.float32(reach) * np.float32(128)))
-    length, way = _divide(5 * radius, 2 * steps), np.zeros_like(start)
+    length, displacement = _divide(5 * radius, 2 * steps), np.zeros_like(start)
     for _ in range(steps):
-        logits, pulls = zip(*(net(np.float32(start + way) / 16) for net in networks), strict=True)
+        logits, pulls = zip(
+            *(net(np.float32(start + displacement) / 16) for net in networks), strict=True
+        )
         margins = [_margin(z, label, targets) for z in logits]
         values = np.stack([value for value, _ in margins]) + round(kappa * 64)
         values = values - np.minimum(values.max(0), 0)
         weights = np.clip(8 + _divide(values, 16), 1, 16)
-        ways = [
+        directions = [
             pull(np.float32(-weight[:, None] * gradient))
             for pull, weight, (_, gradient) in zip(pulls, weights, margins, strict=True)
         ]
-        bits = int(np.log2(4096 // len(ways)))
-        down = _whole(np.stack(ways, axis=1), bits)[0].sum(1)
-        way = np.clip(way + _to_rms(down, length), -4080, 4080)
-        way = np.where(_rms(way) > radius, _to_rms(way, radius), way)
-        way = np.clip(start + way, 0, 4080) - start
-    return way
+        bits = int(np.log2(4096 // len(directions)))
+        down = _whole(np.stack(directions, axis=1), bits)[0].sum(1)
+        displacement = np.clip(displacement + _to_rms(down, length), -4080, 4080)
+        displacement = np.where(
+            _rms(displacement) > radius, _to_rms(displacement, radius), displacement
+        )
+        displacement = np.clip(start + displacement, 0, 4080) - start
+    return displacement
 
 
 def _margin(logits, label, targets):
-    """In 64ths, and its gradient; minus that of the targets, if there are any."""
+    """The margin in 64ths, and its gradient; minus that of the targets, if there are any."""
     logits, images = np.rint(logits * 64).astype(np.int64), np.arange(len(label))
-    own = label if targets is None else targets
+    classes = label if targets is None else targets
     others = logits.copy()
-    others[images, own] = -(2**30)
+    others[images, classes] = -(2**30)
     gradient = np.zeros_like(logits)
-    gradient[images, own] = 1
+    gradient[images, classes] = 1
     gradient[images, others.argmax(-1)] -= 1
     sign = 1 if targets is None else -1
     return sign * (logits * gradient).sum(-1), sign * gradient

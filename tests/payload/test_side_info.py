@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from raeg_jax.invertible.chain import Chain, Learned
-from raeg_jax.invertible.gradient_coupling import Code, GradientCoupling
+from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.gradient_coupling import GradientCoupling, SideInfo
 from raeg_jax.payload.errors import DamagedPayloadError
 from raeg_jax.payload.side_info import check_columns, from_table, to_table
 
-LEARNED = Learned(None, {})
+LEARNED = LearnedStage(None, {})
 GRADIENT = GradientCoupling(None, 1.0, 1.0)
-SIDE_INFO = Code(*np.array([[7, 0], [3, 16], [32, 5]], np.int32))
+SIDE_INFO = SideInfo(*np.array([[7, 0], [3, 16], [32, 5]], np.int32))
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import numpy as np
 from skimage.data import astronaut
 
 from configs import smoke
-from raeg_jax import networks
-from raeg_jax.invertible.chain import Chain
-from raeg_jax.invertible.generator import generator_from_config
-from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.gradient_coupling import GradientCoupling
+from raeg_jax.generator.unet import unet_from_config
+from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 
 NAMES = ("anchor", "lotus", "ibis")
@@ -38,11 +38,11 @@ def weights(module, **options):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-PARAMS = weights(generator_from_config(settings().generator))["params"]
+PARAMS = weights(unet_from_config(settings().generator))["params"]
 CLASSIFIERS = {
     name: (module, weights(module, train=False))
     for name in ("resnet_small", "vgg_small")
-    for module in [networks.classifier(name, len(NAMES))]
+    for module in [classifiers_lib.build_classifier(name, len(NAMES))]
 }
 
 

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 
 from raeg_jax.config.run_config import to_json
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.protection import generator_file
 from raeg_jax.protection.loaded_generator import (
     LoadedGenerator,
@@ -165,7 +165,7 @@ def test_weights_in_fixed_point_are_on_their_grids_and_take_a_byte_each(tmp_path
 
 def test_weights_in_floats_stay_as_they_are(tmp_path):
     config = settings(("learned",), **{"generator.coupling": "integer_float"})
-    params = weights(generator_from_config(config.generator))["params"]
+    params = weights(unet_from_config(config.generator))["params"]
     save_generator(tmp_path / "generator", LoadedGenerator(config, NAMES, params, {}))
     loaded = load_generator(tmp_path / "generator")
     for name, array in flat(params):

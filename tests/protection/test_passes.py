@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from raeg_jax.invertible.chain import Chain
+from raeg_jax.generator.chain import Chain
 from raeg_jax.payload.token import Token
 from raeg_jax.protection import passes
 from raeg_jax.protection.passes import Programs

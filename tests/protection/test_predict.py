@@ -2,9 +2,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from raeg_jax.attacks.gradient import ensemble_loss
+from raeg_jax.adversarial.losses import ensemble_loss
 from raeg_jax.data.decode import fit
-from raeg_jax.networks.frozen import FrozenClassifier
+from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.predict import attack_losses, predict_labels
 from tests.protection.generators import NAMES, make, photographs, settings

@@ -7,8 +7,8 @@ import pytest
 
 from raeg_jax import hiding
 from raeg_jax.errors import UserError
+from raeg_jax.generator.gradient_coupling import GradientCoupling
 from raeg_jax.image import metrics
-from raeg_jax.invertible.gradient_coupling import GradientCoupling
 from raeg_jax.payload.overflow import unclip
 from raeg_jax.payload.payload import SourceMode
 from raeg_jax.payload.seal import open_sealed

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.gradient_coupling import GradientCoupling
+from raeg_jax.generator.gradient_coupling import GradientCoupling
 from raeg_jax.payload.errors import (
     DamagedPayloadError,
     NotAPayloadError,

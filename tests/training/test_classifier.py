@@ -9,8 +9,9 @@ import pytest
 from flax import linen as nn
 
 from configs import base
-from raeg_jax import data, networks
+from raeg_jax import data
 from raeg_jax.errors import UserError
+from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.training import classifier as classifier_lib
 from raeg_jax.training import loop
 from raeg_jax.training.logs import read_rows
@@ -55,7 +56,7 @@ def splits():
 def toys():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("toy_a", "toy_b"):
-            patch.setitem(networks.CLASSIFIERS, name, ToyNet)
+            patch.setitem(classifiers_lib.CLASSIFIERS, name, ToyNet)
         yield
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raeg_jax.attacks.permutation import class_permutation
+from raeg_jax.adversarial.losses import class_permutation
 from raeg_jax.training import losses
 
 LOGITS = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 9.0], [1.0, 1.5, -2.0]], np.float32)

@@ -7,7 +7,7 @@ from jax import lax
 
 from configs import base
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.training import parallel
 from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.step import make_train_step
@@ -127,7 +127,7 @@ def flat(params):
 def run_training(mode, count, steps=2):
     """The real step, with per-image noise in the attack layer; parameters before and after."""
     config = tiny_config()
-    generator = generator_from_config(config.generator)
+    generator = unet_from_config(config.generator)
     net = ToyClassifier()
     images = np.random.RandomState(0).randint(0, 256, (8, 16, 16, 3)).astype(np.uint8)
     labels = np.arange(8, dtype=np.int32) % 3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.payload.token import CELL
 from raeg_jax.training.optimizers import create_state
@@ -50,7 +50,7 @@ def make_batch():
 
 
 def prepare(config, devices=1):
-    generator = generator_from_config(config.generator)
+    generator = unet_from_config(config.generator)
     discriminator = Discriminator(
         config.discriminator.width, config.discriminator.layers, "spectral"
     )

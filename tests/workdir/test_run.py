@@ -16,7 +16,7 @@ from configs import smoke
 from raeg_jax import data, evaluation
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
-from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.workdir import run as run_lib
 from raeg_jax.workdir.checkpoint import Checkpoints
 from raeg_jax.workdir.run import open_run
@@ -130,7 +130,7 @@ def test_the_learned_stage_comes_with_the_settings_that_made_it(folder):
     assert (step, trained.loss.target_psnr, trained.eval.max_images) == (2, made, 3)
     assert (trained.generator.stages, trained.classifiers.held_out) == (("gradient",), ("vgg16",))
     assert jax.tree.map(np.shape, params) == jax.tree.map(
-        np.shape, run_lib._shapes(generator_from_config(config.generator), config)
+        np.shape, run_lib._shapes(unet_from_config(config.generator), config)
     )
     assert any(np.any(leaf) for leaf in jax.tree.leaves(params))
 
@@ -141,13 +141,13 @@ def test_the_learned_stage_comes_with_the_settings_that_made_it(folder):
 )
 def test_another_network_of_the_same_shapes_is_named(folder, name, value, monkeypatch):
     config = settings(folder)
-    trained = generator_from_config(config.generator)
+    trained = unet_from_config(config.generator)
     was = config.generator[name]
     config.generator[name] = value
     # Their parameters fit each other, so the checkpoint could be loaded.
     shapes = [
         jax.tree.map(np.shape, run_lib._shapes(generator, config))
-        for generator in (trained, generator_from_config(config.generator))
+        for generator in (trained, unet_from_config(config.generator))
     ]
     assert shapes[0] == shapes[1]
     monkeypatch.setattr(data, "load", None)

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from raeg_jax import networks
-from raeg_jax.invertible.generator import generator_from_config
+from raeg_jax.generator.unet import unet_from_config
+from raeg_jax.networks import classifiers
 from raeg_jax.training.optimizers import create_state
 from raeg_jax.workdir.checkpoint import Checkpoints
 from raeg_jax.workdir.classifiers import save_info, save_weights
@@ -21,7 +21,10 @@ def draw(shapes, seed, scale=1.0):
 
 def save_classifier(name, splits, config, workdir):
     """Saves a classifier as `fit_classifier` does; returns its variables."""
-    module, images = networks.classifier(name, splits.num_classes), np.zeros((1, 32, 32, 3))
+    module, images = (
+        classifiers.build_classifier(name, splits.num_classes),
+        np.zeros((1, 32, 32, 3)),
+    )
     shapes = jax.eval_shape(lambda: module.init(SEED, images, train=False))
     folder = classifier_folder(workdir, name)
     # Variances of batch norm must be positive.
@@ -42,7 +45,7 @@ def save_checkpoints(config, workdir, steps):
     Returns:
       The averaged parameters by step.
     """
-    generator = generator_from_config(config.generator)
+    generator = unet_from_config(config.generator)
     shapes = jax.eval_shape(lambda key: create_state(config, generator, None, key), SEED)
     state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     params = {}

@@ -1,0 +1,110 @@
+"""The attack layer: differentiable distortions of `DISTORTIONS`, drawn at random in training.
+
+Each call draws one distortion and its strength for the whole batch. All randomness comes from the
+key and from each image's index in the global batch, so the result does not depend on how the batch
+is spread over devices. A distorted image is an 8-bit image again: rounded and clipped with
+straight-through gradients.
+"""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from raeg_jax.adversarial.distortions import DISTORTIONS
+from raeg_jax.errors import UserError
+from raeg_jax.image.quantise import quantise
+
+
+def attack_layer(
+    key: jax.Array,
+    images: jax.Array,
+    settings: ConfigDict,
+    index: jax.Array | None = None,
+) -> jax.Array:
+    """Distorts a batch by one distortion, drawn by `settings.probability`.
+
+    Args:
+      key: a scalar of `jax.random.key`; the same on every device.
+      images: float32 [B, H, W, 3], in pixel units.
+      settings: `config.attack_layer`; static.
+      index: int32 [B], each image's index in the global batch; default 0..B-1.
+
+    Returns:
+      float32 [B, H, W, 3]: integers in 0..255, or `images` unchanged where identity was drawn.
+
+    Raises:
+      UserError: an impossible setting; see `check_settings`.
+    """
+    check_settings(settings)
+    # Distortions of probability 0 are not even compiled.
+    probabilities = {name: p for name, p in sorted(settings.probability.items()) if p > 0}
+    if set(probabilities) == {"identity"}:
+        return images
+    if index is None:
+        index = jnp.arange(images.shape[0])
+    key_choice, key_distortion = jax.random.split(key)
+    logits = jnp.log(jnp.array(list(probabilities.values()), jnp.float32))
+    branches = [_branch(name, settings) for name in probabilities]
+    choice = jax.random.categorical(key_choice, logits)
+    return jax.lax.switch(choice, branches, key_distortion, images, index)
+
+
+def _branch(name, settings):
+    distortion = DISTORTIONS[name]
+    bounds = settings[distortion.setting] if distortion.setting else None
+
+    def run(key, images, index):
+        if bounds is None:
+            return images
+        if distortion.limits is None:
+            return quantise(distortion.apply(images, bounds, bounds))
+        random: list = []
+        if distortion.random_keys:
+            key, *keys = jax.random.split(key, 1 + distortion.random_keys)
+            random = [keys, index]
+        low, high = bounds
+        if distortion.is_whole:
+            strength = jax.random.randint(key, (), low, high + 1)
+        else:
+            strength = jax.random.uniform(key, (), minval=low, maxval=high)
+        return quantise(distortion.apply(images, strength, high, *random))
+
+    return run
+
+
+def check_settings(settings: ConfigDict) -> None:
+    """Stops at the first impossible setting of the attack layer.
+
+    Args:
+      settings: `config.attack_layer`.
+
+    Raises:
+      UserError: naming the setting, its value and what is allowed.
+    """
+    for name, probability in settings.probability.items():
+        if name not in DISTORTIONS:
+            known = ", ".join(DISTORTIONS)
+            raise UserError(
+                f"attack_layer.probability.{name}: no such distortion; known are {known}"
+            )
+        if not 0 <= probability < float("inf"):
+            raise UserError(f"attack_layer.probability.{name} = {probability}: must be 0 or more")
+    if not any(settings.probability.values()):
+        raise UserError("attack_layer.probability: all are 0; set identity to 1 for no distortion")
+    for distortion in DISTORTIONS.values():
+        if distortion.setting is None:
+            continue
+        name, value = distortion.setting, settings[distortion.setting]
+        if distortion.limits is None:
+            if value < 1 or value % 2 == 0:
+                raise UserError(f"attack_layer.{name} = {value}: must be odd and positive")
+            continue
+        low, high = distortion.limits
+        kind = int if distortion.is_whole else (int, float)
+        is_range = len(value) == 2 and all(isinstance(v, kind) for v in value)
+        if not (is_range and low <= value[0] <= value[1] <= high):
+            numbers = "whole numbers" if distortion.is_whole else "numbers"
+            raise UserError(
+                f"attack_layer.{name} = {value}: must be two {numbers} in {low}..{high}, "
+                "smallest first"
+            )

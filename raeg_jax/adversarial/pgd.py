@@ -1,0 +1,190 @@
+"""Projected gradient descent, I-FGSM, and Gaussian noise of a given norm.
+
+They show the effect of an irreversible attack at the same distance from the original. Distances are
+L2 norms over one image, in pixel units; I-FGSM bounds the change of each value instead.
+
+Images may have any real type, and labels may be a list; `image.inputs` checks both.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from raeg_jax.adversarial.losses import ensemble_loss, margin
+from raeg_jax.image.inputs import as_images, as_labels
+from raeg_jax.networks.classifiers import LogitsFn
+
+# Projections aim this much inside the ball, so that rounding errors never leave it.
+_INSIDE = 1 - 1e-5
+
+
+def pgd_l2(
+    logits_fns: Sequence[LogitsFn],
+    images: jax.Array,
+    labels: jax.Array,
+    radius: jax.Array | float,
+    steps: int,
+    *,
+    step_size: jax.Array | float | None = None,
+    targeted: bool = False,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """Projected gradient descent on the margins of several classifiers, see `ensemble_loss`.
+
+    Madry et al. (2017, arXiv 1706.06083), L2 form: each step goes `step_size` along the normalised
+    gradient, then back into the ball of the radius around the original and into 0..255.
+
+    Args:
+      logits_fns: the classifiers attacked together, in evaluation mode.
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      labels: int `[B]`, the true classes, or with `targeted` the classes to predict instead.
+      radius: greatest L2 distance of each image, in pixel units; `[B]` or a scalar.
+      steps: number of steps, at least 1.
+      step_size: L2 norm of each step, as `radius`; by default 2.5 radius / steps.
+      targeted: raise the margin of `labels` rather than lower it.
+      key: starts from random noise inside the ball; by default from the original.
+
+    Returns:
+      float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
+
+    Raises:
+      ValueError: fewer than one step, or no classifier.
+    """
+    images, descent = _prepare("PGD", logits_fns, images, labels, steps, targeted)
+    start = images
+    if key is not None:
+        noise_key, length_key = jax.random.split(key)
+        share = jax.random.uniform(length_key, images.shape[:1])
+        start = gaussian_noise(noise_key, images, share * jnp.asarray(radius, jnp.float32))
+    return descend(lambda x, _: descent(x), images, radius, steps, step_size, start)
+
+
+def descend(
+    descent: Callable[[jax.Array, jax.Array], jax.Array],
+    images: jax.Array,
+    radius: jax.Array | float,
+    steps: int,
+    step_size: jax.Array | float | None = None,
+    start: jax.Array | None = None,
+) -> jax.Array:
+    """The loop of projected gradient descent in the L2 norm, for any direction of descent.
+
+    Args:
+      descent: from images and the number of the step to a direction of any length, float32
+        `[B, H, W, 3]`.
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      radius: greatest L2 distance of each image, in pixel units; `[B]` or a scalar.
+      steps: number of steps.
+      step_size: L2 norm of each step, as `radius`; by default 2.5 radius / steps.
+      start: the first iterate; by default the original.
+
+    Returns:
+      float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
+    """
+    radius = jnp.asarray(radius, jnp.float32)
+    length = 2.5 * radius / steps if step_size is None else step_size
+
+    def step(index, adversarial):
+        return _move(images, adversarial, descent(adversarial, index), length, radius)
+
+    return jax.lax.fori_loop(0, steps, step, images if start is None else start)
+
+
+def ifgsm(
+    logits_fns: Sequence[LogitsFn],
+    images: jax.Array,
+    labels: jax.Array,
+    epsilon: jax.Array | float,
+    steps: int,
+    *,
+    step_size: jax.Array | float | None = None,
+    targeted: bool = False,
+) -> jax.Array:
+    """The iterated fast gradient sign method on the margins of several classifiers.
+
+    Kurakin et al. (2016, arXiv 1607.02533), there with cross-entropy: each step moves every value
+    by `step_size` against the sign of the gradient, then back to at most `epsilon` from the
+    original (L-infinity ball) and into 0..255.
+
+    Args:
+      logits_fns: the classifiers attacked together, in evaluation mode.
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      labels: int `[B]`, the true classes, or with `targeted` the classes to predict instead.
+      epsilon: greatest change of a value, in pixel units; `[B]` or a scalar.
+      steps: number of steps, at least 1.
+      step_size: change of a value in one step, as `epsilon`; by default 2.5 epsilon / steps.
+      targeted: raise the margin of `labels` rather than lower it.
+
+    Returns:
+      float32 `[B, H, W, 3]` within 0..255, each value at most `epsilon` away (up to float
+      rounding); not rounded.
+
+    Raises:
+      ValueError: fewer than one step, or no classifier.
+    """
+    images, descent = _prepare("I-FGSM", logits_fns, images, labels, steps, targeted)
+    bound = _per_image(epsilon)
+    length = 2.5 * bound / steps if step_size is None else _per_image(step_size)
+    low, high = jnp.maximum(images - bound, 0), jnp.minimum(images + bound, 255)
+
+    def step(_, adversarial):
+        return jnp.clip(adversarial + length * jnp.sign(descent(adversarial)), low, high)
+
+    return jax.lax.fori_loop(0, steps, step, images)
+
+
+def gaussian_noise(key: jax.Array, images: jax.Array, radius: jax.Array | float) -> jax.Array:
+    """Adds white Gaussian noise scaled to a given norm, then clips to 0..255.
+
+    Args:
+      key: of the noise.
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      radius: L2 norm of each image's noise before clipping, in pixel units; `[B]` or a scalar.
+
+    Returns:
+      float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
+    """
+    (images,) = as_images(images)
+    return _move(images, images, jax.random.normal(key, images.shape), radius, radius)
+
+
+def _prepare(name, logits_fns, images, labels, steps, targeted):
+    """Checks arguments; returns float32 images and the direction of steepest descent at images."""
+    if steps < 1:
+        raise ValueError(f"{name} needs at least one step, not {steps}")
+    (images,) = as_images(images)
+    labels = as_labels(labels, images)
+
+    def loss(logits, labels):
+        return -margin(logits, labels) if targeted else margin(logits, labels)
+
+    def gain(images):
+        # Each image's loss depends on that image only: the sum's gradient holds every image's.
+        return -jnp.sum(ensemble_loss(logits_fns, images, labels, loss))
+
+    return images, jax.grad(gain)
+
+
+def _move(images, start, direction, length, radius):
+    """Goes `length` from `start` along `direction`, then into the ball around `images` and 0..255.
+
+    Clipping comes last: as the originals lie within 0..255, it brings no value further away.
+    """
+    moved = start - images + _per_image(length) * _normalise(direction)
+    norm = jnp.sqrt(jnp.sum(moved**2, axis=(1, 2, 3), keepdims=True))
+    shrink = _INSIDE * _per_image(radius) / jnp.where(norm > 0, norm, 1)
+    return jnp.clip(images + moved * jnp.minimum(shrink, 1), 0, 255)
+
+
+def _normalise(x):
+    """Scales each image to L2 norm 1; zeros stay zeros, tiny values do not underflow."""
+    peak = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
+    x = x / jnp.where(peak > 0, peak, 1)
+    norm = jnp.sqrt(jnp.sum(x**2, axis=(1, 2, 3), keepdims=True))
+    return x / jnp.where(norm > 0, norm, 1)
+
+
+def _per_image(values):
+    """Shapes `[B]` or a scalar to broadcast over images."""
+    return jnp.reshape(jnp.asarray(values, jnp.float32), (-1, 1, 1, 1))

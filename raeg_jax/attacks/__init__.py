@@ -1,1 +1,0 @@
-"""The differentiable attack layer and the gradient attacks used as controls."""

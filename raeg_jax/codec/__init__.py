@@ -1,1 +1,0 @@
-"""From arrays and keys to protected files and back: hiding, payload, key."""

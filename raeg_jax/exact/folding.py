@@ -1,0 +1,163 @@
+"""Conversion of trained classifiers to exact arithmetic: batch norm folded, weights rounded.
+
+Tracing the module once finds its layers, and which batch norm follows which convolution. Weights
+are folded in NumPy's float64, which is the same on all machines.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
+
+from raeg_jax.errors import UserError
+from raeg_jax.exact.block_float import make_layer
+from raeg_jax.exact.fixed_classifier import FixedClassifier, stride
+from raeg_jax.networks.layers import IMAGENET_STD, MIN_SIDE, MeanPool, Standardise
+
+
+def fold_classifier(name: str, module: nn.Module, variables: Mapping[str, Any]) -> FixedClassifier:
+    """Converts a trained classifier to exact arithmetic.
+
+    Args:
+      name: of the classifier, for messages.
+      module: consists of convolutions, batch norm, dense layers and modules of `networks.layers`.
+      variables: its `params` and `batch_stats`.
+
+    Raises:
+      UserError: it has layers that can't be converted, or weights that can't be used.
+    """
+    weights = flatten_dict(variables, sep="/")
+    modules, before = _foldable_layers(name, module, variables)
+    # Kernel and bias of each affine layer by path.
+    affine: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    first = ""
+    for path, layer in modules.items():
+        source = before.get(path)
+        match layer:
+            case nn.Conv() | nn.Dense():
+                kernel, bias = _kernel_and_bias(weights, path)
+                if isinstance(modules.get(source), Standardise):
+                    first, kernel = path, kernel / np.array(IMAGENET_STD)[:, None]
+                affine[path] = kernel, bias
+            case nn.BatchNorm():
+                factor, offset = _batch_norm(weights, path, layer.epsilon)
+                if isinstance(modules.get(source), nn.Conv):
+                    kernel, bias = affine[source]
+                    affine[source] = kernel * factor, bias * factor + offset
+                else:
+                    affine[path] = factor, offset
+    layers = {}
+    for path, (kernel, bias) in affine.items():
+        try:
+            layers[path] = make_layer(kernel, bias, pixels=path == first)
+        except UserError as error:
+            raise UserError(f"the weights of {name}/{path} can't be used: {error}") from error
+    return FixedClassifier(module, layers, first)
+
+
+def check_foldable(name: str, module: nn.Module) -> None:
+    """Checks before training that `fold_classifier` can convert a classifier.
+
+    Args:
+      name: of the classifier, for the message.
+      module: see `fold_classifier`.
+
+    Raises:
+      UserError: it has layers that can't be converted.
+    """
+    images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
+    # The key is made inside, as making one would start the devices.
+    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
+    _foldable_layers(name, module, variables)
+
+
+def _foldable_layers(name, module, variables):
+    """`_trace_layers` of a classifier that can be converted; UserError for another one."""
+    modules, before = _trace_layers(module, variables)
+    if obstacle := _obstacle(modules, flatten_dict(variables, sep="/")):
+        raise UserError(
+            f"the classifier {name!r} can't compute in fixed point ({obstacle}): choose other "
+            "config.classifiers.targets, or config.generator.gradient.arithmetic='float'"
+        )
+    return modules, before
+
+
+def _trace_layers(module, variables):
+    """Leaf modules by path in the order of their calls, and the path of the module before each."""
+    modules: dict[str, nn.Module] = {}
+    before: dict[str, str] = {}
+    producers: dict[int, str] = {}
+    alive = []
+
+    def record(call, args, kwargs, context):
+        output, layer = call(*args, **kwargs), context.module
+        path = "/".join(layer.path)
+        # A block's call ends after those of the layers in it.
+        is_block = any(other.startswith(path + "/") for other in modules) or not path
+        if context.method_name == "__call__" and not is_block:
+            modules[path] = layer
+            if id(args[0]) in producers:
+                before[path] = producers[id(args[0])]
+            producers[id(output)] = path
+            # Keeps the objects alive: ids of dead ones are used again.
+            alive.append((args, output))
+        return output
+
+    images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
+    with nn.intercept_methods(record):
+        jax.eval_shape(functools.partial(module.apply, train=False), variables, images)
+    return modules, before
+
+
+def _obstacle(modules, weights):
+    """Why a classifier can't be converted, in words, or None."""
+    for path, layer in modules.items():
+        if isinstance(layer, nn.Conv) and not _is_plain(layer):
+            return f"{path} is no plain convolution"
+        if isinstance(layer, MeanPool) and layer.size > 1:
+            return f"{path} averages over a {layer.size} x {layer.size} grid"
+    owners = {key.split("/", 1)[1].rpartition("/")[0] for key in weights}
+    known = (nn.Conv, nn.Dense, nn.BatchNorm)
+    for path in sorted(owners):
+        if not isinstance(modules.get(path), known):
+            return f"{path or 'it'} has weights of another kind"
+    if not any(isinstance(layer, Standardise) for layer in modules.values()):
+        return "it doesn't standardise images"
+    return None
+
+
+def _is_plain(layer):
+    """Whether a convolution is square, padded by half its size, undilated and without groups."""
+    side, padding = layer.kernel_size[0], layer.padding
+    if isinstance(padding, str):
+        padding = {"VALID": 0, "SAME": side // 2 if stride(layer) == 1 else -1}.get(padding, -1)
+    return (
+        side % 2 == 1
+        and np.all(np.equal(layer.kernel_size, side))
+        and np.all(np.ravel(padding) == side // 2)
+        and layer.feature_group_count == 1
+        and np.all(np.ravel([layer.kernel_dilation or 1, layer.input_dilation or 1]) == 1)
+        and np.all(np.ravel(layer.strides or 1) == stride(layer))
+    )
+
+
+def _kernel_and_bias(weights, path):
+    kernel = np.asarray(weights[f"params/{path}/kernel"], np.float64)
+    bias = weights.get(f"params/{path}/bias", np.zeros(kernel.shape[-1]))
+    # A dense layer is a convolution of one position.
+    return kernel.reshape((1,) * (4 - kernel.ndim) + kernel.shape), np.asarray(bias, np.float64)
+
+
+def _batch_norm(weights, path, epsilon):
+    params, statistics = f"params/{path}", f"batch_stats/{path}"
+    names = f"{params}/scale", f"{params}/bias", f"{statistics}/mean", f"{statistics}/var"
+    scale, offset, mean, variance = (np.asarray(weights[name], np.float64) for name in names)
+    # `make_layer` refuses what is not finite.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor = scale / np.sqrt(variance + epsilon)
+        return factor, offset - mean * factor

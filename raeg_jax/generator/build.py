@@ -1,0 +1,217 @@
+"""Builds the generator from a configuration, trained parameters and classifiers."""
+
+import itertools
+import math
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from raeg_jax.adversarial.distortions import parse_view
+from raeg_jax.errors import UserError
+from raeg_jax.exact.folding import fold_classifier
+from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.gradient_coupling import Conditioner, GradientCoupling
+from raeg_jax.generator.guide import FixedGuide, Guide
+from raeg_jax.generator.shortcut import Shortcut, count_waves
+from raeg_jax.generator.unet import unet_from_config
+from raeg_jax.image.metrics import mse_of_psnr
+from raeg_jax.networks.classifiers import FrozenClassifier
+
+# In the only order that a chain may have.
+STAGES = ("learned", "shortcut", "gradient")
+# Stage -> name of the setting of its target PSNR to the original, in decibels.
+TARGETS = {
+    "learned": "loss.target_psnr",
+    "shortcut": "generator.shortcut.target_psnr",
+    "gradient": "generator.gradient.target_psnr",
+}
+# Least share of its squared distance that a stage is given, however much the stages before it use.
+_LEAST_SHARE = 0.1
+
+
+def build_generator(
+    config: ConfigDict, params: Any, classifiers: Mapping[str, tuple[nn.Module, Any]]
+) -> Chain:
+    """Builds the generator of `config.generator.stages`.
+
+    Args:
+      config: the whole configuration.
+      params: of the learned stage; ignored without one.
+      classifiers: (module, variables) by name, including the targets, whose gradients gradient
+        stages follow.
+
+    Raises:
+      UserError: stages or settings that are impossible; see `check_stages`.
+    """
+    check_stages(config.generator)
+    make = {
+        "learned": lambda: LearnedStage(unet_from_config(config.generator), params),
+        "shortcut": lambda: shortcut_stage(config),
+        "gradient": lambda: gradient_stage(config, classifiers),
+    }
+    return Chain(tuple(make[name]() for name in config.generator.stages))
+
+
+def target_psnrs(config: ConfigDict) -> dict[str, float]:
+    """The target PSNR of each stage to the original, in decibels, in the order of the stages."""
+    stages = config.generator.stages
+    return {name: operator.attrgetter(TARGETS[name])(config) for name in stages}
+
+
+def stages_without_budget(config: ConfigDict) -> list[tuple[str, str]]:
+    """Pairs of successive stages of which the first leaves no distortion budget to the second."""
+    psnrs = target_psnrs(config)
+    return [
+        (first, last) for first, last in itertools.pairwise(psnrs) if psnrs[first] <= psnrs[last]
+    ]
+
+
+def check_targets(config: ConfigDict) -> None:
+    """Stops if a stage leaves no distortion budget to the one after it.
+
+    Raises:
+      UserError: naming both PSNRs.
+    """
+    psnrs = target_psnrs(config)
+    for first, last in stages_without_budget(config):
+        raise UserError(
+            f"config.{TARGETS[first]}={psnrs[first]} must be above config.{TARGETS[last]}="
+            f"{psnrs[last]}: the {first} stage would use up what the {last} stage may change"
+        )
+
+
+def shortcut_stage(config: ConfigDict) -> GradientCoupling:
+    """The stage of `config.generator.shortcut`: couplings along a pattern of the class."""
+    settings = config.generator.shortcut.to_dict()
+    del settings["target_psnr"]
+    lists = {name: tuple(settings[name]) for name in ("cycles", "colours")}
+    return _coupling(config, "shortcut", Shortcut(**settings | lists))
+
+
+def gradient_stage(
+    config: ConfigDict, classifiers: Mapping[str, tuple[nn.Module, Any]]
+) -> GradientCoupling:
+    """The gradient coupling of `config.generator.gradient` against the target classifiers."""
+    settings = config.generator.gradient
+    targets = {name: classifiers[name] for name in config.classifiers.targets}
+    common = {
+        "reach": math.sqrt(_mse_budget(config, "gradient")),
+        "steps": settings.attack_steps,
+        "loss": settings.loss,
+        "kappa": settings.kappa,
+    }
+    if settings.arithmetic == "fixed":
+        fixed = tuple(fold_classifier(name, *pair) for name, pair in targets.items())
+        return _coupling(config, "gradient", FixedGuide(fixed, **common))
+    guide = Guide(
+        tuple(FrozenClassifier(*pair) for pair in targets.values()),
+        views=tuple(parse_view(view) for view in settings.views),
+        smoothing=settings.smoothing,
+        **common,
+    )
+    return _coupling(config, "gradient", guide)
+
+
+def _mse_budget(config: ConfigDict, name: str) -> float:
+    """The mean squared error of a stage's target that the stages before it leave to the stage."""
+    psnrs = target_psnrs(config)
+    before = list(psnrs)[: list(psnrs).index(name)]
+    target = mse_of_psnr(psnrs[name])
+    used = mse_of_psnr(psnrs[before[-1]]) if before else 0.0
+    return max(target - used, _LEAST_SHARE * target)
+
+
+def _coupling(config: ConfigDict, name: str, conditioner: Conditioner) -> GradientCoupling:
+    """The rounds of a stage, with shifts as large as its budget."""
+    settings = config.generator.gradient
+    return GradientCoupling(
+        conditioner=conditioner,
+        step=max(settings.step * math.sqrt(_mse_budget(config, name)), settings.least_step),
+        max_mse=mse_of_psnr(target_psnrs(config)[name]),
+        rounds=settings.rounds,
+        bound=settings.bound,
+        margin=settings.margin,
+        mask=settings.mask,
+        token_planes=config.generator.token_planes,
+    )
+
+
+# In pixel units: longer shifts could overflow 32 bits.
+_MOST_STEP = 200
+# Of reach / steps, in pixel units: steps, 2.5 times as long, must not be shorter than a sixteenth.
+_LEAST_ATTACK_STEP = 1 / 40
+
+
+def check_stages(settings: ConfigDict) -> None:
+    """Checks `stages`, `shortcut` and `gradient` of `config.generator`.
+
+    Raises:
+      UserError: names the wrong setting, its value and the way out.
+    """
+    stages, gradient = tuple(settings.stages), settings.gradient
+    if not stages or stages != tuple(name for name in STAGES if name in stages):
+        raise UserError(
+            f"config.generator.stages={stages!r} is impossible: it must be one or more of "
+            f"{STAGES}, in this order"
+        )
+    if "learned" in stages[:-1] and not unet_from_config(settings).exact:
+        raise UserError(
+            f"config.generator.coupling={settings.coupling!r} gives fractions, which a "
+            f"{stages[1]} stage after it could not undo: use 'integer', or one stage alone"
+        )
+    if "shortcut" in stages:
+        _check_shortcut(settings.shortcut)
+    for name in ("shortcut", "gradient"):
+        if name in stages:
+            psnr = settings[name].target_psnr
+            reach = math.sqrt(mse_of_psnr(psnr))
+            if gradient.step * reach > _MOST_STEP:
+                raise UserError(
+                    f"config.generator.gradient.step={gradient.step} at config.generator.{name}."
+                    f"target_psnr={psnr} shifts by {gradient.step * reach:.0f}: use at most "
+                    f"{_MOST_STEP / reach:.2f}"
+                )
+    if not gradient.views:
+        raise UserError("config.generator.gradient.views is empty: write ('identity',)")
+    for view in gradient.views:
+        parse_view(view)
+    if gradient.attack_steps % len(gradient.views):
+        raise UserError(
+            f"config.generator.gradient.attack_steps={gradient.attack_steps} must be a multiple of "
+            f"the number of views, {len(gradient.views)}: each has as many steps"
+        )
+    views = tuple(gradient.views)
+    if gradient.arithmetic == "fixed" and (views != ("identity",) or gradient.smoothing):
+        raise UserError(
+            f"config.generator.gradient.arithmetic='fixed' has no views={views!r} or smoothing="
+            f"{gradient.smoothing}: write ('identity',) and 0.0, or use arithmetic='float'"
+        )
+    reach = math.sqrt(mse_of_psnr(gradient.target_psnr))
+    most = int(reach / _LEAST_ATTACK_STEP)
+    if gradient.arithmetic == "fixed" and gradient.attack_steps > most:
+        raise UserError(
+            f"config.generator.gradient.attack_steps={gradient.attack_steps} at target_psnr="
+            f"{gradient.target_psnr} makes steps that fixed point rounds away: use at most {most}, "
+            "or arithmetic='float'"
+        )
+
+
+def _check_shortcut(settings: ConfigDict) -> None:
+    cycles, colours = tuple(settings.cycles), tuple(settings.colours)
+    if len(set(colours)) < len(colours):
+        raise UserError(f"config.generator.shortcut.colours={colours!r} names a colour twice")
+    if settings.pattern == "cells":
+        return
+    if len(cycles) != 2 or not cycles[0] <= cycles[1] <= settings.period // 2:
+        raise UserError(
+            f"config.generator.shortcut.cycles={cycles!r} is impossible: write the least and the "
+            f"most cycles in a period of {settings.period} pixels, at most {settings.period // 2}"
+        )
+    if settings.waves > (count := count_waves(settings.period, cycles, colours)):
+        raise UserError(
+            f"config.generator.shortcut.waves={settings.waves} is more than the {count} waves that "
+            f"cycles={cycles!r} and colours={colours!r} allow: use fewer, or widen these"
+        )

@@ -1,0 +1,236 @@
+"""The learned stage: a U-shaped invertible network of coupling blocks on a wavelet pyramid."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from raeg_jax.errors import UserError
+from raeg_jax.exact.fixed_point import check_sums
+from raeg_jax.generator import wavelet
+from raeg_jax.generator.conditioner import CONDITIONERS
+from raeg_jax.generator.coupling import COUPLINGS, MIXINGS, Coupling, mixed_mask
+
+# Name -> (transform of float couplings, transform of integer couplings).
+DOWNSAMPLINGS = {
+    "haar": (wavelet.HAAR, wavelet.HAAR_INTEGER),
+    "unshuffle": (wavelet.UNSHUFFLE, wavelet.UNSHUFFLE),
+}
+
+_CHANNELS = 3
+
+
+class Block(nn.Module):
+    """One coupling in the basis of one mixing: M^-1 K M."""
+
+    mixing: nn.Module
+    coupling: nn.Module
+
+    def forward(self, x: jax.Array, mask: jax.Array | None, token: jax.Array | None) -> jax.Array:
+        """[B, h, w, C] -> the same shape."""
+        return self._run(self.coupling.forward, x, mask, token)
+
+    def inverse(self, y: jax.Array, mask: jax.Array | None, token: jax.Array | None) -> jax.Array:
+        """The inverse of `forward`."""
+        return self._run(self.coupling.inverse, y, mask, token)
+
+    def _run(self, transform, x, mask, token):
+        mixed = self.mixing.forward(x, mask)
+        return self.mixing.inverse(transform(mixed, mixed_mask(self.mixing, mask), token), mask)
+
+
+class Level(nn.Module):
+    """One level of the U: analyse, blocks, the next level on the low band, blocks, synthesise.
+
+    Attributes:
+      downsampling: the transform between this level and the next finer one.
+      down, up: blocks before and after the next coarser level; the coarsest level has no `up`.
+      below: the next coarser level, or None.
+    """
+
+    downsampling: wavelet.Downsampling
+    down: tuple[nn.Module, ...]
+    up: tuple[nn.Module, ...]
+    below: nn.Module | None
+
+    def forward(
+        self, x: jax.Array, token: jax.Array | None, editable: jax.Array | None
+    ) -> jax.Array:
+        """float32 [B, H, W, C], token [B, H, W, P], editable [B, H, W, 1] -> the shape of x."""
+        return self._run("forward", self.down, self.up, x, token, editable)
+
+    def inverse(
+        self, y: jax.Array, token: jax.Array | None, editable: jax.Array | None
+    ) -> jax.Array:
+        """The inverse of `forward`: the inverse blocks in reverse order."""
+        return self._run("inverse", self.up[::-1], self.down[::-1], y, token, editable)
+
+    def _run(self, method, before, after, x, token, editable):
+        token, editable = _coarsen(token, editable)
+        mask = _editable_coefficients(x.shape, editable)
+        z = self.downsampling.forward(x)
+        for block in before:
+            z = getattr(block, method)(z, mask, token)
+        if self.below is not None:
+            low, details = jnp.split(z, [x.shape[-1]], axis=-1)
+            low = getattr(self.below, method)(low, token, editable)
+            z = jnp.concatenate([low, details], axis=-1)
+        for block in after:
+            z = getattr(block, method)(z, mask, token)
+        return self.downsampling.inverse(z, *x.shape[1:3])
+
+
+def _coarsen(token, editable):
+    """Token and editable blocks at half the resolution.
+
+    The token is sampled, not averaged, which would blur its cells. A block is editable where all of
+    its pixels are.
+    """
+    token = None if token is None else token[:, ::2, ::2]
+    return token, None if editable is None else wavelet.editable_blocks(editable)
+
+
+def _editable_coefficients(shape, editable):
+    """1 for the coefficients that exist and may change; None where all do."""
+    mask = wavelet.validity(*shape[1:])
+    if editable is None:
+        return mask
+    editable = editable.astype(jnp.float32)
+    if mask is None:
+        return jnp.broadcast_to(editable, (*editable.shape[:3], 4 * shape[-1]))
+    return mask * editable
+
+
+class InvertibleUNet(nn.Module):
+    """The U-shaped invertible network: `forward` protects, `inverse` recovers.
+
+    Any H and W from one pixel up; sides that are no multiple of 2^levels need no padding (see
+    `raeg_jax.generator.wavelet`). A fresh network is the identity.
+
+    Attributes:
+      coupling, conditioner, mixing, downsampling: names in the registries.
+      blocks, widths: number of blocks, in `down` and in `up`, and conditioner width of each level,
+        finest first.
+      depth: layers of each conditioner.
+      clamp: bound on |log scale| of multiplicative couplings.
+      token_planes: planes P of the secret token, an input of every conditioner; 0 for none.
+
+    `forward` and `inverse` take the token, [B, H, W, P] of +1 and -1, None where P is 0; and
+    `editable`, bool [B, H, W, 1], the pixels that may change, None for all. The other pixels stay
+    unchanged but are inputs of the conditioners.
+    """
+
+    coupling: str = "integer"
+    conditioner: str = "unet"
+    mixing: str = "permutation"
+    downsampling: str = "haar"
+    blocks: tuple[int, ...] = (1, 1, 1)
+    widths: tuple[int, ...] = (24, 32, 48)
+    depth: int = 2
+    clamp: float = 1.0
+    token_planes: int = 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether integers map to integers and back bit for bit."""
+        return COUPLINGS[self.coupling].exact and self.mixing != "conv1x1"
+
+    @property
+    def portable(self) -> bool:
+        """Whether any machine recovers what another one protected, bit for bit."""
+        return self.exact and COUPLINGS[self.coupling].portable
+
+    def check(self, params: Any) -> None:
+        """Checks that loaded parameters keep the promise of `portable`.
+
+        Raises:
+          UserError: the weights of a layer are too large or not finite.
+        """
+        if self.portable:
+            check_sums(params)
+
+    def setup(self):
+        transform = DOWNSAMPLINGS[self.downsampling][COUPLINGS[self.coupling].exact]
+
+        def level(depth):
+            gain = transform.gain ** (depth + 1)
+            below = level(depth + 1) if depth + 1 < len(self.blocks) else None
+            # The coarsest level has no `up`: no other level separates it from `down`.
+            up = self._make_blocks(depth, 1, gain) if below else ()
+            return Level(transform, self._make_blocks(depth, 0, gain), up, below)
+
+        self.pyramid = level(0)
+
+    def _make_blocks(self, depth, is_up, gain):
+        conditioner = functools.partial(
+            CONDITIONERS[self.conditioner], width=self.widths[depth], depth=self.depth
+        )
+        return tuple(
+            Block(
+                MIXINGS[self.mixing](4 * _CHANNELS, index=1000 * depth + 2 * i + is_up),
+                Coupling(self.coupling, conditioner, self.clamp, gain),
+            )
+            for i in range(self.blocks[depth])
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`forward` with a token of zeros, for `init`."""
+        planes = self.token_planes
+        return self.forward(x, jnp.zeros((*x.shape[:3], planes)) if planes else None)
+
+    def forward(
+        self, x: jax.Array, token: jax.Array | None = None, editable: jax.Array | None = None
+    ) -> jax.Array:
+        """Protects: float32 [B, H, W, 3] in pixel units -> the same shape, not yet clipped."""
+        return self.pyramid.forward(x, self._check_inputs(x, token), editable)
+
+    def inverse(
+        self, y: jax.Array, token: jax.Array | None = None, editable: jax.Array | None = None
+    ) -> jax.Array:
+        """Recovers: the inverse of `forward`."""
+        return self.pyramid.inverse(y, self._check_inputs(y, token), editable)
+
+    def _check_inputs(self, x, token):
+        """Checks images and token; returns the token in the images' type."""
+        if x.ndim != 4 or x.shape[-1] != _CHANNELS or min(x.shape) < 1:
+            raise ValueError(f"images must have shape [B, H, W, 3], got {list(x.shape)}")
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(
+                f"images must be float32 in pixel units (cast uint8 first), got {x.dtype}"
+            )
+        expected = (*x.shape[:3], self.token_planes) if self.token_planes else None
+        shape = None if token is None else token.shape
+        if shape != expected:
+            raise ValueError(
+                f"the token of {self.token_planes} planes must be {expected}, got {shape}"
+            )
+        return None if token is None else token.astype(x.dtype)
+
+
+def unet_from_config(settings: ConfigDict) -> InvertibleUNet:
+    """Builds the learned stage that `config.generator` describes.
+
+    Raises:
+      UserError: variants or sizes that do not go together.
+    """
+    if len(settings.blocks) != len(settings.widths) or not settings.blocks:
+        raise UserError(
+            f"config.generator.blocks {tuple(settings.blocks)} and config.generator.widths "
+            f"{tuple(settings.widths)} need one entry a level each"
+        )
+    if COUPLINGS[settings.coupling].exact and settings.mixing == "conv1x1":
+        raise UserError(
+            f"config.generator.mixing 'conv1x1' makes fractions of integers: with coupling "
+            f"{settings.coupling!r} choose 'permutation' or 'none'"
+        )
+    values = {
+        field.name: settings[field.name]
+        for field in dataclasses.fields(InvertibleUNet)
+        if field.name in settings
+    }
+    values |= {name: tuple(values[name]) for name in ("blocks", "widths")}
+    return InvertibleUNet(**values)

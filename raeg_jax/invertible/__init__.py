@@ -1,1 +1,0 @@
-"""Invertible layers and the generator made of them."""

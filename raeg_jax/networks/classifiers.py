@@ -1,0 +1,87 @@
+"""The registry of classifiers, and classifiers frozen for attack and evaluation."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+from flax import linen as nn
+
+from raeg_jax.errors import UserError
+from raeg_jax.networks.architectures import (
+    VGG,
+    VGG16_STAGES,
+    VGG19_STAGES,
+    BottleneckBlock,
+    DenseNet,
+    ResNet,
+)
+from raeg_jax.networks.layers import MIN_SIDE, at_least, small_stem
+
+# float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
+LogitsFn = Callable[[jax.Array], jax.Array]
+
+# The small classifiers are our own, for images of 32 to 96 pixels: about 20 million multiplications
+# for 64 pixels. The others are the published ImageNet architectures, of torchvision's sizes.
+CLASSIFIERS: dict[str, Callable[[int], nn.Module]] = {
+    "resnet_small": functools.partial(ResNet, stage_sizes=(2, 2, 1), width=32, stem=small_stem),
+    "resnet18": functools.partial(ResNet, stage_sizes=(2, 2, 2, 2)),
+    "resnet50": functools.partial(ResNet, stage_sizes=(3, 4, 6, 3), block=BottleneckBlock),
+    "vgg_small": functools.partial(
+        VGG, stages=((32,), (64, 64), (128,)), hidden=(), grid=1, stem_stride=2
+    ),
+    "vgg16": functools.partial(VGG, stages=VGG16_STAGES),
+    "vgg19": functools.partial(VGG, stages=VGG19_STAGES),
+    "densenet_small": functools.partial(
+        DenseNet, block_sizes=(4, 4, 4), growth=16, width=32, stem=small_stem
+    ),
+    "densenet121": functools.partial(DenseNet, block_sizes=(6, 12, 24, 16)),
+}
+
+
+def build_classifier(name: str, num_classes: int) -> nn.Module:
+    """Builds an untrained classifier.
+
+    Args:
+      name: a key of `CLASSIFIERS`.
+      num_classes: K, at least 2.
+
+    Raises:
+      UserError: an unknown name, or fewer than two classes.
+    """
+    if name not in CLASSIFIERS:
+        raise UserError(f"unknown classifier {name!r}; known are {', '.join(sorted(CLASSIFIERS))}")
+    if num_classes < 2:
+        raise UserError(f"a classifier needs at least two classes, not {num_classes}")
+    return CLASSIFIERS[name](num_classes)
+
+
+def as_pytree(logits_fn: LogitsFn) -> LogitsFn:
+    """Wraps a callable so that it can be an argument of a jitted function."""
+    if isinstance(logits_fn, FrozenClassifier | jax.tree_util.Partial):
+        return logits_fn
+    return jax.tree_util.Partial(logits_fn)
+
+
+@flax.struct.dataclass
+class FrozenClassifier:
+    """A classifier in evaluation mode: its running statistics are read, never updated.
+
+    A pytree, so that its weights are arguments of jitted functions rather than constants.
+
+    Attributes:
+      module: `module.apply(variables, images, train=False)` gives logits.
+      variables: its `params` and `batch_stats`.
+    """
+
+    module: nn.Module = flax.struct.field(pytree_node=False)
+    variables: Any
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Maps float32 images [B, H, W, 3] in pixel units to logits [B, K].
+
+        Images of any size: small ones, such as tiles at an edge, are continued by reflection.
+        """
+        # Flax declares a tuple as well, which `apply` returns with `mutable` only.
+        return self.module.apply(self.variables, at_least(images, MIN_SIDE), train=False)  # type: ignore[return-value]

@@ -1,0 +1,186 @@
+"""Every combination of coupling, mixing, conditioner and down-sampling, forward and back."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import base
+from raeg_jax.errors import UserError
+from raeg_jax.generator.conditioner import CONDITIONERS
+from raeg_jax.generator.coupling import COUPLINGS, MIXINGS
+from raeg_jax.generator.unet import DOWNSAMPLINGS, InvertibleUNet, unet_from_config
+
+# Largest error of a float network in these tests, in pixel units.
+FLOAT_ERROR = 1e-3
+
+
+def small(**changes):
+    # A conditioner that compiles quickly.
+    few = {"conditioner": "residual", "blocks": (1, 1), "widths": (8, 8), "depth": 1}
+    return InvertibleUNet(**few | changes)
+
+
+def images(height, width, batch=2, seed=0):
+    return np.random.RandomState(seed).randint(0, 256, (batch, height, width, 3)).astype("float32")
+
+
+@functools.cache
+def perturbed(network, scale=0.05):
+    """Variables of a network that is not the identity, as a fresh one is."""
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    random = np.random.RandomState(0)
+    return jax.tree.map(lambda p: p + scale * random.randn(*p.shape).astype("float32"), variables)
+
+
+def round_trip(network, variables, x):
+    """y and x_rec from one compilation; the barrier keeps the inverse from reusing `forward`."""
+
+    @jax.jit
+    def both(variables, x):
+        y = jax.lax.optimization_barrier(network.apply(variables, x, method="forward"))
+        return y, network.apply(variables, y, method="inverse")
+
+    return both(variables, x)
+
+
+def run(network, variables, x, method):
+    return jax.jit(lambda v, x: network.apply(v, x, method=method))(variables, x)
+
+
+@pytest.mark.parametrize("downsampling", DOWNSAMPLINGS)
+@pytest.mark.parametrize("mixing", MIXINGS)
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_round_trip_of_every_combination(coupling, mixing, downsampling):
+    if COUPLINGS[coupling].exact and mixing == "conv1x1":
+        pytest.skip("refused: see test_impossible_settings")
+    if downsampling != "haar" and (mixing == "none" or coupling not in ("integer", "affine")):
+        pytest.skip("is covered by other combinations")
+    network = small(coupling=coupling, mixing=mixing, downsampling=downsampling)
+    x = images(9, 14)
+    y, x_rec = round_trip(network, perturbed(network), x)
+    assert np.abs(y - x).max() > 1
+    error = np.abs(x_rec - x).max()
+    assert error == 0 if network.exact else error < FLOAT_ERROR
+
+
+@pytest.mark.parametrize("conditioner", CONDITIONERS)
+@pytest.mark.parametrize("coupling", ["integer", "affine"])
+def test_round_trip_of_every_conditioner(coupling, conditioner):
+    network = small(coupling=coupling, conditioner=conditioner)
+    x = images(16, 16)
+    _, x_rec = round_trip(network, perturbed(network), x)
+    assert np.abs(x_rec - x).max() <= (0 if network.exact else FLOAT_ERROR)
+
+
+@pytest.mark.parametrize(("levels", "size"), [(1, (1, 1)), (1, (7, 12)), (3, (5, 3)), (3, (8, 8))])
+@pytest.mark.parametrize("coupling", ["integer", "affine"])
+def test_any_size_needs_no_padding(coupling, levels, size):
+    network = small(coupling=coupling, blocks=(1,) * levels, widths=(4,) * levels)
+    x = images(*size)
+    y, x_rec = round_trip(network, perturbed(network), x)
+    assert y.shape == x.shape
+    assert np.abs(x_rec - x).max() <= (0 if network.exact else FLOAT_ERROR)
+
+
+@pytest.mark.parametrize("coupling", ["integer", "affine", "gin"])
+def test_recovery_needs_the_token(coupling):
+    network, x = small(coupling=coupling, token_planes=2), images(9, 14)
+    right, wrong = np.random.RandomState(0).choice([-1, 1], (2, *x.shape[:3], 2))
+    variables = perturbed(network)
+    apply = jax.jit(network.apply, static_argnames="method")
+    y = apply(variables, x, right, method="forward")
+    error = np.abs(apply(variables, y, right, method="inverse") - x).max()
+    assert error == 0 if network.exact else error < FLOAT_ERROR
+    assert np.abs(apply(variables, y, wrong, method="inverse") - x).max() > 1
+
+
+@pytest.mark.parametrize(
+    ("coupling", "size"), [("integer", (16, 16)), ("integer", (9, 14)), ("gin", (9, 14))]
+)
+def test_pixels_that_are_not_editable_stay_and_the_others_come_back(coupling, size):
+    network, x = small(coupling=coupling), images(*size)
+    editable = np.ones((*x.shape[:3], 1), bool)
+    editable[0, :5], editable[1, :, :3] = False, False
+    variables = perturbed(network)
+    apply = jax.jit(network.apply, static_argnames="method")
+    y = np.asarray(apply(variables, x, None, editable, method="forward"))
+    limit = 0 if network.exact else FLOAT_ERROR
+    assert np.abs(np.where(editable, 0, y - x)).max() <= limit
+    assert np.abs(y - x).max((1, 2, 3)).min() > 1
+    assert np.abs(apply(variables, y, None, editable, method="inverse") - x).max() <= limit
+    # The other pixels are inputs of the conditioners all the same.
+    x[0, :5] = 255 - x[0, :5]
+    other = np.asarray(apply(variables, x, None, editable, method="forward"))
+    assert np.any(other[0, 5:] != y[0, 5:])
+
+
+@pytest.mark.parametrize(("planes", "shape"), [(2, None), (2, (1, 8, 8, 1)), (0, (1, 8, 8, 2))])
+def test_a_token_of_another_shape_is_refused(planes, shape):
+    network = small(token_planes=planes)
+    token = None if shape is None else np.ones(shape, np.int8)
+    with pytest.raises(ValueError, match=f"token of {planes} planes"):
+        network.apply(perturbed(network), images(8, 8, batch=1), token, method="forward")
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_a_fresh_generator_is_the_identity(coupling):
+    network, x = small(coupling=coupling), images(9, 6)
+    variables = jax.jit(network.init)(jax.random.key(0), x)
+    y = run(network, variables, x, "forward")
+    np.testing.assert_allclose(y, x, atol=0 if network.exact else FLOAT_ERROR)
+
+
+def test_integer_generator_keeps_the_grid_and_small_batches_agree():
+    network, x = small(coupling="integer"), images(8, 8, batch=7)
+    variables = perturbed(network)
+    y = np.asarray(run(network, variables, x, "forward"))
+    np.testing.assert_array_equal(y, np.round(y))
+    np.testing.assert_array_equal(y[:1], run(network, variables, x[:1], "forward"))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((8, 8, 3), np.float32), r"\[B, H, W, 3\].*\[8, 8, 3\]"),
+        (np.zeros((1, 8, 8, 4), np.float32), r"\[1, 8, 8, 4\]"),
+        (np.zeros((1, 0, 8, 3), np.float32), r"\[1, 0, 8, 3\]"),
+        (np.zeros((1, 8, 8, 3), np.uint8), "float32.*uint8"),
+    ],
+)
+@pytest.mark.parametrize("method", ["forward", "inverse"])
+def test_bad_images_are_refused(x, message, method):
+    network = small()
+    with pytest.raises(ValueError, match=message):
+        network.apply(perturbed(network), x, method=method)
+
+
+def settings(**changes) -> ConfigDict:
+    result = base.get_config().generator
+    result.update(changes)
+    return result
+
+
+def test_defaults_are_those_of_the_base_config():
+    assert InvertibleUNet(token_planes=2) == unet_from_config(base.get_config().generator)
+
+
+def test_config_gives_the_network_that_it_describes():
+    network = unet_from_config(settings(blocks=[2, 1], widths=[16, 8], coupling="gin"))
+    assert network == InvertibleUNet(coupling="gin", blocks=(2, 1), widths=(16, 8), token_planes=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"coupling": "integer", "mixing": "conv1x1"}, r"conv1x1.*permutation"),
+        ({"blocks": (1, 1), "widths": (8,)}, r"\(1, 1\).*\(8,\)"),
+    ],
+)
+def test_impossible_settings(changes, message):
+    with pytest.raises(UserError, match=message):
+        unet_from_config(settings(**changes))
