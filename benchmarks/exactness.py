@@ -11,6 +11,7 @@ that differ from the originals. Recovery starts from what the generator made, be
 
 import pathlib
 
+import inputs
 import jax
 import numpy as np
 from absl import flags
@@ -32,7 +33,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.config.validate import validate
     from raeg_jax.data.memory import open_split
     from raeg_jax.errors import UserError
-    from raeg_jax.evaluation import benchmark, compiled, tokens
+    from raeg_jax.evaluation import programs, tokens
     from raeg_jax.evaluation.batches import batches
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.generator.build import build_generator, check_targets
@@ -51,10 +52,10 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
             )
         config, params, _ = restore(config, workdir)
     check_targets(config)
-    out = benchmark.make_folder(_OUT.value, workdir)
+    out = inputs.make_folder(_OUT.value, workdir)
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
-    chain = compiled.on_one_device(build_generator(config, params, classifiers))
+    chain = programs.on_one_device(build_generator(config, params, classifiers))
     split = getattr(splits, _SPLIT.value)
     images, labels, _ = open_split(split, config.data, config.eval.max_images)
     originals = np.asarray(images[np.arange(len(labels))]).astype(np.float32)
@@ -86,7 +87,11 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
             ways["without jit"] = np.asarray(
                 chain.inverse(protected[:few], own, token(np.arange(few)))
             )
-    results = benchmark.origin(config) | {
+    results = {
+        "config": config.name,
+        "image_size": config.data.image_size,
+        "generator": run_config.to_json(config)["generator"],
+        "versions": run_config.versions(),
         "split": _SPLIT.value,
         "stages": list(config.generator.stages),
         "settings": run_config.to_json(config),

@@ -16,6 +16,8 @@ import pathlib
 import statistics
 from typing import Any
 
+import inputs
+import subprocess_timing
 from absl import flags
 
 from raeg_jax.config import command_line
@@ -37,19 +39,18 @@ def main() -> None:
     from raeg_jax.cli import scan
     from raeg_jax.cli.manifest import NAME
     from raeg_jax.config import run_config
-    from raeg_jax.evaluation import benchmark
     from raeg_jax.files import json_bytes, write_whole
 
-    source = benchmark.existing("source", _SOURCE.value)
+    source = inputs.existing("source", _SOURCE.value)
     owner = [
         argument
         for flag in (_KEY, _GENERATOR)
-        for argument in (f"--{flag.name}", benchmark.existing(flag.name, flag.value))
+        for argument in (f"--{flag.name}", inputs.existing(flag.name, flag.value))
     ]
     names = [job.name for job in scan.find_images(source, ".png")]
-    out = benchmark.new_folder(_OUT.value)
-    if len(some := benchmark.spread(names, _MAX_IMAGES.value)) < len(names):
-        benchmark.link(source, some, out / "originals")
+    out = inputs.new_folder(_OUT.value)
+    if len(some := inputs.spread(names, _MAX_IMAGES.value)) < len(names):
+        inputs.link(source, some, out / "originals")
         source = out / "originals"
     protected, recovered = out / "protected", out / "recovered"
     options = [*owner, "--batch-size", _BATCH_SIZE.value]
@@ -60,7 +61,7 @@ def main() -> None:
     # A recovered file has the name of the protected one.
     jobs = [(job.source, job.output) for job in scan.find_images(source, ".png")]
     results = compare(jobs, protected, recovered)
-    results["payload_costs_db"] = payload_costs(benchmark.spread(jobs, _COSTS), protected)
+    results["payload_costs_db"] = payload_costs(inputs.spread(jobs, _COSTS), protected)
     results |= payloads((protected / NAME).read_text().splitlines())
     for way, one in ran.items():
         results[way] = {
@@ -80,9 +81,8 @@ def run_tool(*arguments):
     """Runs a command of the tool; files that fail don't stop the measurement."""
     from raeg_jax.cli.report import FAILED
     from raeg_jax.errors import UserError
-    from raeg_jax.evaluation import child
 
-    ran = child.run(child.command(*arguments))
+    ran = subprocess_timing.run(subprocess_timing.command(*arguments))
     if ran.status not in (0, FAILED):
         raise UserError(f"`raeg {arguments[0]}` ended with status {ran.status}: see above why")
     return ran
@@ -102,7 +102,7 @@ def compare(
       counts of images and pixels, names of wrong and missing files, PSNR and sizes. Pixels, PSNR
       and sizes are of those that aren't missing.
     """
-    from raeg_jax.evaluation.file_pixels import colours, psnr, shown, wrong_pixels
+    from file_pixels import colours, psnr, shown, wrong_pixels
 
     missing, wrong, psnrs, sizes, pixels = [], {}, [], [0, 0], 0
     for source, name in jobs:
@@ -140,8 +140,9 @@ def payload_costs(jobs: list[tuple[pathlib.Path, str]], protected: pathlib.Path)
       The mean PSNR without less that with payload, over files that have it in their pixels; None
       where none has.
     """
+    from file_pixels import colours, psnr, shown
+
     from raeg_jax import hiding
-    from raeg_jax.evaluation.file_pixels import colours, psnr, shown
 
     costs = []
     for source, name in jobs:

@@ -28,6 +28,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import inputs
+import subprocess_timing
 import tqdm
 from absl import flags
 from PIL import Image
@@ -87,22 +89,21 @@ class Left(NamedTuple):
 def main() -> None:
     """Kills, goes on, compares, prints and writes."""
     from raeg_jax.cli import scan
-    from raeg_jax.evaluation import benchmark, child
 
-    source = benchmark.existing("source", _SOURCE.value)
+    source = inputs.existing("source", _SOURCE.value)
     owner = [
         argument
         for flag in (_KEY, _GENERATOR)
-        for argument in (f"--{flag.name}", benchmark.existing(flag.name, flag.value))
+        for argument in (f"--{flag.name}", inputs.existing(flag.name, flag.value))
     ]
     options = [*owner, "--batch-size", _BATCH_SIZE.value]
     names = [job.name for job in scan.find_images(source, ".png")]
-    out = benchmark.new_folder(OUT.value)
+    out = inputs.new_folder(OUT.value)
     originals, runs = out / "originals", out / "runs"
-    benchmark.link(source, benchmark.spread(names, _MAX_IMAGES.value), originals)
+    inputs.link(source, inputs.spread(names, _MAX_IMAGES.value), originals)
 
     def protect(folder):
-        return child.command("protect", originals, folder, *options)
+        return subprocess_timing.command("protect", originals, folder, *options)
 
     # Most of a start would be compiling. This run fills the cache, so that no kill leaves half a
     # program there, and the next one tells how long runs take with it.
@@ -114,7 +115,9 @@ def main() -> None:
         protect, runs, out / "log", moments(random.Random(SEED.value), times), KILLS.value
     )
     recovered = out / "recovered"
-    if child.run(child.command("recover", runs, recovered, *options)).status:
+    if subprocess_timing.run(
+        subprocess_timing.command("recover", runs, recovered, *options)
+    ).status:
         problems += ["not all runs can be recovered"]
     jobs = [(job.source, job.output) for job in scan.find_images(originals, ".png")]
     for folder in sorted(runs.iterdir()):
@@ -347,7 +350,7 @@ def wrong(jobs: list[tuple[pathlib.Path, str]], recovered: pathlib.Path) -> list
       jobs: each original, and the name of what is made of it.
       recovered: folder of recovered files.
     """
-    from raeg_jax.evaluation.file_pixels import shown, wrong_pixels
+    from file_pixels import shown, wrong_pixels
 
     found = []
     for source, name in jobs:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import inputs
 import numpy as np
 import tqdm
 from absl import flags
@@ -70,18 +71,17 @@ def main() -> None:
     """Recovers, compares, prints and writes."""
     from raeg_jax.cli import scan
     from raeg_jax.config import run_config
-    from raeg_jax.evaluation import benchmark
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.payload.key import read_key
     from raeg_jax.protection.loaded_generator import load_generator
 
-    protected = benchmark.existing("protected", _PROTECTED.value)
-    originals = benchmark.existing("originals", _ORIGINALS.value)
+    protected = inputs.existing("protected", _PROTECTED.value)
+    originals = inputs.existing("originals", _ORIGINALS.value)
     key, bundle = read_key(_KEY.value), load_generator(_GENERATOR.value)
     inverse = by_numpy(bundle) if _REFERENCE.value else by_jax(bundle)
-    out = benchmark.make_folder(_OUT.value, pathlib.Path())
+    out = inputs.make_folder(_OUT.value, pathlib.Path())
     jobs = [(job.source, protected / job.output) for job in scan.find_images(originals, ".png")]
-    jobs = benchmark.spread(jobs, _MAX_IMAGES.value)
+    jobs = inputs.spread(jobs, _MAX_IMAGES.value)
     results = compare(jobs, lambda path: opened(path, bundle, key), inverse)
     results |= {"generator": bundle.id.hex(), "versions": run_config.versions()}
     name = "numpy" if _REFERENCE.value else f"jax-{results['versions']['jax']}"
@@ -105,8 +105,9 @@ def compare(
     Returns:
       counts of images and pixels; wrong pixels by name; reasons of images that can't be opened.
     """
+    from file_pixels import colours, shown, wrong_pixels
+
     from raeg_jax.errors import UserError
-    from raeg_jax.evaluation.file_pixels import colours, shown, wrong_pixels
 
     failed = {str(original): "missing" for original, path in jobs if not path.is_file()}
     wrong, pixels = {}, 0

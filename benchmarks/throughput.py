@@ -11,6 +11,10 @@ has neither: their rounds and the steps in them are loops, whose body XLA counts
 """
 
 import pathlib
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,13 +25,13 @@ from raeg_jax.config import command_line
 
 _PEAK = flags.DEFINE_float("peak_tflops", 0.0, "Peak of one device in TFLOP/s, if known.")
 _CLASSES = flags.DEFINE_integer("classes", 101, "Number of classes of the classifiers.")
-_REPEATS = flags.DEFINE_integer("repeats", 10, "Timed calls, of which the median counts.")
+_REPEATS = flags.DEFINE_integer(
+    "repeats", 10, "Timed calls, of which the median counts.", lower_bound=1
+)
 
 
 def report(name: str, call, images: int, flops: float | None, devices: int) -> None:
     """Times `call` after one warm-up and prints a line; without arithmetic where not known."""
-    from raeg_jax.evaluation.timing import median_time
-
     seconds = median_time(call, _REPEATS.value)
     line = f"{name:10} {images / seconds:10.1f} images/s"
     if flops is not None:
@@ -37,15 +41,27 @@ def report(name: str, call, images: int, flops: float | None, devices: int) -> N
     print(line, flush=True)
 
 
+def median_time(call: Callable[[], Any], repeats: int) -> float:
+    """The median seconds until a call's arrays are there, after a first call that compiles."""
+    jax.block_until_ready(call())
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Builds everything as training does, and times it."""
     del workdir
     from raeg_jax.config.validate import validate
-    from raeg_jax.evaluation import compiled, tokens
+    from raeg_jax.evaluation import programs, tokens
     from raeg_jax.generator.build import build_generator
     from raeg_jax.networks import classifiers
 
     validate(config)
+    # Gradient stages are not trained.
     learned = "learned" in config.generator.stages
     size, batch_size = config.data.image_size, config.train.batch_size
     random = np.random.RandomState(0)
@@ -70,14 +86,14 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     token = tokens.draw(chain, np.arange(batch_size), size, size)
     way_flops = None
     if tuple(config.generator.stages) == ("learned",):
-        way_flops = compiled.protect.lower(chain, images, labels, token).cost_analysis()["flops"]
+        way_flops = programs.protect.lower(chain, images, labels, token).cost_analysis()["flops"]
 
     device = jax.devices()[0]
     print(f"{config.name}, {size} px, batch {batch_size}, {jax.device_count()} x {device}")
-    protected, _, code = compiled.protect(chain, images, labels, token)
+    protected, _, code = programs.protect(chain, images, labels, token)
     for name, call in (
-        ("protect", lambda: compiled.protect(chain, images, labels, token)),
-        ("recover", lambda: compiled.recover(chain, protected, code, token)),
+        ("protect", lambda: programs.protect(chain, images, labels, token)),
+        ("recover", lambda: programs.recover(chain, protected, code, token)),
     ):
         report(name, call, batch_size, way_flops, 1)
     if learned:

@@ -16,6 +16,7 @@ import random
 import shlex
 import sys
 
+import inputs
 import jax
 import kills
 import numpy as np
@@ -29,10 +30,8 @@ _TRAIN = flags.DEFINE_string("train", "", "Flags of `train.py`, but for --workdi
 
 def main() -> None:
     """Kills, resumes, compares, prints and writes."""
-    from raeg_jax.evaluation import benchmark
-
     arguments = shlex.split(_TRAIN.value)
-    out = benchmark.new_folder(kills.OUT.value)
+    out = inputs.new_folder(kills.OUT.value)
     runs, log = out / "runs", out / "log"
     script = pathlib.Path(__file__).resolve().parents[1] / "train.py"
 

@@ -225,8 +225,13 @@ def get_config() -> ConfigDict:
     config.suite.images = 500
     # PSNRs of shortcut and gradient stages, in dB; that of a learned stage is fixed.
     config.suite.psnrs = (30.0, 34.0, 38.0, 42.0)
-    # Wrong tokens to average and to choose from; 0 for none.
+    # Other generators of the run that are read beside its own, such as ("learned", "gradient") and
+    # "shortcut+gradient" for two stages.
+    config.suite.stages = ()
+    # Wrong tokens to average and to choose from; 0 for none. And of how many tokens the one that
+    # protects each image best is chosen.
     config.suite.guesses = 8
+    config.suite.tries = (4, 16)
     # Training steps of a remover, and the numbers of leaked pairs it is trained on; 0 is all.
     config.suite.remover_steps = 2000
     config.suite.remover_pairs = (50, 500, 0)
@@ -246,6 +251,11 @@ def get_config() -> ConfigDict:
     config.suite.pirates.trainings = ("adversarial", "augmented")
     # Shares of the data set that are protected.
     config.suite.pirates.shares = (0.5, 0.1)
+
+    # Experiments that are not in 'full'. Names of their rows, of which () stands for all; a typo
+    # lists them. PSNRs in dB; names of `DEFENCES`, beside none.
+    config.suite.variants = ConfigDict({"rows": (), "psnrs": (34.0,)})
+    config.suite.poisons = ConfigDict({"rows": (), "defences": ()})
 
     # `eval.py --method`: the generator beside other methods at the same PSNR.
     config.comparison = ConfigDict()

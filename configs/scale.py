@@ -79,6 +79,7 @@ def cpu() -> ConfigDict:
     config.suite.images = 100
     config.suite.psnrs = (32.0, 34.0, 38.0)
     config.suite.guesses = 2
+    config.suite.tries = (4,)
     config.suite.remover_steps = 400
     config.suite.remover_pairs = (500,)
     config.suite.pirates.images = 1000

@@ -41,6 +41,7 @@ def get_config() -> ConfigDict:
     config.suite.images = 16
     config.suite.psnrs = (34.0,)
     config.suite.guesses = 1
+    config.suite.tries = (2,)
     config.suite.remover_steps = 5
     config.suite.remover_pairs = (8,)
     config.suite.pirates.images = 32

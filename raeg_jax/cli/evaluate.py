@@ -47,16 +47,11 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     if config.multi_host and _METHOD.value is None and not _SUITE.value:
         start_multi_host()
     validate(config)
-    if _METHOD.value is not None:
-        from raeg_jax.comparison.run import evaluate as compare
+    if _METHOD.value is not None or _SUITE.value:
+        from raeg_jax.experiments.runner import run_experiments
 
-        page = compare(config, workdir, _METHOD.value, _SUITE.value, _CHECKPOINT.value)
+        page = run_experiments(config, workdir, _SUITE.value, _METHOD.value, _CHECKPOINT.value)
         print(f"Written to {page}")
-        return
-    if _SUITE.value:
-        from raeg_jax.experiments.suite import evaluate
-
-        print(f"Written to {evaluate(config, workdir, _SUITE.value, _CHECKPOINT.value)}")
         return
     from raeg_jax import evaluation
     from raeg_jax.workdir.run import open_run

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from raeg_jax.cli.report import counted
 from raeg_jax.config import run_config
 from raeg_jax.config.validate import validate
-from raeg_jax.evaluation import report, summary
+from raeg_jax.evaluation import result_files, summary
 from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
 from raeg_jax.workdir.run import bundle_from_workdir
 
@@ -58,7 +58,7 @@ def effect(
       what was measured, or that nothing was; and warnings, of a generator that misleads no
       classifier or has diverged.
     """
-    results = report.find(pathlib.Path(workdir), config, checkpoint)
+    results = result_files.find(pathlib.Path(workdir), config, checkpoint)
     if results is None:
         unknown = (
             f"what it does to classifiers is unknown: {workdir} has no results of it, which "

@@ -176,7 +176,7 @@ class Predictor:
           by classifier, the name of the class of each image.
         """
         from raeg_jax.data.decode import fit
-        from raeg_jax.evaluation import compiled
+        from raeg_jax.evaluation import programs
         from raeg_jax.protection import tiles
 
         predicted: dict[str, list[str]] = {name: [] for name in self._classifiers}
@@ -185,7 +185,7 @@ class Predictor:
             batch = np.stack([fit(image, self._size) for image in part])
             # Filled up, so that there is one program.
             batch = tiles.pad_batch(batch, self._batch_size)
-            for name, classes in compiled.read(self._classifiers, batch).items():
+            for name, classes in programs.classify(self._classifiers, batch).items():
                 predicted[name] += [self._class_names[i] for i in np.asarray(classes)[: len(part)]]
         return predicted
 

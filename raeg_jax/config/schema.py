@@ -1,11 +1,10 @@
 """The one table of legal values: a rule for every setting of configs/base.py."""
 
 from raeg_jax.adversarial.distortions import DISTORTIONS
-from raeg_jax.comparison import settings as comparison_settings
 from raeg_jax.config import rules
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.data import DATASETS
-from raeg_jax.experiments import settings as suite_settings
+from raeg_jax.experiments.registry import SETTINGS
 from raeg_jax.generator.build import STAGES
 from raeg_jax.networks.classifiers import CLASSIFIERS
 from raeg_jax.networks.discriminator import NORMS
@@ -97,8 +96,5 @@ RULES: dict[str, rules.Rule] = {
     "eval.batch_size": rules.COUNT,
     "eval.max_images": rules.NATURAL,
     "eval.pgd_steps": rules.NATURAL,
-    **{f"suite.{name}": rule for name, rule in suite_settings.RULES.items()},
-    **{f"comparison.{name}": rule for name, rule in comparison_settings.RULES.items()},
-    "comparison.rit.stay": rules.SWITCH,
-    "comparison.rit.aware": rules.SWITCH,
+    **SETTINGS,
 }

@@ -1,10 +1,10 @@
 """Measuring protection and recovery on files read back.
 
 results = evaluation.run(config, workdir, splits, generator, classifiers)
-scalars = evaluation.quick(generator, target_logits_fns, images, labels)
+scalars = evaluation.quick(generator, targets, images, labels)
 """
 
 from raeg_jax.evaluation.evaluate import run
-from raeg_jax.evaluation.protection import evaluate_split, quick
+from raeg_jax.evaluation.split import evaluate_split, quick
 
 __all__ = ["evaluate_split", "quick", "run"]

@@ -1,6 +1,6 @@
-"""Walking over a split: batches of one size, and a bar that shows how far it is."""
+"""A split in batches of one size, and a bar that shows how many images are done."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ def batches(
 
     Yields:
       The images' numbers, int32 [B]; the images, uint8 [B, H, W, 3]; the labels, int32 [B]; and
-      how many of them are real.
+      how many of them are no repetitions.
 
     Raises:
       ValueError: no images, not as many labels, or a batch size below one.
@@ -40,7 +40,7 @@ def batches(
 
 
 def measure_all(
-    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], Mapping[Hashable, Any]],
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], Mapping[Any, Any]],
     images: np.ndarray | DecodedOnDemand,
     labels: np.ndarray,
     batch_size: int,

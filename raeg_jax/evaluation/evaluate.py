@@ -1,4 +1,4 @@
-"""The whole evaluation of a trained generator: both splits, the table, and the files."""
+"""The whole evaluation of a generator: both splits, the table, and the result files."""
 
 import pathlib
 import sys
@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 from raeg_jax import data, process
 from raeg_jax.config import run_config
 from raeg_jax.data.memory import open_split, spread
-from raeg_jax.evaluation import compiled, report, table, timing
+from raeg_jax.evaluation import programs, result_files, table
 from raeg_jax.evaluation.grid import grid
-from raeg_jax.evaluation.making import maker_of
-from raeg_jax.evaluation.protection import evaluate_split, examples
+from raeg_jax.evaluation.protectors import protector_of
+from raeg_jax.evaluation.split import evaluate_split, examples
 from raeg_jax.evaluation.summary import divergence_of
 from raeg_jax.generator.chain import Chain
 from raeg_jax.networks.classifiers import FrozenClassifier
@@ -41,8 +41,8 @@ def run(
 
     Files in the workdir: `results.json`, `results.md`, `images.csv`, `grid.png`, and
     `timings.json`, the only one that changes from run to run. Those of another checkpoint than
-    the latest have its name in theirs: `results-best.json`, `results-300.json`. Those of other
-    stages or gradient settings that are there are renamed, see `report`.
+    the latest have its name in theirs: `results-best.json`, `results-300.json`. Those of another
+    generator that are there are renamed, see `result_files`.
 
     Args:
       config: the whole configuration; `config.eval` says how many images, and how.
@@ -58,10 +58,10 @@ def run(
       What `results.json` holds.
     """
     if jax.process_index() == 0:
-        report.check_writable(pathlib.Path(workdir), checkpoint)
-    generator = compiled.on_one_device(generator)
+        result_files.check_writable(pathlib.Path(workdir), checkpoint)
+    generator = programs.on_one_device(generator)
     classifiers = {
-        name: (module, compiled.on_one_device(variables))
+        name: (module, programs.on_one_device(variables))
         for name, (module, variables) in classifiers.items()
     }
     frozen = {name: FrozenClassifier(*pair) for name, pair in classifiers.items()}
@@ -89,17 +89,17 @@ def run(
         "splits": {},
     }
     rows = []
-    opened = {
+    opened_splits = {
         split: open_split(getattr(splits, split), config.data, config.eval.max_images)
         for split in table.SPLITS
     }
     # One size for both splits, so that the second needs no compilation.
-    most = max(len(labels) for _, labels, _ in opened.values())
+    most = max(len(labels) for _, labels, _ in opened_splits.values())
     batch_size = min(config.eval.batch_size, most)
-    maker = maker_of(config, splits.class_names, generator, classifiers, batch_size)
-    for split, (images, labels, names) in opened.items():
+    protector = protector_of(config, splits.class_names, generator, classifiers, batch_size)
+    for split, (images, labels, names) in opened_splits.items():
         summary = evaluate_split(
-            maker,
+            protector,
             frozen,
             images,
             labels,
@@ -108,40 +108,51 @@ def run(
             held_out=tuple(config.classifiers.held_out),
             pgd_steps=config.eval.pgd_steps,
             seed=config.seed,
-            parts=config.generator.stages[:-1],
+            first_stages=config.generator.stages[:-1],
             description=f"evaluating on {split} images",
         )
         per_image, speeds = summary.pop("per_image"), summary.pop("speeds")
-        rows += report.image_rows(split, per_image, labels, names, splits.class_names)
+        rows += result_files.image_rows(split, per_image, labels, names, splits.class_names)
         results["splits"][split] = summary
     _say("drawing a picture…")
     # The last split: unseen images.
     chosen = spread(labels, min(_GRID_ROWS, len(labels), batch_size))
-    batches = examples(maker, images, labels, chosen, batch_size)
+    batches = examples(protector, images, labels, chosen, batch_size)
     classes = [splits.class_names[labels[i]] for i in chosen]
     picture = _picture(batches, classes, frozen, config.classifiers.targets[0], splits.class_names)
-    timings = timing.described(speeds, batches[0])
+    timings = _timings(speeds, batches[0])
     if jax.process_index() == 0:
-        kept = report.write(pathlib.Path(workdir), results, rows, picture, timings)
+        renamed = result_files.write(pathlib.Path(workdir), results, rows, picture, timings)
         _print(results, timings, pathlib.Path(workdir))
-        if kept:
-            _say(f"the result of another generator that was there is kept: {kept} and so on")
+        if renamed:
+            _say(f"the result of another generator that was there is kept: {renamed} and so on")
         if sentence := divergence_of(results["splits"]["test"], config):
             _say(f"warning: {sentence}")
     return results
 
 
 def _picture(batches, classes, classifiers, target, class_names) -> np.ndarray:
-    """The grid of the first images of the batches, and how one target reads them."""
+    """The grid of the first images of the batches, with the classes that one target chooses."""
     read = {
-        name: np.asarray(compiled.read(classifiers, batch)[target])
+        name: np.asarray(programs.classify(classifiers, batch)[target])
         for name, batch in zip(("original", "protected", "recovered"), batches, strict=True)
     }
     captions = [
         [f"{true}; {target} reads", *(f"{k}: {class_names[v[i]]}" for k, v in read.items())]
         for i, true in enumerate(classes)
     ]
-    return grid(*(batch[: len(classes)] for batch in batches), captions)
+    originals, protected, recovered = (batch[: len(classes)] for batch in batches)
+    return grid(originals, protected, recovered, captions)
+
+
+def _timings(speeds: Mapping[str, float], images: np.ndarray) -> dict[str, Any]:
+    """Images a second, and the batch [B, H, W, 3] and device that they were measured with."""
+    device = jax.devices()[0]
+    return {f"{name}_images_per_s": speed for name, speed in speeds.items()} | {
+        "batch_size": len(images),
+        "image_size": list(images.shape[1:3]),
+        "device": f"{device.platform} ({device.device_kind})",
+    }
 
 
 def _say(message: str) -> None:
@@ -152,18 +163,18 @@ def _say(message: str) -> None:
 def _print(results, timings, workdir: pathlib.Path) -> None:
     console = rich.console.Console()
     if not console.is_terminal or console.width < table.WIDTH:
-        # Of a log nobody knows the width, and columns must not be cut off.
+        # The width of a log is unknown, and columns must not be cut off.
         console.width = _LOG_WIDTH
-    for one in table.rich_tables(results):
-        console.print(one)
+    for split_table in table.rich_tables(results):
+        console.print(split_table)
     console.print(table.NOTE, soft_wrap=True)
     console.print(
         f"{timings['protect_images_per_s']:.0f} images/s protected, "
         f"{timings['recover_images_per_s']:.0f} recovered, on {timings['device']}.",
         highlight=False,
     )
-    files = (report.RESULTS, report.TABLE, report.IMAGES, report.GRID)
-    names = (report.file_name(name, results["checkpoint"]) for name in files)
+    files = (result_files.RESULTS, result_files.TABLE, result_files.IMAGES, result_files.GRID)
+    names = (result_files.file_name(name, results["checkpoint"]) for name in files)
     console.print(
         f"Written to {workdir}: {', '.join(names)}",
         highlight=False,

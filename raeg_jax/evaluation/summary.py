@@ -1,17 +1,18 @@
-"""From one value an image to the numbers of a split."""
+"""The numbers of a split, from one value an image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from raeg_jax.evaluation.scores import ORIGINAL, mean, scores
+
 # In the order of the table's columns, then those without a column.
 VARIANTS = (
-    *("original", "after_learned", "after_shortcut"),
+    *(ORIGINAL, "after_learned", "after_shortcut"),
     *("protected", "recovered", "wrong_token", "noise", "pgd", "pixels_alone"),
 )
-CHANGED = VARIANTS[1:]
 # A generator that converged leaves .1 to .3 % of the samples outside 0..255 (docs/measured.md), and
 # misses its PSNR by less than 1 dB.
 _MOST_OUTSIDE = 0.1
@@ -19,7 +20,7 @@ _MOST_MISSED = 10.0
 
 
 def divergence(psnr: float | None, outside_range: float, target_psnr: float) -> str | None:
-    """Tells a learned generator that has diverged by what it does to images.
+    """Says whether a learned generator has diverged, from what it does to images.
 
     An integer generator recovers every sample whatever its weights are, so nothing else fails.
 
@@ -60,7 +61,7 @@ def summarise(
       per_image: arrays [N] named 'read/<classifier>/<variant>' (class numbers),
         'psnr/<variant>' (decibels), 'ssim/<variant>', 'equal/<variant>' (share of equal
         pixels), 'exact/<variant>' (bool), 'bytes/<variant>', 'outside', and what else
-        `making.Made` has. Variants that are missing are left out.
+        `protectors.ProtectedBatch` has. Variants that are missing are left out.
       labels: int [N], the true classes.
       roles: 'target' or 'held_out' for each classifier.
 
@@ -71,9 +72,8 @@ def summarise(
         where none was read correctly).
       quality: for each changed variant `psnr`, the mean over the images that differ from their
         originals (an equal image has none), None where all are equal; `psnr_range`, the least and
-        the most of these; `ssim`; `exact_pixels`,
-        the share of pixels with all three samples equal; `exact_images`, the share of images
-        equal throughout.
+        the most of these; `ssim`; `exact_pixels`, the share of pixels with all three samples
+        equal; `exact_images`, the share of images equal throughout.
       outside_range: share of samples that are outside 0..255 after rounding, before clipping.
       rounds: mean and most rounds of the last shortcut or gradient stage; None without one.
       png_bytes: mean size of the files of the original and of the protected images.
@@ -81,31 +81,21 @@ def summarise(
         where files have none.
     """
     variants = [name for name in VARIANTS if f"bytes/{name}" in per_image]
-    changed = [name for name in variants if name in CHANGED]
+    changed = variants[1:]
+    correct = {
+        (variant, name): per_image[f"read/{name}/{variant}"] == labels
+        for variant in variants
+        for name in roles
+    }
+    accuracies = scores(correct, roles, variants)
     return {
         "images": len(labels),
-        "classifiers": {
-            name: {"role": role, **_reading(per_image, labels, name, variants)}
-            for name, role in roles.items()
-        },
+        "classifiers": {name: {"role": roles[name], **own} for name, own in accuracies.items()},
         "quality": {name: _quality(per_image, name) for name in changed},
-        "outside_range": _mean(per_image["outside"]),
+        "outside_range": mean(per_image["outside"]),
         "rounds": _rounds(per_image),
-        "png_bytes": {
-            name: _mean(per_image[f"bytes/{name}"]) for name in ("original", "protected")
-        },
+        "png_bytes": {name: mean(per_image[f"bytes/{name}"]) for name in ("original", "protected")},
         "payload": _payload(per_image),
-    }
-
-
-def _reading(per_image, labels, classifier: str, variants: Sequence[str]) -> dict[str, Any]:
-    right = {name: per_image[f"read/{classifier}/{name}"] == labels for name in variants}
-    before = right["original"]
-    return {
-        "accuracy": {name: _mean(right[name]) for name in variants},
-        "attack_success": {
-            name: _mean(~right[name][before]) for name in variants if name in CHANGED
-        },
     }
 
 
@@ -113,19 +103,19 @@ def _quality(per_image, variant: str) -> dict[str, Any]:
     psnr = per_image[f"psnr/{variant}"]
     psnr = psnr[np.isfinite(psnr)]
     return {
-        "psnr": _mean(psnr),
+        "psnr": mean(psnr),
         "psnr_range": [float(psnr.min()), float(psnr.max())] if len(psnr) else None,
-        "ssim": _mean(per_image[f"ssim/{variant}"]),
-        "exact_pixels": _mean(per_image[f"equal/{variant}"]),
-        "exact_images": _mean(per_image[f"exact/{variant}"]),
+        "ssim": mean(per_image[f"ssim/{variant}"]),
+        "exact_pixels": mean(per_image[f"equal/{variant}"]),
+        "exact_images": mean(per_image[f"exact/{variant}"]),
     }
 
 
-def _rounds(per_image) -> dict[str, float] | None:
+def _rounds(per_image) -> dict[str, Any] | None:
     if "code/rounds" not in per_image:
         return None
     rounds = per_image["code/rounds"]
-    return {"mean": _mean(rounds), "most": int(rounds.max())}
+    return {"mean": mean(rounds), "most": int(rounds.max())}
 
 
 def _payload(per_image) -> dict[str, Any] | None:
@@ -135,10 +125,5 @@ def _payload(per_image) -> dict[str, Any] | None:
     return {
         "in_pixels": int(hidden.sum()),
         "beside_pixels": int((~hidden).sum()),
-        "bytes": _mean(per_image["payload/bytes"]),
+        "bytes": mean(per_image["payload/bytes"]),
     }
-
-
-def _mean(values: np.ndarray) -> float | None:
-    """The mean in float64; None of nothing, which JSON can hold and NaN it can't."""
-    return float(np.mean(values, dtype=np.float64)) if len(values) else None

@@ -22,9 +22,9 @@ NOTE = (
     "Measured on PNG files read back; exact generators protect and recover them as raeg does, the "
     "payload inside. PSNR: mean over the images that differ. Exact pixels: all three samples "
     "equal. Alone: what the first stage makes, without the others and without a payload. Wrong "
-    "key: undone with another token, but with the codes (such as the class) that a payload hides. "
-    "Noise and PGD (away from the true class, whatever the generator's loss) have the protected "
-    "image's L2 distance, up to rounding."
+    "key: undone with another token, but with the side information (such as the class) that a "
+    "payload hides. Noise and PGD (away from the true class, whatever the generator's loss) have "
+    "the protected image's L2 distance, up to rounding."
 )
 
 

@@ -1,4 +1,4 @@
-"""The tokens with which generators are evaluated: fixed ones, so that results can be repeated."""
+"""Tokens and keys of evaluations: fixed ones, so that results can be repeated."""
 
 import hashlib
 
@@ -37,12 +37,12 @@ def draw(
 
 
 def nonce_of(number: int) -> bytes:
-    """The nonce of an image, by its number in its split."""
+    """The nonce of the image with this number in its split."""
     return int(number).to_bytes(NONCE_SIZE, "little")
 
 
 def key_of(seed: int, purpose: str) -> Key:
-    """The owner's key in an experiment: no secret, so that runs can be repeated.
+    """The key of an experiment, which is no secret.
 
     Args:
       seed: of the run.

@@ -1,1 +1,1 @@
-"""What the protection is worth: experiments that could refute it, and their report."""
+"""Experiments that could refute the protection, and their report."""

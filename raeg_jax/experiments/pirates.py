@@ -1,29 +1,44 @@
-"""Pirated models: classifiers trained from scratch on what was given away, tested on originals.
+"""Pirated models: classifiers trained from scratch on published files, tested on originals.
 
-Beside them stand honest models, trained on the originals, and authorised ones, trained on what the
-owner of the key recovers. Here that is what the pixels alone give back; with the payload recovered
-images equal the originals, and models trained on them the honest ones.
+Beside them stand honest models, trained on the originals. Authorised models, trained on what the
+owner of the key recovers, are the honest ones where files give back their originals bit for bit;
+so they are trained only of generators that aren't exact.
 """
 
 import dataclasses
+import functools
 import hashlib
+import pathlib
 import shutil
+import statistics
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from matplotlib.ticker import MaxNLocator
+from ml_collections import ConfigDict
 
 from raeg_jax.adversarial.distortions import DEFENCES
+from raeg_jax.config.rules import COUNT, NATURAL, Each, Number, OneOf
+from raeg_jax.data.decode import encode_png
+from raeg_jax.errors import UserError
 from raeg_jax.evaluation.batches import batches
-from raeg_jax.evaluation.remover import train_remover
+from raeg_jax.evaluation.trained_run import TrainedRun
+from raeg_jax.experiments.context import Context, ProtectedSet
+from raeg_jax.experiments.defences import choose, remover, remover_name, remover_settings
+from raeg_jax.experiments.experiment import Experiment, Results
+from raeg_jax.experiments.plots import figure_of, svg
 from raeg_jax.experiments.store import Unit
-from raeg_jax.experiments.subject import Subject, as_records
-from raeg_jax.networks.classifiers import build_classifier
+from raeg_jax.experiments.tables import Table, grouped, mean_and_range, number
+from raeg_jax.methods.registry import TITLES
+from raeg_jax.networks.classifiers import CLASSIFIERS, build_classifier
 from raeg_jax.training.classifier import fit_classifier
 from raeg_jax.training.logs import FILE, read_rows
 from raeg_jax.workdir.origin import FOLDER
 
+HONEST = "honest"
 # What pirates may change in the training, beside `config.suite.pirates`.
 TRAININGS: dict[str, dict[str, float]] = {
     "": {},
@@ -32,120 +47,163 @@ TRAININGS: dict[str, dict[str, float]] = {
 }
 
 
-class Loot(NamedTuple):
-    """What a model is trained on.
+class Images(NamedTuple):
+    """What a model is trained on: uint8 [N, H, W, 3] each, int32 [N]."""
+
+    images: np.ndarray
+    originals: np.ndarray
+    labels: np.ndarray
+
+
+class TrainingSet(NamedTuple):
+    """The images of a model, and how it is trained on them.
 
     Attributes:
-      name: of the images, such as 'raw' or 'jpeg_50'.
-      images: makes them, uint8 [N, H, W, 3], in the order of the originals.
+      name: of the images: `HONEST`, a method, or a change of the generator's files.
+      load: makes the images.
       training: key of `TRAININGS`.
+      depends: the settings that the images depend on.
     """
 
     name: str
-    images: Callable[[], np.ndarray]
+    load: Callable[[], Images]
     training: str = ""
+    depends: Mapping[str, Any] = {}
 
 
-def loots(subject: Subject) -> list[Loot]:
-    """All that models are trained on: originals first, then what was given away."""
-    settings = subject.config.suite.pirates
-    honest, raw = lambda: subject.originals("train")[0], lambda: subject.protected("train").images
-    found = [Loot("honest", honest), Loot("authorised", lambda: recovered(subject))]
-    found += [Loot("raw", raw)]
-    found += [Loot(name, lambda name=name: defended(subject, name)) for name in settings.defences]
-    found += [
-        Loot(f"remover_{count or 'all'}", lambda count=count: cleaned(subject, count))
-        for count in subject.config.suite.remover_pairs
+def training_sets(context: Context) -> list[TrainingSet]:
+    """The originals and the files of each method; without `--method` also changes of the files."""
+    settings = context.run.config.suite.pirates
+
+    def of_files(method: str, change=lambda leaked: leaked.files("train").images):
+        def load():
+            leaked = context.leaked(method)
+            return Images(change(leaked), *leaked.originals("train"))
+
+        return load
+
+    def load_honest():
+        images, labels = context.leaked(context.methods[0]).candidates("train")
+        return Images(images, images, labels)
+
+    honest = TrainingSet(HONEST, load_honest)
+    raw = [
+        TrainingSet(method, of_files(method), "", context.depends(method, context.psnr))
+        for method in context.methods
     ]
-    found += [
-        Loot(f"share_{share:g}", lambda share=share: partly(subject, share))
+    if context.compared:
+        return [honest, *raw]
+    changes: dict[str, Callable[[ProtectedSet], np.ndarray]] = {}
+    if not context.run.chain.exact:
+        changes["authorised"] = recovered
+    changes |= {name: functools.partial(defended, name=name) for name in settings.defences}
+    pairs = {remover_name(count): count for count in context.run.config.suite.remover_pairs}
+    changes |= {name: functools.partial(cleaned, pairs=count) for name, count in pairs.items()}
+    changes |= {
+        f"share_{share:g}": functools.partial(partly_protected, share=share)
         for share in settings.shares
-    ]
+    }
+    sets = [honest, *raw]
+    for name, change in changes.items():
+        depends = remover_settings(context) if name in pairs else {}
+        sets.append(TrainingSet(name, of_files("raeg", change), "", depends))
     for training in settings.trainings:
-        found += [Loot("honest", honest, training), Loot("raw", raw, training)]
-    return found
+        sets += [each._replace(training=training) for each in (honest, *raw)]
+    return sets
 
 
-def owner(subject: Subject) -> Subject:
-    """With the images that are given away: as many as the suite says, and all unseen ones."""
-    return dataclasses.replace(
-        subject, most={"train": subject.config.suite.pirates.images, "test": 0}
-    )
-
-
-def of_removers(subject: Subject) -> dict[str, Any]:
-    """Settings that removers depend on."""
-    settings = subject.config.suite
-    return {"steps of removers": settings.remover_steps, "leaked of": settings.pirates.images}
-
-
-def units(subject: Subject) -> Iterator[Unit]:
+def units(context: Context) -> Iterator[Unit]:
     """A unit for each model: seed by seed, so that a suite that is stopped has some of all."""
-    subject = owner(subject)
-    settings = subject.config.suite.pirates
-    depends = {name: settings[name] for name in ("steps", "looks", "images")}
+    settings = context.run.config.suite.pirates
     for seed in range(settings.seeds):
-        for loot in loots(subject):
-            of_loot = of_removers(subject) if loot.name.startswith("remover") else {}
+        for training_set in training_sets(context):
             for architecture in settings.architectures:
-                parts = (loot.name, loot.training, architecture, str(seed))
+                parts = (training_set.name, training_set.training, architecture, str(seed))
                 yield Unit(
                     "/".join(("pirates", "-".join(part for part in parts if part))),
-                    settings.steps * (2.0 if loot.training == "adversarial" else 1.0),
-                    lambda loot=loot, architecture=architecture, seed=seed: train(
-                        subject, loot, architecture, seed
+                    settings.steps * (2.0 if training_set.training == "adversarial" else 1.0),
+                    functools.partial(
+                        train, context.run, context.folder, training_set, architecture, seed
                     ),
-                    depends | of_loot,
+                    model_settings(context) | dict(training_set.depends),
                 )
 
 
-def train(subject: Subject, loot: Loot, architecture: str, seed: int) -> dict[str, Any]:
-    """Trains a model and tests it on clean unseen originals.
+def model_settings(context: Context) -> dict[str, Any]:
+    """The settings that all models depend on."""
+    settings = context.run.config.suite.pirates
+    return {name: settings[name] for name in ("steps", "looks", "images")}
+
+
+def train(
+    run: TrainedRun,
+    folder: pathlib.Path,
+    training_set: TrainingSet,
+    architecture: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Trains a model and tests it on all clean unseen originals.
+
+    Args:
+      run: data set and settings.
+      folder: for the model while it is trained.
+      training_set: its images.
+      architecture: of `CLASSIFIERS`.
+      seed: number of the repetition.
 
     Returns:
-      `images`, `training`, `architecture`, `seed`; `curve`, the accuracy after some steps; `peak`,
-      the most of these; `last`, that of the finished model; `changed`, the share of training
-      images that aren't the originals.
+      `images` (the name of the training set), `training`, `architecture`, `seed`; `count`, the
+      number of training images; `curve`, the accuracy after some steps; `peak`, the most of these;
+      `last`, that of the finished model; `changed`, the share of training images that aren't the
+      originals. The last four are None where there are fewer images than in a batch.
     """
-    config = subject.config.copy_and_resolve_references()
+    config = run.config.copy_and_resolve_references()
     settings = config.suite.pirates
-    config.update_from_flattened_dict(TRAININGS[loot.training])
+    config.update_from_flattened_dict(TRAININGS[training_set.training])
     config.classifiers.steps = settings.steps
     config.classifiers.warmup_steps = min(config.classifiers.warmup_steps, settings.steps // 4)
     config.seed = config.seed + 1 + seed
     config.train.eval_every = max(1, settings.steps // settings.looks)
-    originals, labels = subject.originals("train")
-    images, (clean, truth) = loot.images(), subject.unseen()
+    images, originals, labels = training_set.load()
+    result = {
+        "images": training_set.name,
+        "training": training_set.training,
+        "architecture": architecture,
+        "seed": seed,
+        "count": len(images),
+    }
+    if len(images) < config.classifiers.batch_size:
+        return result | dict.fromkeys(("curve", "peak", "last", "changed"))
+    clean, truth = run.images("test")
     splits = dataclasses.replace(
-        subject.splits,
-        train=as_records(images, labels),
-        test=as_records(clean, truth),
+        run.splits,
+        # Lists of records will do, too.
+        train=_records(images, labels),  # type: ignore[arg-type]
+        test=_records(clean, truth),  # type: ignore[arg-type]
         fingerprint=hashlib.sha256(images.tobytes()).hexdigest()[:16],
     )
     module = build_classifier(architecture, splits.num_classes)
-    read = jax.jit(lambda v, x: module.apply(v, x.astype("float32"), train=False).argmax(-1))
+    classify = jax.jit(
+        lambda v, x: jnp.argmax(jnp.asarray(module.apply(v, x.astype("float32"), train=False)), -1)
+    )
 
     def watch(variables) -> Mapping[str, float]:
         size = min(config.eval.batch_size, len(truth))
-        right = [
-            np.asarray(read(variables, x) == y)[:count]
+        correct = [
+            np.asarray(classify(variables, x) == y)[:count]
             for _, x, y, count in batches(clean, truth, size)
         ]
-        return {"clean": float(np.mean(np.concatenate(right)))}
+        return {"clean": float(np.mean(np.concatenate(correct)))}
 
-    name = f"{loot.name}{loot.training}-{architecture}-{seed}"
-    folder = subject.folder / "pirates" / name
-    if fit_classifier(architecture, splits, config, folder, watch) is None:
+    name = f"{training_set.name}{training_set.training}-{architecture}-{seed}"
+    workdir = folder / "models" / name
+    if fit_classifier(architecture, splits, config, workdir, watch) is None:
         raise KeyboardInterrupt
-    rows = read_rows(folder / FOLDER / architecture / FILE)
+    rows = read_rows(workdir / FOLDER / architecture / FILE)
     curve = [[row["step"], row["clean"]] for row in rows if "clean" in row]
-    # Nobody needs a pirate's weights.
-    shutil.rmtree(folder)
-    return {
-        "images": loot.name,
-        "training": loot.training,
-        "architecture": architecture,
-        "seed": seed,
+    # Only the accuracies are of interest.
+    shutil.rmtree(workdir)
+    return result | {
         "curve": curve,
         "peak": max(value for _, value in curve),
         "last": curve[-1][1],
@@ -153,65 +211,139 @@ def train(subject: Subject, loot: Loot, architecture: str, seed: int) -> dict[st
     }
 
 
-def recovered(subject: Subject) -> np.ndarray:
-    """What the owner of the key gets back from the pixels alone."""
-    made = subject.protected("train")
-
-    def recover(index, images):
-        return subject.recover(index, images, subject.code_of(made, index))
-
-    return subject.kept("recovered", lambda: of_all(subject, made.images, recover))
+def _records(images: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """Images uint8 [N, H, W, 3] as a split that classifiers are trained on: PNG files."""
+    return [
+        {"image": encode_png(image), "label": int(label), "file_name": f"{index}.png"}
+        for index, (image, label) in enumerate(zip(images, labels, strict=True))
+    ]
 
 
-def defended(subject: Subject, name: str) -> np.ndarray:
-    """Protected images after a defence."""
-
-    def make():
-        made = subject.protected("train").images
-        return of_all(subject, made, lambda _, images: DEFENCES[name](images))
-
-    return subject.kept(name, make)
+def recovered(leaked: ProtectedSet) -> np.ndarray:
+    """What the owner of the key recovers."""
+    files = leaked.files("train")
+    blobs = [files.blob(index) for index in range(len(files.kept))]
+    return np.stack(leaked.protector(float(files.aim)).estimate(files.images, blobs))
 
 
-def cleaned(subject: Subject, pairs: int) -> np.ndarray:
-    """Protected images after a remover that was trained on so many leaked pairs; 0 for all."""
-
-    def make():
-        remove = remover(subject, pairs)
-        made = subject.protected("train").images
-        return of_all(subject, made, lambda _, images: remove(images))
-
-    return subject.kept(f"remover_{pairs}_{subject.config.suite.remover_steps}", make)
+def defended(leaked: ProtectedSet, name: str) -> np.ndarray:
+    """Files after a defence."""
+    files = leaked.files("train").images
+    return leaked.cached(name, lambda: leaked.change(files, DEFENCES[name]))
 
 
-def of_all(subject: Subject, images: np.ndarray, change) -> np.ndarray:
-    """What a function of numbers and images makes of all fitted ones, batch by batch."""
-    labels = subject.originals("train")[1]
-    return np.concatenate(
-        [
-            np.asarray(change(index, some))[:count]
-            for index, some, _, count in batches(images, labels, subject.batch_size("train"))
-        ]
-    )
+def cleaned(leaked: ProtectedSet, pairs: int) -> np.ndarray:
+    """Files after a remover that was trained on so many leaked pairs; 0 for all."""
+    name = f"remover_{pairs}_{leaked.run.config.suite.remover_steps}"
+    files = leaked.files("train").images
+    return leaked.cached(name, lambda: leaked.change(files, remover(leaked, pairs)))
 
 
-def remover(subject: Subject, pairs: int):
-    """A network that turns protected images back, trained on so many leaked pairs; 0 for all."""
-    images, made = subject.originals("train")[0], subject.protected("train").images
-    leaked = chosen_of(len(images), pairs)
-    steps, seed = subject.config.suite.remover_steps, subject.config.seed
-    return train_remover(images[leaked], made[leaked], steps, min(32, len(leaked)), seed)
-
-
-def partly(subject: Subject, share: float) -> np.ndarray:
+def partly_protected(leaked: ProtectedSet, share: float) -> np.ndarray:
     """Originals of which a share is protected."""
-    images = subject.originals("train")[0].copy()
-    chosen = chosen_of(len(images), max(1, round(share * len(images))))
-    images[chosen] = subject.protected("train").images[chosen]
+    images = leaked.originals("train")[0].copy()
+    chosen = choose(len(images), max(1, round(share * len(images))))
+    images[chosen] = leaked.files("train").images[chosen]
     return images
 
 
-def chosen_of(count: int, chosen: int) -> np.ndarray:
-    """Which images leak or are protected: so many, from all over the split; 0 for all."""
-    chosen = min(chosen or count, count)
-    return np.random.RandomState(0).permutation(count)[:chosen]
+def table(results: Results, context: Context) -> Table:
+    """Mean and mean_and_range over seeds."""
+    groups = grouped(results, lambda r: (r["images"], r["training"], r["architecture"]))
+    rows = [
+        (
+            TITLES.get(images, images),
+            training or "plain",
+            architecture,
+            str(len([result for result in group if result["peak"] is not None])),
+            mean_and_range([result["count"] for result in group], 0),
+            *(mean_and_range([result[score] for result in group]) for score in ("peak", "last")),
+            share_of_honest(group, results),
+        )
+        for (images, training, architecture), group in groups.items()
+    ]
+    head = ("trained on", "training", "model", "seeds", "images", "peak", "last", "peak of honest")
+    note = (
+        "Accuracy on clean unseen originals: mean (least to most over the seeds). The last column "
+        "is the mean peak as a share of that of honest models with the same training."
+    )
+    return Table("Pirated models", note, head, rows)
+
+
+def share_of_honest(results: Results, every: Results) -> str:
+    """The mean peak as a share of that of honest models of the same trainings and architectures."""
+    kinds = {(result["training"], result["architecture"]) for result in results}
+    honest = [
+        result["peak"]
+        for result in every
+        if result["images"] == HONEST and (result["training"], result["architecture"]) in kinds
+    ]
+    peaks = [result["peak"] for result in results]
+    means = [
+        statistics.fmean(values) if (values := [p for p in each if p is not None]) else 0.0
+        for each in (peaks, honest)
+    ]
+    return number(means[0] / means[1], 2) if all(means) else ""
+
+
+def headline(method: str, results: Results, context: Context) -> dict[str, str]:
+    """The peak of models with plain training."""
+    plain = [r for r in results if r["images"] == method and not r["training"]]
+    return {"pirates": share_of_honest(plain, results)} if plain else {}
+
+
+def curves(results: Results, context: Context) -> str:
+    """Learning curves of models, means over seeds, a plot for each architecture."""
+    results = [result for result in results if result["curve"]]
+    architectures = list(dict.fromkeys(result["architecture"] for result in results))
+    figure = figure_of(max(len(architectures), 1), width=9)
+    for axis, architecture in zip(figure.axes, architectures, strict=False):
+        models = [result for result in results if result["architecture"] == architecture]
+        groups = grouped(models, lambda result: (result["images"], result["training"]))
+        for index, ((images, training), group) in enumerate(groups.items()):
+            steps = [step for step, _ in group[0]["curve"]]
+            values = np.mean([[value for _, value in r["curve"]] for r in group], axis=0)
+            axis.plot(
+                steps,
+                values,
+                ("-", "--", ":")[index // 10 % 3],
+                color=f"C{index % 10}",
+                label=", ".join(filter(None, (TITLES.get(images, images), training))),
+            )
+        axis.set(title=architecture, xlabel="step")
+        axis.set_ylim(bottom=0)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.axes[0].set_ylabel("accuracy on clean unseen images")
+    if architectures:
+        figure.axes[-1].legend(fontsize="x-small", ncols=2)
+    return svg(figure)
+
+
+def check(config: ConfigDict) -> None:
+    """Stops at a pirate's architecture that is a target."""
+    if both := set(config.suite.pirates.architectures) & set(config.classifiers.targets):
+        raise UserError(
+            f"config.suite.pirates.architectures has {sorted(both)[0]!r}, which is a target: a "
+            "pirate must be another network than those that were attacked"
+        )
+
+
+EXPERIMENT = Experiment(
+    name="pirates",
+    units=units,
+    table=table,
+    plots=(curves,),
+    settings={
+        "suite.pirates.architectures": Each(OneOf(CLASSIFIERS)),
+        "suite.pirates.seeds": COUNT,
+        "suite.pirates.steps": COUNT,
+        "suite.pirates.looks": COUNT,
+        "suite.pirates.images": NATURAL,
+        "suite.pirates.defences": Each(OneOf(DEFENCES), least=0),
+        "suite.pirates.trainings": Each(OneOf(TRAININGS), least=0),
+        "suite.pirates.shares": Each(Number(0, 1, strict=True), least=0),
+    },
+    check=check,
+    headline=headline,
+    compares=True,
+)

@@ -1,77 +1,285 @@
-"""What classifiers read on protected images, against PSNR, beside noise and PGD."""
+"""Accuracy against PSNR on protected files, beside noise and PGD at each image's own distance."""
 
-import dataclasses
-from collections.abc import Iterator
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
-from raeg_jax.evaluation.making import Pixels
-from raeg_jax.evaluation.protection import evaluate_split
+from raeg_jax.config.rules import PSNR, Each, OneOf
+from raeg_jax.errors import UserError
+from raeg_jax.evaluation.protectors import protector_of
+from raeg_jax.evaluation.scores import mean_score
+from raeg_jax.evaluation.split import evaluate_split
 from raeg_jax.evaluation.table import SPLITS
+from raeg_jax.evaluation.trained_run import aim_at, can_aim_at
+from raeg_jax.experiments.context import Context
+from raeg_jax.experiments.experiment import Experiment, Results
+from raeg_jax.experiments.plots import figure_of, plot_scores, svg
 from raeg_jax.experiments.store import Unit
-from raeg_jax.experiments.subject import Subject
-from raeg_jax.generator.build import stages_without_budget
+from raeg_jax.experiments.tables import Table, column, decibels, grouped, number, table_of
+from raeg_jax.generator.build import STAGES, check_stages
+from raeg_jax.image.metrics import PSNR_CAP
+
+VARIANTS = ("protected", "noise", "pgd")
+_RESAMPLES = 1000
+# Of `config.suite.stages`.
+GENERATORS = tuple(
+    "+".join(stages)
+    for count in range(1, len(STAGES) + 1)
+    for stages in itertools.combinations(STAGES, count)
+)
 
 
-def units(subject: Subject) -> Iterator[Unit]:
-    """A unit for each split and PSNR; a learned stage has a PSNR of its own, others stay below."""
-    psnrs: list[float | None] = [None]
-    if tuple(subject.config.generator.stages) != ("learned",):
-        psnrs = [psnr for psnr in subject.config.suite.psnrs if possible(subject.config, psnr)]
-    for split in SPLITS:
-        for psnr in psnrs:
-            name = "own" if psnr is None else f"{psnr:g}"
-            yield Unit(
-                f"reading/{split}-{name}",
-                len(subject.originals(split)[1]) * 0.5,
-                lambda split=split, psnr=psnr: read(subject, split, psnr),
-                {"images": subject.config.suite.images},
-            )
+def units(context: Context) -> Iterator[Unit]:
+    """A unit for each generator, split and PSNR; a learned stage at the end has its own PSNR."""
+    settings = context.run.config.suite
+    for config in _generators(context.run.config):
+        stages = tuple(config.generator.stages)
+        psnrs: list[float | None] = [None]
+        if stages[-1] != "learned":
+            psnrs = [psnr for psnr in settings.psnrs if can_aim_at(config, psnr)]
+        for split in SPLITS:
+            for psnr in psnrs:
+                own = "own" if psnr is None else f"{psnr:g}"
+                yield Unit(
+                    f"reading/{'+'.join(stages)}-{split}-{own}",
+                    (settings.images or 1000) * 0.5,
+                    functools.partial(measure, context, config, split, psnr),
+                    {"images": settings.images},
+                )
 
 
-def aim_at(config: ConfigDict, psnr: float) -> None:
-    """Sets the PSNR of the last stage, if it isn't learned, and that of a shortcut stage before it.
+def _generators(config: ConfigDict) -> list[ConfigDict]:
+    """The run's generator, and those of `config.suite.stages`."""
+    own = tuple(config.generator.stages)
+    others = [tuple(name.split("+")) for name in config.suite.stages]
+    configs = []
+    for stages in dict.fromkeys((own, *others)):
+        changed = config.copy_and_resolve_references()
+        changed.generator.stages = stages
+        configs.append(changed)
+    return configs
 
-    The one before stays as many decibels above it.
+
+def check(config: ConfigDict) -> None:
+    """Stops at impossible stages in `config.suite.stages`."""
+    others = config.suite.stages
+    if "learned" not in config.generator.stages and any("learned" in name for name in others):
+        raise UserError(
+            f"config.suite.stages={tuple(others)} has a learned stage, but "
+            f"config.generator.stages={tuple(config.generator.stages)} has none, so the run has no "
+            "weights for it"
+        )
+    for changed in _generators(config):
+        check_stages(changed.generator)
+
+
+def measure(context: Context, config: ConfigDict, split: str, psnr: float | None) -> dict[str, Any]:
+    """Evaluates a split as the table of a run does.
+
+    Returns:
+      What `evaluate_split` returns without arrays; `stages`, `split`, `asked` (decibels); `psnrs`,
+      decibels of each protected file, at most 100; and by variant `worst_miss`, the largest
+      distance of a file's PSNR from the asked one, and `correct`, how many targets are right about
+      each image.
     """
-    settings = config.generator
-    if settings.stages[-1] == "learned":
-        return
-    higher = settings.shortcut.target_psnr - settings.gradient.target_psnr
-    settings[settings.stages[-1]].target_psnr = psnr
-    if tuple(settings.stages[-2:]) == ("shortcut", "gradient"):
-        settings.shortcut.target_psnr = psnr + higher
-
-
-def possible(config: ConfigDict, psnr: float) -> bool:
-    """Whether each stage then leaves some distance to the next one."""
+    run = context.run
     config = config.copy_and_resolve_references()
-    aim_at(config, psnr)
-    return not stages_without_budget(config)
-
-
-def read(subject: Subject, split: str, psnr: float | None) -> dict[str, Any]:
-    """Evaluates a split as `evaluation.protection` does, and lists each image's PSNR."""
-    config = subject.config.copy_and_resolve_references()
     if psnr is not None:
         aim_at(config, psnr)
+    images, labels = run.images(split, config.suite.images)
+    size = run.batch_size(labels)
+    chain = run.with_config(config).chain
     summary = evaluate_split(
-        Pixels(dataclasses.replace(subject, config=config).chain),
-        subject.frozen,
-        *subject.originals(split),
-        subject.batch_size(split),
-        targets=subject.targets,
+        protector_of(config, run.splits.class_names, chain, run.classifiers, size),
+        run.frozen,
+        images,
+        labels,
+        size,
+        targets=run.targets,
         held_out=tuple(config.classifiers.held_out),
         pgd_steps=config.eval.pgd_steps,
         seed=config.seed,
         description=f"{split} images" + ("" if psnr is None else f" at {psnr:g} dB"),
     )
     del summary["speeds"]
-    each = summary.pop("per_image")["psnr/protected"]
+    per_image = summary.pop("per_image")
+    variants = [variant for variant in VARIANTS if variant in summary["quality"]]
+    psnrs = {v: np.minimum(per_image[f"psnr/{v}"], PSNR_CAP) for v in variants}
     return summary | {
+        "stages": list(config.generator.stages),
         "split": split,
         "asked": psnr,
-        "each_psnr": [float(value) for value in np.minimum(each, 100.0).round(3)],
+        "psnrs": [float(value) for value in psnrs["protected"].round(3)],
+        "worst_miss": {
+            v: None if psnr is None else float(np.max(np.abs(psnrs[v] - psnr))) for v in variants
+        },
+        "correct": {
+            v: sum((per_image[f"read/{name}/{v}"] == labels) for name in run.targets).tolist()
+            for v in variants
+        },
     }
+
+
+def behind_pgd(results: Results, targets: Sequence[str]) -> list[dict[str, Any] | None]:
+    """How many decibels protected files are behind PGD at equal accuracy of the targets.
+
+    Args:
+      results: of one split, of any generators of the run and at any PSNRs.
+      targets: names of the attacked classifiers.
+
+    Returns:
+      For each result None where it or PGD has no PSNR; else `gap`, the PSNR at which PGD leaves the
+      same accuracy (interpolated; of several the nearest) less that of the files, and `beyond`.
+      Where the accuracy is 'below' or 'above' all of PGD's, `beyond` says which and `gap` is None;
+      elsewhere `beyond` is None. `interval` has the 5th and the 95th percentile of the gap over
+      resamples of the images (bootstrap), in which the ends of PGD's curve stand for what lies
+      beyond.
+    """
+    points = [
+        (psnr, mean_score(r["classifiers"], "accuracy", "pgd", targets), r["correct"]["pgd"])
+        for r in results
+        if (psnr := r["quality"].get("pgd", {}).get("psnr")) is not None
+    ]
+    points.sort(key=lambda point: point[0])
+    psnrs = np.array([point[0] for point in points])
+    return [_behind_pgd(result, points, psnrs, targets) for result in results]
+
+
+def _behind_pgd(result, points, psnrs, targets) -> dict[str, Any] | None:
+    psnr = result["quality"]["protected"]["psnr"]
+    if psnr is None or not points:
+        return None
+    accuracy = mean_score(result["classifiers"], "accuracy", "protected", targets)
+    gap, beyond = _gap(accuracy, psnr, [point[1] for point in points], psnrs)
+    # The same images are drawn for the files and for all points of PGD's curve.
+    correct = [result["correct"]["protected"], *(point[2] for point in points)]
+    per_image = np.array(correct, np.float64)
+    count = per_image.shape[1]
+    drawn = np.random.RandomState(0).randint(0, count, (_RESAMPLES, count))
+    resampled = per_image[:, drawn].mean(-1)
+    gaps = [_gap(own, psnr, others, psnrs)[0] for own, *others in resampled.T]
+    interval = [float(value) for value in np.percentile(gaps, (5, 95))]
+    return {"gap": None if beyond else gap, "beyond": beyond, "interval": interval}
+
+
+def _gap(accuracy, psnr, accuracies, psnrs) -> tuple[float, str | None]:
+    """The gap of one point, up to the nearest end of PGD's curve, and beyond which it lies."""
+    # Accuracy grows with PSNR; measured curves may have small dips.
+    accuracies = np.maximum.accumulate(accuracies)
+    if accuracy < accuracies[0]:
+        return float(psnrs[0] - psnr), "below"
+    if accuracy > accuracies[-1]:
+        return float(psnrs[-1] - psnr), "above"
+    if len(equal := psnrs[accuracies == accuracy]):
+        return float(np.clip(psnr, equal[0], equal[-1]) - psnr), None
+    return float(np.interp(accuracy, accuracies, psnrs) - psnr), None
+
+
+def table(results: Results, context: Context) -> Table:
+    """Accuracy and attack success against PSNR, beside noise and PGD."""
+    rows = []
+    for group in grouped(results, lambda result: result["split"]).values():
+        for result, behind in zip(group, behind_pgd(group, context.run.targets), strict=True):
+            for variant in VARIANTS:
+                if variant in result["quality"]:
+                    rows.append(_row(result, variant, behind))
+    columns = {
+        "generator": lambda row: ", ".join(row["stages"]),
+        "images": lambda row: SPLITS[row["split"]],
+        "count": column("images"),
+        "method": column("variant"),
+        "PSNR, dB": lambda row: decibels(row["quality"][row["variant"]]["psnr"]),
+        "worst miss, dB": lambda row: number(row["worst_miss"][row["variant"]], 2),
+        "behind PGD, dB": column("behind"),
+    }
+    scores = {
+        "{} original": ("accuracy", "original"),
+        "{}": ("accuracy", "changed"),
+        "{} success": ("attack_success", "changed"),
+    }
+    note = (
+        "Accuracy on originals and on changed files, and attack success: of the images classified "
+        "correctly before, the share misclassified after. Noise and PGD have the protected files' "
+        "distance. Behind PGD: the PSNR at which PGD leaves the targets the same accuracy, less "
+        "that of the files, with the 90 % interval of a bootstrap over images."
+    )
+    return table_of("Reading", note, rows, columns, scores)
+
+
+def _row(result, variant: str, behind) -> dict[str, Any]:
+    """A result as a row for one variant, whose scores are those of 'changed' images."""
+    classifiers = {
+        name: {
+            score: scores[score] | {"changed": scores[score][variant]}
+            for score in ("accuracy", "attack_success")
+        }
+        for name, scores in result["classifiers"].items()
+    }
+    cell = ""
+    if variant == "protected" and behind is not None:
+        cell = f"{behind['beyond']} all of PGD's accuracies"
+        if behind["gap"] is not None:
+            low, high = behind["interval"]
+            cell = f"{behind['gap']:+.2f} ({low:+.2f} to {high:+.2f})"
+    return {**result, "variant": variant, "behind": cell, "classifiers": classifiers}
+
+
+def curves(results: Results, context: Context) -> str:
+    """Mean accuracy of the targets against PSNR; dashed that of the held-out classifiers."""
+    splits = [split for split in SPLITS if any(result["split"] == split for result in results)]
+    stages = list(dict.fromkeys(tuple(result["stages"]) for result in results))
+    lines = [(name, "protected") for name in stages]
+    lines += [(stages[0], variant) for variant in VARIANTS[1:]]
+    figure = figure_of(len(splits))
+    for axis, split in zip(figure.axes, splits, strict=True):
+        for colour, (name, variant) in enumerate(lines):
+            points = [
+                (result["quality"].get(variant, {}).get("psnr"), result["classifiers"])
+                for result in results
+                if (result["split"], tuple(result["stages"])) == (split, name)
+            ]
+            label = "+".join(name) if variant == "protected" else variant
+            plot_scores(
+                axis, points, "accuracy", variant, context.run.targets, colour=colour, label=label
+            )
+        axis.set(title=f"{SPLITS[split]} images", xlabel="PSNR, dB", ylim=(0, 1))
+        low, high = axis.get_xlim()
+        axis.set_xlim(low - 1, high + 1)
+    figure.axes[0].set_ylabel("accuracy (dashed: held out)")
+    figure.axes[0].legend()
+    return svg(figure)
+
+
+def histogram(results: Results, context: Context) -> str:
+    """The PSNRs of single files, at each PSNR asked for."""
+    figure = figure_of(1)
+    unseen = [result for result in results if result["split"] == "test"]
+    values = [value for result in unseen for value in result["psnrs"]]
+    # A quarter of a decibel at least: the PSNR asked for is met to a few hundredths.
+    count = int(np.clip(4 * np.ptp(values), 1, 40)) if values else 1
+    bins = np.histogram_bin_edges(values, count).tolist()
+    for result in unseen:
+        label = "own" if result["asked"] is None else f"{result['asked']:g} dB asked"
+        figure.axes[0].hist(result["psnrs"], bins=bins, alpha=0.6, label=label)
+    figure.axes[0].set(xlabel="PSNR of a protected image, dB", ylabel="unseen images")
+    figure.axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.axes[0].legend()
+    return svg(figure)
+
+
+EXPERIMENT = Experiment(
+    name="reading",
+    units=units,
+    table=table,
+    plots=(curves, histogram),
+    settings={
+        "suite.psnrs": Each(PSNR),
+        "suite.stages": Each(OneOf(GENERATORS), least=0),
+    },
+    check=check,
+)

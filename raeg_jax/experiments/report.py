@@ -1,10 +1,10 @@
-"""The report of a suite: a page that needs no other file, the tables in Markdown, all in JSON."""
+"""The report: a page that needs no other file, the tables in Markdown, all numbers in JSON."""
 
 import base64
 import html
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,16 @@ import numpy as np
 from raeg_jax import process
 from raeg_jax.data.decode import encode_png
 from raeg_jax.data.memory import spread
-from raeg_jax.evaluation.grid import grid
-from raeg_jax.experiments.plots import PLOTS
-from raeg_jax.experiments.subject import Subject
-from raeg_jax.experiments.tables import TABLES, Table
+from raeg_jax.evaluation.grid import difference, panel
+from raeg_jax.experiments.context import Context
+from raeg_jax.experiments.experiment import Results
+from raeg_jax.experiments.registry import EXPERIMENTS
+from raeg_jax.experiments.tables import Table, markdown
 from raeg_jax.files import json_bytes, write_whole
+from raeg_jax.methods.registry import TITLES
 
 PAGE, TABLES_FILE, NUMBERS = "report.html", "report.md", "report.json"
-_PICTURES = 6
+_PICTURES = 4
 _STYLE = """
 body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; }
 table { border-collapse: collapse; font-size: 13px; } .wide { overflow-x: auto; }
@@ -31,111 +33,129 @@ svg, img { max-width: 100%; }
 
 
 def write(
-    folder: pathlib.Path,
-    title: str,
-    sample: np.ndarray,
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    origin: Mapping[str, Any],
-    tables: Mapping[str, Table],
-    pictures: Mapping[str, Sequence[str]],
+    context: Context, entries: Mapping[str, Mapping[str, Mapping[str, Any]]], origin: Mapping
 ) -> pathlib.Path:
     """Writes the report of what was measured so far.
 
     Args:
-      folder: of the results.
-      title: of the page.
-      sample: images to look at, uint8 [H, W, 3].
-      found: for each experiment what the store keeps of its units, by name.
-      origin: what the numbers come from.
-      tables: of experiments, or of several together.
-      pictures: SVG to stand above a table, by the table's name.
+      context: has the folder, the run and all methods.
+      entries: for each experiment what the store has of its units, by name.
+      origin: what the numbers come from, as JSON holds it.
 
     Returns:
       The page.
     """
-    command = process.shell_command()
-    numbers = {"command": command, "origin": origin, "experiments": found}
-    write_whole(folder / NUMBERS, json_bytes(numbers))
-    write_whole(folder / TABLES_FILE, markdown(title, command, tables.values()).encode())
-    shown = base64.b64encode(encode_png(sample)).decode()
-    write_whole(folder / PAGE, page(title, command, origin, tables, pictures, shown).encode())
-    return folder / PAGE
-
-
-def of_suite(
-    folder: pathlib.Path,
-    subject: Subject,
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    origin: Mapping[str, Any],
-) -> pathlib.Path:
-    """Writes the report of a suite, see `write`."""
-    found = {name: own for name, own in found.items() if own}
-    results = {name: [entry["result"] for entry in own.values()] for name, own in found.items()}
-    return write(
-        folder,
-        f"{origin['config']}: what the protection is worth",
-        pictures_of(subject),
-        found,
-        origin,
-        tables={name: TABLES[name](own) for name, own in results.items()},
-        pictures={
-            name: [plot(own, subject.targets) for plot in PLOTS.get(name, ())]
-            for name, own in results.items()
-        },
-    )
-
-
-def pictures_of(subject: Subject) -> np.ndarray:
-    """Some unseen images: original, protected, their difference times ten, recovered."""
-    originals, labels = subject.originals("test")
-    made, size = subject.protected("test"), subject.batch_size("test")
-    chosen = spread(labels, min(_PICTURES, size))
-    index = np.resize(chosen, size).astype(np.int32)
-    code = subject.code_of(made, index)
-    recovered = subject.recover(index, made.images[index], code)[: len(chosen)]
-    captions = [[subject.splits.class_names[labels[i]]] for i in chosen]
-    return grid(originals[chosen], made.images[chosen], recovered, captions)
-
-
-def markdown(title: str, command: str, tables) -> str:
-    """All tables."""
+    entries = {name: units for name, units in entries.items() if units}
+    results = {
+        name: [entry["result"] for entry in units.values()] for name, units in entries.items()
+    }
+    tables: list[Table] = []
+    plots: list[list[str]] = []
+    if any(EXPERIMENTS[name].headline for name in results):
+        tables.append(overview(results, context))
+        plots.append([])
+    for name, found in results.items():
+        tables.append(EXPERIMENTS[name].table(found, context))
+        plots.append([plot(found, context) for plot in EXPERIMENTS[name].plots])
+    ends = "RAEG and others" if context.compared else "what the protection is worth"
+    title, command = f"{origin['config']}: {ends}", process.shell_command()
+    numbers = {"command": command, "origin": origin, "experiments": entries}
     lines = [f"# {title}", "", f"`{command}`", ""]
-    for table in tables:
-        lines += [f"## {table.title}", "", table.note, "", "| " + " | ".join(table.head) + " |"]
-        lines += ["|---|" + "---:|" * (len(table.head) - 1)]
-        lines += ["| " + " | ".join(row) + " |" for row in table.rows] + [""]
-    return "\n".join(lines)
-
-
-def page(
-    title: str,
-    command: str,
-    origin: Mapping[str, Any],
-    tables: Mapping[str, Table],
-    pictures: Mapping[str, Sequence[str]],
-    sample: str,
-) -> str:
-    """The page, with pictures inside."""
+    lines += [line for table in tables for line in markdown(table)]
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<pre>{html.escape(command)}</pre>",
         "<p>Unseen images; differences times ten.</p>",
-        f'<img src="data:image/png;base64,{sample}" alt="images">',
+        f'<img src="data:image/png;base64,{_png(_samples(context, results))}" alt="images">',
+        *(_section(*each) for each in zip(tables, plots, strict=True)),
+        "<details><summary>Settings and versions</summary>",
+        f"<pre>{html.escape(json.dumps(origin, indent=2))}</pre></details>",
     ]
-    for name, table in tables.items():
-        parts += [f'<h2 id="{name}">{html.escape(table.title)}</h2>']
-        parts += [f"<p>{html.escape(table.note)}</p>", *pictures.get(name, ())]
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.head)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in table.rows
-        )
-        parts += [f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>']
-    settings = html.escape(json.dumps(origin, indent=2))
-    parts += [f"<details><summary>Settings and versions</summary><pre>{settings}</pre></details>"]
-    return (
+    page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
         + "\n".join(parts)
         + "</body></html>\n"
+    )
+    write_whole(context.folder / NUMBERS, json_bytes(numbers))
+    write_whole(context.folder / TABLES_FILE, "\n".join(lines).encode())
+    write_whole(context.folder / PAGE, page.encode())
+    return context.folder / PAGE
+
+
+def overview(results: Mapping[str, Results], context: Context) -> Table:
+    """A column for each method, from the experiments that compare."""
+    columns: dict[str, dict[str, str]] = {}
+    for method, title in TITLES.items():
+        cells: dict[str, str] = {}
+        for name, found in results.items():
+            if headline := EXPERIMENTS[name].headline:
+                cells |= headline(method, found, context)
+        if cells:
+            columns[title] = cells
+    names = dict.fromkeys(name for cells in columns.values() for name in cells)
+    rows = [(name, *(cells.get(name, "") for cells in columns.values())) for name in names]
+    # What was not measured has no row.
+    rows = [row for row in rows if any(row[1:])]
+    settings = context.run.config.comparison
+    where = f"at {settings.psnr:g} dB (a learned stage at the end has its own PSNR)"
+    note = (
+        f"Unseen images {where if context.compared else 'at the PSNR of the generator'}, payload "
+        "in the file. Attack success: of the images classified correctly before, the share "
+        "misclassified after, mean over the targets or the held-out classifiers; of all images: "
+        "those that a method can't protect count as no success. Exact: files that give back their "
+        "original bit for bit, in all repetitions. Back from the file: of distorted files the "
+        "share that gives back anything; with the payload, which was kept: PSNR to the original, "
+        "and in brackets before undoing. Pirates: peak accuracy of models trained on the files "
+        "there are, as a share of honest models'. Several repetitions: mean (least to most). RAE "
+        f"and RIT start from {settings.attack} with {settings.steps} steps."
+    )
+    title = "Comparison" if context.compared else "Overview"
+    return Table(title, note, ("", *columns), rows)
+
+
+def _samples(context: Context, results: Mapping[str, Results]) -> np.ndarray:
+    """Some unseen images, and what each method made of them; grey where it failed."""
+    measured = {
+        result["method"]
+        for name in ("quality", "defences", "distortion")
+        for result in results.get(name, ())
+    }
+    if not context.compared:
+        measured = {"raeg"}
+    if not measured:
+        return np.full((1, 1, 3), 255, np.uint8)
+    methods = [method for method in TITLES if method in measured]
+    images, labels = context.protected(methods[0], context.psnr).candidates("test")
+    chosen = spread(labels, min(_PICTURES, len(labels)))
+    columns = {"original": images[chosen]}
+    for method in methods:
+        files = context.protected(method, context.psnr).files("test")
+        by_number = dict(zip(files.kept.tolist(), files.images, strict=True))
+        grey = np.full(images.shape[1:], 128, np.uint8)
+        shown = np.stack([by_number.get(index, grey) for index in chosen.tolist()])
+        columns[TITLES[method]] = shown
+        columns[f"{TITLES[method]}, x10"] = difference(shown, images[chosen])
+    class_names = context.run.splits.class_names
+    return panel(columns, [[class_names[labels[i]]] for i in chosen])
+
+
+def _png(image: np.ndarray) -> str:
+    return base64.b64encode(encode_png(image)).decode()
+
+
+def _section(table: Table, plots: list[str]) -> str:
+    """A table and its plots in HTML."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.head)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in table.rows
+    )
+    return "\n".join(
+        [
+            f"<h2>{html.escape(table.title)}</h2>",
+            f"<p>{html.escape(table.note)}</p>",
+            *plots,
+            f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>',
+        ]
     )

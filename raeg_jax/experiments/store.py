@@ -1,4 +1,4 @@
-"""Results of experiments, a JSON file each, so that a suite that was stopped goes on."""
+"""Results of experiments, a JSON file each, so that a suite that was stopped resumes."""
 
 import json
 import pathlib
@@ -10,12 +10,12 @@ from raeg_jax.files import check_free_space, json_bytes, write_whole
 
 
 class Unit(NamedTuple):
-    """The part of an experiment that is done at one go.
+    """A part of an experiment that is measured without interruption.
 
     Attributes:
-      name: such as 'pirates/raw/densenet_small/0': the experiment, and what is special about it.
+      name: such as 'pirates/raeg-densenet_small-0', the experiment first; also the file's name.
       cost: seconds that it takes, roughly, above 0; only the ratio to those of other units counts.
-      measure: does it; the result is what JSON can hold.
+      measure: measures it; the result is what JSON can hold.
       depends: the settings that the result depends on, beside the store's origin.
     """
 
@@ -26,10 +26,9 @@ class Unit(NamedTuple):
 
 
 class Store:
-    """Keeps the results of units in a folder.
+    """Results of units in a folder.
 
-    A result counts as long as what it comes from is the same: another generator, other data,
-    settings or versions have it measured anew.
+    A result of another generator, other data, settings or versions counts as missing.
     """
 
     def __init__(self, folder: pathlib.Path, origin: Mapping[str, Any]):
@@ -48,16 +47,16 @@ class Store:
         check_free_space(folder)
 
     def find(self, unit: Unit) -> dict[str, Any] | None:
-        """What a unit's file holds, such as its `result` and `seconds`; None if it isn't there."""
+        """What a unit's file holds, such as `result` and `seconds`; None where it is missing."""
         try:
             entry = json.loads(self._path(unit).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-        is_own = isinstance(entry, dict) and entry.get("origin") == self._origin_of(unit)
-        return entry if is_own else None
+        is_valid = isinstance(entry, dict) and entry.get("origin") == self._origin_of(unit)
+        return entry if is_valid else None
 
-    def do(self, unit: Unit) -> dict[str, Any]:
-        """Measures a unit and keeps its result, in place of an older one."""
+    def measure(self, unit: Unit) -> dict[str, Any]:
+        """Measures a unit and writes its file, in place of an older one."""
         started = time.perf_counter()
         result = dict(unit.measure())
         entry = {

@@ -1,58 +1,67 @@
 """Black box: what generators made against some classifiers do to others."""
 
-import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
-from raeg_jax.evaluation import compiled
-from raeg_jax.evaluation.batches import measure_all
-from raeg_jax.experiments.scores import mean, right, scores
+from raeg_jax.evaluation.protectors import protector_of
+from raeg_jax.evaluation.scores import measure_kinds
+from raeg_jax.experiments.context import Context
+from raeg_jax.experiments.experiment import Experiment, Results
 from raeg_jax.experiments.store import Unit
-from raeg_jax.experiments.subject import Subject
-
-_SPLIT = "test"
+from raeg_jax.experiments.tables import Table, decibels, table_of
 
 
-def units(subject: Subject) -> Iterator[Unit]:
+def units(context: Context) -> Iterator[Unit]:
     """A unit for each set of attacked classifiers.
 
     A learned generator was trained against one set; a gradient stage attacks any: each classifier
     alone, the targets, and all.
     """
-    sets = [subject.targets]
-    stages = subject.config.generator.stages
+    run, most = context.run, context.run.config.suite.images
+    sets = [run.targets]
+    stages = run.config.generator.stages
     if "gradient" in stages and "learned" not in stages:
-        sets = [(name,) for name in subject.frozen] + sets + [tuple(subject.frozen)]
+        sets = [(name,) for name in run.frozen] + sets + [tuple(run.frozen)]
     for attacked in dict.fromkeys(sets):
         yield Unit(
             f"transfer/{'+'.join(attacked)}",
-            len(subject.originals(_SPLIT)[1]) * 0.3,
-            lambda attacked=attacked: measure(subject, attacked),
-            {"images": subject.config.suite.images},
+            (most or 1000) * 0.3,
+            functools.partial(measure, context, attacked),
+            {"images": most},
         )
 
 
-def measure(subject: Subject, attacked: tuple[str, ...]) -> dict[str, Any]:
-    """Protects against some classifiers and reads with all.
+def measure(context: Context, attacked: tuple[str, ...]) -> dict[str, Any]:
+    """Protects against some classifiers and classifies with all.
 
     Returns:
-      `attacked`; mean `psnr` in decibels; `classifiers`, the scores on originals and protected
-      images.
+      `attacked`, and what `measure_kinds` measures of the files, 'protected'.
     """
-    config = subject.config.copy_and_resolve_references()
+    run = context.run
+    config = run.config.copy_and_resolve_references()
     config.classifiers.targets = attacked
-    variant = dataclasses.replace(subject, config=config)
-    images, labels = subject.originals(_SPLIT)
+    images, labels = run.images("test", config.suite.images)
+    size = run.batch_size(labels)
+    chain = run.with_config(config).chain
+    protector = protector_of(config, run.splits.class_names, chain, run.classifiers, size)
 
-    def look(index, originals, truth):
-        made, _ = variant.protect(index, originals, truth)
-        shown = {"original": originals, "protected": made}
-        psnr = compiled.compare(made, originals)["psnr"]
-        return {"psnr": psnr} | right(subject.frozen, shown, truth)
+    def protect(index, originals, truth):
+        return {"protected": protector.protect(index, originals, truth).images}
 
-    each = measure_all(look, images, labels, subject.batch_size(_SPLIT))
-    return {
-        "attacked": list(attacked),
-        "psnr": mean(each["psnr"]),
-        "classifiers": scores(each, subject.frozen, ("original", "protected")),
+    result, _ = measure_kinds(run.frozen, protect, images, labels, size)
+    return result | {"attacked": list(attacked)}
+
+
+def table(results: Results, context: Context) -> Table:
+    """A row for each set of attacked classifiers."""
+    columns = {
+        "attacked": lambda result: ", ".join(result["attacked"]),
+        "PSNR, dB": lambda result: decibels(result["psnr"]["protected"]),
     }
+    scores = {"{}": ("accuracy", "protected"), "{} success": ("attack_success", "protected")}
+    note = "Unseen images; rows are generators. Accuracy on their files, and attack success."
+    return table_of("Black box", note, results, columns, scores)
+
+
+EXPERIMENT = Experiment(name="transfer", units=units, table=table)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raeg_jax.evaluation.roundtrip import png_roundtrip
+from raeg_jax.evaluation.programs import png_roundtrip
 from raeg_jax.files import whole_file
 from raeg_jax.methods.method import Result
 

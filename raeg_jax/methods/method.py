@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from raeg_jax.experiments.subject import Subject
+from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.payload import NONCE_SIZE
@@ -60,7 +60,7 @@ class Method(abc.ABC):
     randomised: ClassVar[bool] = False
     settings: ClassVar[tuple[str, ...]] = ()
 
-    run: Subject
+    run: TrainedRun
     psnr: float
     seed: int
     batch_size: int

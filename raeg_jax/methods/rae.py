@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from raeg_jax.config.rules import Each, Number
+from raeg_jax.config.rules import Each, Number, Rule
 from raeg_jax.methods import coding, superpixels
 from raeg_jax.methods.transform import Transform, Transformed
 from raeg_jax.payload import coding as coding_lib
@@ -36,7 +36,7 @@ class RAE(Transform):
 
     sides: tuple[int, ...] = (4, 8, 16)
     name = "rae"
-    rules: ClassVar = {"sides": Each(Number(1, 255, whole=True))}
+    rules: ClassVar[dict[str, Rule]] = {"sides": Each(Number(1, 255, whole=True))}
     aware = True
 
     def apply(self, original: np.ndarray, attacked: np.ndarray, side: int) -> Transformed:

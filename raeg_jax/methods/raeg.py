@@ -7,7 +7,7 @@ import numpy as np
 
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.evaluation import tokens
-from raeg_jax.experiments.reading import aim_at, possible
+from raeg_jax.evaluation.trained_run import aim_at, can_aim_at
 from raeg_jax.image.metrics import mse_of_psnr, psnr_of_mse
 from raeg_jax.methods.method import Method, Result, repeatable_nonces
 from raeg_jax.payload.errors import PayloadError
@@ -73,7 +73,7 @@ class RAEG(Method):
 
     def _reaches(self, psnr: float) -> bool:
         allowed = GENERATOR_RULES["generator.gradient.target_psnr"].accepts(psnr)
-        return allowed and possible(self.run.config, psnr)
+        return allowed and can_aim_at(self.run.config, psnr)
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
         """Protects as `raeg protect` does; a payload without room stays beside the pixels."""

@@ -1,6 +1,6 @@
 """All methods by name; a new one is a subclass of `Method` and an entry here."""
 
-from raeg_jax.experiments.subject import Subject
+from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.methods.irreversible import PGD, Noise
 from raeg_jax.methods.method import Method
 from raeg_jax.methods.raeg import RAEG
@@ -20,7 +20,7 @@ RANDOMISED = tuple(name for name, method in METHODS.items() if method.randomised
 
 def make_method(
     name: str,
-    run: Subject,
+    run: TrainedRun,
     psnr: float,
     seed: int,
     batch_size: int,

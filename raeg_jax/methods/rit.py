@@ -31,7 +31,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from raeg_jax.config.rules import Each, Number
+from raeg_jax.config.rules import SWITCH, Each, Number, Rule
 from raeg_jax.methods import coding
 from raeg_jax.methods.transform import Transform, Transformed
 from raeg_jax.payload import coding as coding_lib
@@ -69,12 +69,14 @@ class RIT(Transform):
     stay: bool = True
     aware: bool = True
     name = "rit"
-    rules: ClassVar = {
+    rules: ClassVar[dict[str, Rule]] = {
         "sides": Each(Number(1, 255, whole=True)),
         "classes": Number(1, 255, whole=True),
         "quantum": Number(1, 255, whole=True),
         "limit": Number(0, 255, whole=True),
         "smooth": Number(0, 255, whole=True),
+        "stay": SWITCH,
+        "aware": SWITCH,
     }
 
     def apply(self, original: np.ndarray, attacked: np.ndarray, side: int) -> Transformed:

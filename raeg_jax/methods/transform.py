@@ -15,7 +15,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 
 if TYPE_CHECKING:
-    from raeg_jax.config.rules import Each, Number
+    from raeg_jax.config.rules import Rule
 
 NAMES = ("rae", "rit")
 
@@ -49,7 +49,7 @@ class Transform(abc.ABC):
     """
 
     name: ClassVar[str]
-    rules: ClassVar[Mapping[str, "Number | Each"]]
+    rules: ClassVar[Mapping[str, "Rule"]]
     sides: tuple[int, ...]
     aware: bool
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax import data
 from raeg_jax.data.memory import open_split
-from raeg_jax.evaluation import compiled
+from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.batches import batches
 from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.classifiers import FrozenClassifier
@@ -195,7 +195,7 @@ def _clean_accuracy(
         images, labels, _ = open_split(getattr(splits, split), config.data, most)
         correct = 0
         for _, x, y, count in batches(images, labels, config.classifiers.batch_size):
-            predicted = np.asarray(compiled.read(classifier, x)["classifier"])
+            predicted = np.asarray(programs.classify(classifier, x)["classifier"])
             correct += int(np.sum((predicted == y)[:count]))
         accuracy[split] = correct / len(labels)
     return accuracy

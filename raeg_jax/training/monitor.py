@@ -8,10 +8,10 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from raeg_jax import data, evaluation
-from raeg_jax.evaluation import compiled
+from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.grid import grid
-from raeg_jax.evaluation.making import Pixels
-from raeg_jax.evaluation.protection import examples
+from raeg_jax.evaluation.protectors import PixelProtector
+from raeg_jax.evaluation.split import examples
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.training.logs import MetricLog
@@ -60,7 +60,7 @@ class Monitor:
           The scalars, if the checkpoint of this step may become the best one; None while images are
           far from the target PSNR, as early in training, when attacks are easy.
         """
-        generator = compiled.on_one_device(Chain((LearnedStage(self._generator, params),)))
+        generator = programs.on_one_device(Chain((LearnedStage(self._generator, params),)))
         values = evaluation.quick(
             generator, self._targets, self._images, self._labels, batch_size=self._batch_size
         )
@@ -75,7 +75,7 @@ class Monitor:
     def _picture(self, generator: Chain) -> np.ndarray:
         rows = min(_GRID_ROWS, self._batch_size)
         chosen = np.linspace(0, len(self._labels) - 1, rows).astype(int)
-        maker = Pixels(generator)
+        maker = PixelProtector(generator)
         original, protected, recovered = (
             batch[:rows]
             for batch in examples(maker, self._images, self._labels, chosen, self._batch_size)

@@ -7,7 +7,7 @@ import pytest
 from raeg_jax import data
 from raeg_jax.data.image_folder import ImageFolder
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation import report
+from raeg_jax.evaluation import result_files
 
 
 def names(listing, train):
@@ -45,7 +45,7 @@ def test_names_that_are_not_utf8_are_kept_printable(settings, make_tree, tmp_pat
         {"file": record["file_name"], "class": splits.class_names[record["label"]]}
         for record in records
     ]
-    report._csv(rows).decode()
+    result_files._csv(rows).decode()
 
 
 @pytest.mark.parametrize("test", ["test", "val", "validation", "valid", "dev"])

@@ -1,16 +1,13 @@
 """A generator and classifiers small enough to work out by hand."""
 
-import importlib.util
-import pathlib
 import types
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 from configs import base
-from raeg_jax.evaluation.making import Files
+from raeg_jax.evaluation.protectors import FileProtector
 from raeg_jax.generator.chain import Chain, LearnedStage
 
 
@@ -40,7 +37,7 @@ def shift(strength):
 
 
 def files(generator, batch_size=4, size=32):
-    """What makes files of a toy generator, with payloads."""
+    """A protector that makes files with payloads, of a toy generator."""
     config = base.get_config()
     config.data.image_size = size
     bundle = types.SimpleNamespace(
@@ -50,7 +47,7 @@ def files(generator, batch_size=4, size=32):
         id=b"of a toy",
         portable=True,
     )
-    return Files(bundle, 0, batch_size)
+    return FileProtector(bundle, 0, batch_size)
 
 
 def _left(x):
@@ -75,19 +72,3 @@ def flat_images(levels, size=16, spread=4, seed=0):
     rng = np.random.default_rng(seed)
     noise = rng.integers(-spread, spread + 1, (len(levels), size, size, 3))
     return (np.asarray(levels)[:, None, None, None] + noise).astype(np.uint8)
-
-
-def load_benchmark(name):
-    """For fixtures: a script of `benchmarks/`, whose flags are there as long as it is needed.
-
-    Several scripts have flags of the same names, which can't be defined twice.
-    """
-    path = pathlib.Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
-    before = set(flags.FLAGS)
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    flags.FLAGS.mark_as_parsed()
-    yield module
-    for flag in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, flag)

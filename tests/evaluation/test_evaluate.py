@@ -12,7 +12,7 @@ from raeg_jax import evaluation
 from raeg_jax.config import run_config
 from raeg_jax.data import memory
 from raeg_jax.data.decode import encode_png, to_rgb
-from raeg_jax.evaluation import evaluate, report
+from raeg_jax.evaluation import evaluate, result_files
 from tests.evaluation.evaluation_toys import Brightness, files, flat_images, shift
 
 SIZE = 32
@@ -40,7 +40,9 @@ SPLITS = types.SimpleNamespace(
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.setattr(
-        evaluate, "maker_of", lambda config, names, generator, nets, size: files(generator, size)
+        evaluate,
+        "protector_of",
+        lambda config, names, generator, nets, size: files(generator, size),
     )
     config = base.get_config()
     config.data.image_size = SIZE
@@ -124,7 +126,7 @@ def test_images_above_the_memory_limit_are_decoded_batch_by_batch(config, tmp_pa
 def test_two_runs_write_the_same_bytes(config, tmp_path):
     run(config, tmp_path / "a")
     run(config, tmp_path / "b")
-    for name in (report.RESULTS, report.TABLE, report.IMAGES, report.GRID):
+    for name in (result_files.RESULTS, result_files.TABLE, result_files.IMAGES, result_files.GRID):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 

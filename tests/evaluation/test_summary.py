@@ -46,12 +46,6 @@ def test_success_counts_only_images_that_were_read_correctly():
     assert "original" not in net["attack_success"]
 
 
-def test_success_is_none_where_nothing_was_read_correctly():
-    values = per_image(**{"read/net/original": np.array([1, 2, 0, 2])})
-    net = summarise(values, LABELS, {"net": "held_out"})["classifiers"]["net"]
-    assert net["attack_success"]["protected"] is None
-
-
 def test_quality_leaves_equal_images_out_of_the_mean_psnr():
     quality = summarise(per_image(), LABELS, {"net": "target"})["quality"]
     np.testing.assert_allclose(quality["protected"]["psnr"], 35.0)

@@ -1,88 +1,113 @@
-"""A subject of experiments small enough to work out by hand."""
+"""A run whose classes are levels of brightness, with images large enough for payloads."""
 
 import dataclasses
-import pathlib
-from typing import Any
 
 import flax.struct
-import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from configs import base
 from raeg_jax import data
-from raeg_jax.experiments.subject import Subject, as_records
+from raeg_jax.data.decode import encode_png
+from raeg_jax.evaluation.trained_run import TrainedRun
+from raeg_jax.experiments.context import Context
 from raeg_jax.generator.chain import Chain
-from raeg_jax.generator.gradient_coupling import SideInfo
+from tests.methods.toys import picture
 
-SIZE = 16
+SIZE = 48
+CLASSES = ("dark", "grey", "light")
+PSNR = 30.0
+
+
+class Levels(nn.Module):
+    """Three classes by mean brightness; `offset` moves them all. Also a little by columns."""
+
+    offset: float = 0.0
+
+    def __call__(self, images, train=False):
+        side = images.shape[2]
+        ramp = np.linspace(-1, 1, side, dtype=np.float32)[None, None, :, None]
+        level = (images * (1 + ramp)).mean(axis=(1, 2, 3))[:, None]
+        centres = np.array([60.0, 120.0, 180.0], np.float32) + self.offset
+        return -((level - centres) ** 2) / 100
 
 
 @flax.struct.dataclass
 class Brighter:
-    """Adds its amount and, with a token, one more where that is positive; the label is the code."""
+    """A stage that adds its amount and, with a token, one more where that is positive."""
 
     amount: float
     token_planes = 2
+    exact = False
 
     def forward(self, x, labels, reference, token, free):
-        rounds = jnp.ones_like(labels)
-        return x + self.amount + (token[..., :1] > 0), SideInfo(labels, rounds, rounds)
+        return x + self.amount + (token[..., :1] > 0), ()
 
-    def inverse(self, y, code, token, free):
+    def inverse(self, y, side_info, token, free):
         return y - self.amount - (token[..., :1] > 0)
 
 
-@flax.struct.dataclass
-class Levels:
-    """Three classes by mean brightness: up to 90, up to 150, above; `offset` moves them all."""
-
-    offset: float = 0.0
-
-    def __call__(self, images):
-        centres = jnp.array([60.0, 120.0, 180.0]) + self.offset
-        return -((jnp.mean(images, axis=(1, 2, 3))[:, None] - centres) ** 2) / 100
-
-
-def split(levels, seed):
-    """Images of given levels with a little noise, as records of PNG files."""
-    noise = np.random.default_rng(seed).integers(-3, 4, (len(levels), SIZE, SIZE, 3))
-    images = (np.asarray(levels)[:, None, None, None] + noise).astype(np.uint8)
-    return as_records(images, np.digitize(levels, [90, 150]))
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Toy(Subject):
-    """Overrides what a real subject assembles."""
-
-    made: Any = None
-    readers: Any = None
+class FloatRun(TrainedRun):
+    """A run whose generator isn't exact."""
 
     @property
     def chain(self):
-        return self.made
-
-    @property
-    def frozen(self):
-        return self.readers
+        return Chain((Brighter(20.0),))
 
 
-def subject(folder: pathlib.Path, **suite) -> Toy:
-    """Six images to train on and five unseen ones, each brighter by 20 or 21 when protected."""
+def split(count, seed):
+    """Photographs, moved to the brightness of a class, as records of PNG files."""
+    levels = np.resize([78, 92, 120, 149, 165], count)
+    images = [picture("natural", SIZE, SIZE, seed + i).astype(float) for i in range(count)]
+    moved = [0.4 * (one - one.mean()) + level for one, level in zip(images, levels, strict=True)]
+    pixels = np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+    return [
+        {"image": encode_png(image), "label": int(label), "file_name": f"{index}.png"}
+        for index, (image, label) in enumerate(
+            zip(pixels, np.digitize(levels, [90, 150]), strict=True)
+        )
+    ]
+
+
+def run(kind=TrainedRun):
+    """Three images to train on and five unseen ones; the generator is a shortcut stage."""
     config = base.get_config()
     config.data.image_size = SIZE
     config.classifiers.targets, config.classifiers.held_out = ("near",), ("off",)
-    config.eval.batch_size = 4
-    config.eval.pgd_steps = 2
-    config.suite.update(suite)
+    config.eval.batch_size, config.classifiers.batch_size, config.eval.pgd_steps = 4, 2, 2
+    config.generator.stages = ("shortcut",)
+    config.suite.update(images=0, guesses=1, tries=(2,), remover_pairs=(), psnrs=(PSNR,))
+    config.suite.pirates.update(images=0)
+    config.comparison.update(psnr=PSNR, psnrs=(26.0,), images=0, curve_images=2, steps=3, seeds=2)
     splits = data.Splits(
-        train=split([60, 80, 120, 140, 180, 200], 0),
-        test=split([60, 85, 120, 145, 180], 1),
-        class_names=("dark", "grey", "light"),
-        skipped=(),
-        name="levels",
-        fingerprint="0123456789abcdef",
+        train=split(3, 0),
+        test=split(5, 10),
+        class_names=CLASSES,
+        name="toy",
+        fingerprint="0",
+        skipped=0,
     )
-    return Toy(
-        config, splits, None, {}, folder, {"train": 0, "test": 0},
-        made=Chain((Brighter(20.0),)), readers={"near": Levels(), "off": Levels(40.0)},
-    )  # fmt: skip
+    variables = {"params": {"w": np.zeros(1, np.float32)}}
+    classifiers = {"near": (Levels(), variables), "off": (Levels(5.0), variables)}
+    return kind(config, splits, None, classifiers)
+
+
+def compared(folder):
+    """The context of `--method`."""
+    return Context(run(), folder, compared=True)
+
+
+def alone(folder, kind=TrainedRun):
+    """The context of `--suite` alone."""
+    return Context(run(kind), folder)
+
+
+def model(run, folder, training_set, architecture, seed):
+    """In place of `pirates.train`: the result of a model that nobody trained."""
+    peak = {"honest": 0.8}.get(training_set.name, 0.4) + 0.01 * seed
+    return {
+        "images": training_set.name, "training": training_set.training,
+        "architecture": architecture, "seed": seed, "count": 3,
+        "curve": [[5, peak - 0.1], [10, peak]], "peak": peak, "last": peak, "changed": 1.0,
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Results are kept, and measured anew when what they come from has changed."""
+"""Results stay in files, and are missing when what they come from has changed."""
 
 from raeg_jax.experiments.store import Store, Unit
 
@@ -11,29 +11,29 @@ def unit(calls, name="a/b", **depends):
     return Unit(name, 1.0, measure, depends)
 
 
-def test_what_is_done_is_found_again(tmp_path):
+def test_what_is_measured_is_found_again(tmp_path):
     calls = []
     store = Store(tmp_path, {"seed": 0, "psnrs": (1, 2)})
     assert store.find(unit(calls)) is None
-    done = store.do(unit(calls))
-    assert done["result"] == {"value": 1}
-    assert done["seconds"] >= 0
+    measured = store.measure(unit(calls))
+    assert measured["result"] == {"value": 1}
+    assert measured["seconds"] >= 0
     again = Store(tmp_path, {"seed": 0, "psnrs": (1, 2)}).find(unit(calls))
-    assert again == done
+    assert again == measured
     assert calls == ["a/b"]
 
 
-def test_another_origin_or_setting_counts_as_not_done(tmp_path):
+def test_another_origin_or_setting_counts_as_missing(tmp_path):
     store = Store(tmp_path, {"seed": 0})
-    store.do(unit([], images=5))
+    store.measure(unit([], images=5))
     assert store.find(unit([], images=5))
     assert store.find(unit([], images=6)) is None
     assert Store(tmp_path, {"seed": 1}).find(unit([], images=5)) is None
 
 
-def test_a_broken_file_counts_as_not_done(tmp_path):
+def test_a_broken_file_counts_as_missing(tmp_path):
     store = Store(tmp_path, {})
-    store.do(unit([]))
+    store.measure(unit([]))
     for content in ("", "{", "[]", "{}", "3"):
         (tmp_path / "a" / "b.json").write_text(content)
         assert store.find(unit([])) is None

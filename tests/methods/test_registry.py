@@ -6,15 +6,15 @@ import pytest
 from raeg_jax.methods import files
 from raeg_jax.methods.registry import METHODS, RANDOMISED, REVERSIBLE, TITLES, make_method
 from raeg_jax.payload.errors import PayloadError
-from tests.comparison.comparison_toys import subject
+from tests.experiments.experiment_toys import run
 from tests.methods.toys import picture
 
 ORIGINALS = np.stack([picture("natural", 48, 48, seed) for seed in (10, 11, 12)])
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    return subject(tmp_path_factory.mktemp("images"))
+def toy():
+    return run()
 
 
 def test_the_table_says_what_methods_are():

@@ -1,8 +1,7 @@
 """Gradient couplings in fixed point in plain NumPy: the inverse, from the small classifiers up.
 
-Written from DESIGN and the docstrings, not from the code. All sums are sums of integers; floating
-point only reads the weights, holds single rounded numbers between layers, and adds two of them
-where branches meet.
+Written from the docstrings, not from the code. All sums are sums of integers; floating point only
+reads the weights, holds single rounded numbers between layers, and adds two where branches meet.
 """
 
 import numpy as np
@@ -20,8 +19,7 @@ def inverse(
     Args:
       y: int32 [B, H, W, 3].
       label: int [B].
-      rounds: int [B], of the side information.
-      part: int [B], of the side information.
+      rounds, part: int [B], of the side information.
       networks: functions from images to logits and a pullback, see `network`.
       token: +1 and -1, [B, H, W, P], or None.
       editable: bool [B, H, W, 1], the pixels that could change; None for all.

@@ -1,0 +1,145 @@
+"""The compiled programs of the evaluation: protect, recover, classify, compare; and PNG files.
+
+They are jitted once for the module, so that both splits and every evaluation inside the training
+loop share one compilation. Generators and classifiers are pytrees: their weights are arguments
+and not constants of the program, and their modules are compared by their fields.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from raeg_jax.data.decode import encode_png, to_rgb
+from raeg_jax.generator.chain import Chain
+from raeg_jax.image import metrics
+from raeg_jax.image.quantise import to_uint8
+from raeg_jax.networks.classifiers import LogitsFn
+
+
+def on_one_device(tree: Any) -> Any:
+    """Copies a pytree of arrays to this process's first device: evaluation uses one.
+
+    Arrays that are committed to the devices of training would have every program compiled anew.
+    """
+
+    def copy(x):
+        is_free = isinstance(x, jax.Array) and not x.committed
+        return x if is_free else jax.device_put(jax.device_get(x))
+
+    return jax.tree.map(copy, tree)
+
+
+@jax.jit
+def protect(
+    generator: Chain, images: jax.Array, labels: jax.Array, token: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array, tuple[Any, ...]]:
+    """Runs the generator forward, rounds and clips.
+
+    Args:
+      generator: its stages.
+      images: uint8 [B, H, W, 3].
+      labels: int32 [B].
+      token: as `tokens.draw` makes it for the generator.
+
+    Returns:
+      The protected images, uint8 [B, H, W, 3]; per image, float32 [B], the share of samples
+      outside 0..255 after rounding, which clipping changes for good; and the side information
+      that `recover` needs.
+    """
+    y, side_info = generator.forward(images.astype(jnp.float32), labels, token)
+    rounded = jnp.round(y)
+    outside = (rounded < 0) | (rounded > 255)
+    return to_uint8(y), jnp.mean(outside, axis=(1, 2, 3), dtype=jnp.float32), side_info
+
+
+@jax.jit
+def recover(
+    generator: Chain,
+    images: jax.Array,
+    side_info: tuple[Any, ...],
+    token: jax.Array | None = None,
+) -> jax.Array:
+    """Runs the generator backward: protected to recovered images, uint8 [B, H, W, 3]."""
+    return to_uint8(generator.inverse(images.astype(jnp.float32), side_info, token))
+
+
+@jax.jit
+def classify(classifiers: Mapping[str, LogitsFn], images: jax.Array) -> dict[str, jax.Array]:
+    """Classifies images, uint8 [B, H, W, 3]: int32 [B] class numbers by classifier."""
+    images = images.astype(jnp.float32)
+    return {name: jnp.argmax(fn(images), axis=-1) for name, fn in classifiers.items()}
+
+
+@jax.jit
+def compare(images: jax.Array, originals: jax.Array) -> dict[str, jax.Array]:
+    """Measures images against their originals, both uint8 [B, H, W, 3].
+
+    Returns:
+      float32 [B] each: `psnr` in decibels (infinite for equal images), `ssim`, `equal` (share of
+      pixels of which all three samples are equal) and `distance` (L2 norm of the difference, in
+      pixel units); and bool [B]: `exact`, whether all pixels are equal.
+    """
+    difference = images.astype(jnp.float32) - originals.astype(jnp.float32)
+    equal = jnp.all(difference == 0, axis=-1)
+    return {
+        "psnr": metrics.psnr(images, originals),
+        "ssim": metrics.ssim(images, originals),
+        "equal": jnp.mean(equal, axis=(1, 2), dtype=jnp.float32),
+        "exact": jnp.all(equal, axis=(1, 2)),
+        "distance": jnp.sqrt(jnp.sum(difference**2, axis=(1, 2, 3))),
+    }
+
+
+def png_roundtrip(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Encodes each image as a PNG file and reads it back: what is reported exists on disk.
+
+    Args:
+      images: uint8 [B, H, W, 3].
+
+    Returns:
+      The images read back, uint8 [B, H, W, 3], and the size of each file in bytes, int64 [B].
+
+    Raises:
+      ValueError: no images, or of another type or shape.
+    """
+    files = [encode_png(image) for image in np.asarray(images)]
+    if not files:
+        raise ValueError("no images to write: got an empty batch")
+    return np.stack([to_rgb(file) for file in files]), np.array([len(f) for f in files], np.int64)
+
+
+class Stopwatch:
+    """Wall time in seconds without what JAX compiles meanwhile.
+
+    A context manager that can be entered again and again, but not while it is running.
+
+    Attributes:
+      seconds: so far.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: float = 0.0
+        self._thread: int | None = None
+
+    def __enter__(self) -> "Stopwatch":
+        if self._thread is not None:
+            raise RuntimeError("the stopwatch is running already")
+        self._thread = threading.get_ident()
+        jax.monitoring.register_event_duration_secs_listener(self._leave_out)
+        self.seconds -= time.perf_counter()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.seconds += time.perf_counter()
+        jax.monitoring.unregister_event_duration_listener(self._leave_out)
+        self._thread = None
+
+    def _leave_out(self, event: str, duration_secs: float, **_) -> None:
+        # What other threads compile takes none of this one's time.
+        if event.startswith("/jax/core/compile/") and threading.get_ident() == self._thread:
+            self.seconds -= duration_secs

@@ -1,0 +1,99 @@
+"""What a training run leaves, as experiments look at it; and generators aimed at another PSNR."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from raeg_jax import data
+from raeg_jax.data.memory import open_split
+from raeg_jax.evaluation import programs
+from raeg_jax.generator.build import build_generator, stages_without_budget
+from raeg_jax.generator.chain import Chain
+from raeg_jax.networks.classifiers import FrozenClassifier
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """Generator, data set and classifiers.
+
+    Attributes:
+      config: the whole configuration.
+      splits: the data set.
+      params: of the learned stage, None without one.
+      classifiers: (module, variables) of targets and held-out ones by name.
+    """
+
+    config: ConfigDict
+    splits: data.Splits
+    params: Any
+    classifiers: Mapping[str, tuple[nn.Module, Any]]
+
+    @functools.cached_property
+    def chain(self) -> Chain:
+        """The generator."""
+        return programs.on_one_device(build_generator(self.config, self.params, self.classifiers))
+
+    @functools.cached_property
+    def frozen(self) -> dict[str, FrozenClassifier]:
+        """All classifiers by name, targets first."""
+        return {
+            name: programs.on_one_device(FrozenClassifier(*pair))
+            for name, pair in self.classifiers.items()
+        }
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the attacked classifiers."""
+        return tuple(self.config.classifiers.targets)
+
+    @functools.cache  # noqa: B019
+    def images(self, split: str, most: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels of a split.
+
+        Args:
+          split: 'train' or 'test'.
+          most: at most so many images, spread evenly over classes; 0 for all.
+
+        Returns:
+          uint8 [N, H, W, 3] and int32 [N].
+        """
+        images, labels, _ = open_split(getattr(self.splits, split), self.config.data, most)
+        return np.asarray(images[np.arange(len(labels))]), labels
+
+    def batch_size(self, labels: np.ndarray) -> int:
+        """Images at a time, of as many as there are labels."""
+        return min(self.config.eval.batch_size, len(labels))
+
+    def with_config(self, config: ConfigDict) -> "TrainedRun":
+        """The same data and weights with another generator."""
+        params = self.params if "learned" in config.generator.stages else None
+        return dataclasses.replace(self, config=config, params=params)
+
+
+def aim_at(config: ConfigDict, psnr: float) -> None:
+    """Changes the PSNR of the last stage, if it isn't learned.
+
+    Args:
+      config: the whole configuration, changed in place. A shortcut stage before a gradient stage
+        stays as many decibels above it.
+      psnr: in decibels.
+    """
+    settings = config.generator
+    if settings.stages[-1] == "learned":
+        return
+    difference = settings.shortcut.target_psnr - settings.gradient.target_psnr
+    settings[settings.stages[-1]].target_psnr = psnr
+    if tuple(settings.stages[-2:]) == ("shortcut", "gradient"):
+        settings.shortcut.target_psnr = psnr + difference
+
+
+def can_aim_at(config: ConfigDict, psnr: float) -> bool:
+    """Whether at that PSNR, in decibels, each stage leaves some distance to the next one."""
+    config = config.copy_and_resolve_references()
+    aim_at(config, psnr)
+    return not stages_without_budget(config)

@@ -1,0 +1,245 @@
+"""What experiments look at: a run, and the files that methods make of its images."""
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from raeg_jax.bar import ProgressBar
+from raeg_jax.config import run_config
+from raeg_jax.data.memory import spread
+from raeg_jax.evaluation.batches import batches
+from raeg_jax.evaluation.programs import Stopwatch
+from raeg_jax.evaluation.protectors import PixelProtector, ProtectedBatch
+from raeg_jax.evaluation.tokens import nonce_of
+from raeg_jax.evaluation.trained_run import TrainedRun
+from raeg_jax.files import whole_file
+from raeg_jax.generator.build import target_psnrs
+from raeg_jax.methods import files as files_lib
+from raeg_jax.methods.files import ProtectedFiles
+from raeg_jax.methods.method import Result
+from raeg_jax.methods.registry import make_method
+
+# Batches that are protected together: images that need more than one attack share them.
+_BATCHES_TOGETHER = 4
+# Of `config.comparison`, the settings that a method's files depend on.
+_SETTINGS = {
+    "rae": ("attack", "steps", "rae"),
+    "rit": ("attack", "steps", "rit"),
+    "pgd": ("steps",),
+}
+
+
+class _FloatGenerator:
+    """A generator with float couplings as a method: it can't be undone exactly, without a payload.
+
+    In place of a payload an image has its number, from which its token is drawn.
+    """
+
+    def __init__(self, run: TrainedRun, aim: float):
+        self.aim, self._protector = aim, PixelProtector(run.chain)
+        self._batch_size = run.config.eval.batch_size
+
+    def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Does nothing."""
+
+    def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
+        """See `Contender.protect`."""
+        made = []
+        for numbers, batch, truth, count in batches(images, labels, self._batch_size):
+            protected = self._protector.protect(index[numbers], batch, truth).images[:count]
+            made += [
+                Result("", image, image, image, nonce_of(index[number]))
+                for image, number in zip(protected, numbers, strict=False)
+            ]
+        return made
+
+    def recover(self, images: np.ndarray, blobs: list[bytes]) -> list[np.ndarray]:
+        """Runs the generator backward."""
+        numbers = np.array([int.from_bytes(blob, "little") for blob in blobs])
+        side_info = ((),) * len(self._protector.chain.stages)
+        batch = ProtectedBatch(images, np.zeros(0), {}, (numbers, side_info))
+        return list(self._protector.recover_from_pixels(batch))
+
+    estimate = recover
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ProtectedSet:
+    """What a method makes of a run's images, with payloads where it can be undone.
+
+    Attributes:
+      run: generator, data and classifiers.
+      method: of `METHODS`.
+      psnr: of the files, in decibels; None for what the generator's last stage aims at.
+      repeat: number of the repetition: of keys, tokens and noise.
+      most: at most so many images, by split; 0 for all.
+      folder: files are kept there, so that each is made once.
+    """
+
+    run: TrainedRun
+    method: str
+    psnr: float | None
+    repeat: int
+    most: Mapping[str, int]
+    folder: pathlib.Path
+
+    @property
+    def asked_psnr(self) -> float:
+        """The PSNR to make files of, in decibels."""
+        return list(target_psnrs(self.run.config).values())[-1] if self.psnr is None else self.psnr
+
+    def protector(self, aim: float | None = None) -> Any:
+        """What makes the files, or undoes those that it made when it had this `aim`."""
+        run, asked = self.run, self.asked_psnr
+        if self.method == "raeg" and self.psnr is None and not run.chain.exact:
+            return _FloatGenerator(run, asked)
+        seed = run.config.seed + self.repeat
+        return make_method(self.method, run, asked, seed, run.config.eval.batch_size, aim)
+
+    def candidates(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """All originals that are to be protected, and their labels."""
+        return self.run.images(split, self.most[split])
+
+    def originals(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Originals and labels of the images that have a file."""
+        images, labels = self.candidates(split)
+        kept = self.files(split).kept
+        return images[kept], labels[kept]
+
+    def batch_size(self, split: str) -> int:
+        """Images at a time, of those that have a file."""
+        return min(self.run.config.eval.batch_size, len(self.files(split).kept))
+
+    @functools.cached_property
+    def _files(self) -> dict[str, ProtectedFiles]:
+        return {}
+
+    def files(self, split: str) -> ProtectedFiles:
+        """The files of a split."""
+        if split not in self._files:
+            path = self.folder / f"{self.method}_{split}_{self._identity(split)}.npz"
+            if not path.is_file():
+                self._protect(split).save(path)
+            self._files[split] = files_lib.load(path)
+        return self._files[split]
+
+    def _protect(self, split: str) -> ProtectedFiles:
+        images, labels = self.candidates(split)
+        size = self.run.config.eval.batch_size
+        made, protector, watch = [], self.protector(), Stopwatch()
+        if self.psnr is not None:
+            some = spread(labels, min(size, len(labels)))
+            protector.prepare(images[some], labels[some])
+        description = f"{self.method}, {self.asked_psnr:g} dB, {split} images"
+        with ProgressBar(total=len(labels), desc=description, unit="img") as bar:
+            for start in range(0, len(labels), _BATCHES_TOGETHER * size):
+                end = min(start + _BATCHES_TOGETHER * size, len(labels))
+                index = np.arange(start, end, dtype=np.int32)
+                with watch:
+                    made += protector.protect(images[index], labels[index], index)
+                bar.update(len(index))
+        return files_lib.collect(
+            made, images.shape[1:], watch.seconds / len(labels), protector.aim, split == "test"
+        )
+
+    def cached(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """An array that is made of the training files once, and kept in the folder.
+
+        Args:
+          name: differs for arrays that are made otherwise.
+          make: returns the array.
+        """
+        path = self.folder / f"{name}_{self._identity('train')}.npy"
+        if not path.is_file():
+            array = make()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as file:
+                np.save(file, array)
+        return np.load(path)
+
+    def change(self, images: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
+        """Changes images uint8 [N, H, W, 3] batch by batch."""
+        size = min(self.run.config.eval.batch_size, len(images))
+        return np.concatenate(
+            [
+                np.asarray(change(batch))[:count]
+                for _, batch, _, count in batches(images, np.zeros(len(images)), size)
+            ]
+        )
+
+    @functools.cache  # noqa: B019
+    def _identity(self, split: str) -> str:
+        """A digest of all that the files depend on."""
+        run = self.run
+        depends: list[Any] = [self.method, self.psnr, run.config.seed + self.repeat]
+        depends += [run.config.eval.batch_size, sorted(settings_of(run, self.method).items())]
+        depends.append(run_config.versions())
+        weights: Any = {name: run.classifiers[name][1] for name in run.targets}
+        if self.method == "raeg" or self.psnr is None:
+            depends.append(run.config.generator.to_dict())
+        if self.method == "raeg":
+            weights = run.params, weights
+        digest = hashlib.sha256(repr(depends).encode())
+        leaves = [] if self.method == "noise" else jax.tree.leaves(weights)
+        for array in (*self.candidates(split), *leaves):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Context:
+    """What the units of experiments are measured with.
+
+    Attributes:
+      run: generator, data and classifiers.
+      folder: of the results; images that methods made are kept in it.
+      methods: of `METHODS`, for experiments that compare.
+      compared: files have `config.comparison.psnr`, as many as `config.comparison` says; else the
+        generator's own, as many as `config.suite` says.
+    """
+
+    run: TrainedRun
+    folder: pathlib.Path
+    methods: tuple[str, ...] = ("raeg",)
+    compared: bool = False
+
+    @property
+    def psnr(self) -> float | None:
+        """Of the files, in decibels; None for what the generator aims at."""
+        return self.run.config.comparison.psnr if self.compared else None
+
+    def most(self, psnr: float | None) -> int:
+        """At most so many unseen images have files of this PSNR; 0 for all."""
+        settings = self.run.config.comparison
+        if not self.compared:
+            return self.run.config.suite.images
+        return settings.images if psnr == settings.psnr else settings.curve_images
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def protected(self, method: str, psnr: float | None, repeat: int = 0) -> ProtectedSet:
+        """The unseen images of a method; the last set that was asked for stays in memory."""
+        return self._set(method, psnr, repeat, {"test": self.most(psnr)})
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def leaked(self, method: str) -> ProtectedSet:
+        """The training images of a method, as many as pirates and removers are trained on."""
+        return self._set(method, self.psnr, 0, {"train": self.run.config.suite.pirates.images})
+
+    def _set(self, method, psnr, repeat, most) -> ProtectedSet:
+        return ProtectedSet(self.run, method, psnr, repeat, most, self.folder / "images")
+
+    def depends(self, method: str, psnr: float | None) -> dict[str, Any]:
+        """The settings that a method's files depend on, beside their number."""
+        return settings_of(self.run, method) | ({} if psnr is None else {"psnr": psnr})
+
+
+def settings_of(run: TrainedRun, method: str) -> dict[str, Any]:
+    """The settings of `config.comparison` that a method uses."""
+    settings = run.config.comparison.to_dict()
+    return {name: settings[name] for name in _SETTINGS.get(method, ())}

@@ -1,0 +1,144 @@
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.metrics
+
+from raeg_jax.data.decode import encode_png
+from raeg_jax.evaluation import programs
+from raeg_jax.networks.classifiers import FrozenClassifier, as_pytree
+from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
+
+LABELS = np.zeros(2, np.int32)
+
+
+def test_protect_rounds_and_clips_as_a_file_does():
+    images = np.full((1, 12, 12, 3), 250, np.uint8)
+    protected, outside, _ = programs.protect(shift(7.6), images, LABELS[:1])
+    assert protected.dtype == jnp.uint8
+    assert set(np.unique(protected)) == {250, 255}
+    np.testing.assert_allclose(outside, [0.5])
+
+
+def test_values_that_rounding_brings_back_do_not_count_as_outside():
+    images = np.full((1, 12, 12, 3), 255, np.uint8)
+    _, outside, _ = programs.protect(shift(0.4), images, LABELS[:1])
+    np.testing.assert_allclose(outside, [0.0])
+
+
+def test_recover_undoes_protect():
+    images = flat_images([60, 120])
+    protected, _, side_info = programs.protect(shift(8), images, LABELS)
+    assert np.any(np.asarray(protected) != images)
+    np.testing.assert_array_equal(programs.recover(shift(8), protected, side_info), images)
+
+
+def test_compare_agrees_with_scikit_image():
+    rng = np.random.default_rng(1)
+    originals = rng.integers(0, 256, (2, 20, 24, 3), dtype=np.uint8)
+    images = originals.copy()
+    # One sample each of these pixels: the whole pixel counts as changed.
+    images[0, :, :10, 1] ^= 3
+    measured = programs.compare(images, originals)
+    expected = skimage.metrics.peak_signal_noise_ratio(originals[0], images[0], data_range=255)
+    np.testing.assert_allclose(measured["psnr"], [expected, np.inf], rtol=1e-5)
+    np.testing.assert_allclose(measured["equal"], [14 / 24, 1], rtol=1e-6)
+    np.testing.assert_array_equal(measured["exact"], [False, True])
+    norm = np.linalg.norm(images[0].astype(float) - originals[0].astype(float))
+    np.testing.assert_allclose(measured["distance"], [norm, 0], rtol=1e-5)
+    assert measured["ssim"][0] < measured["ssim"][1]
+
+
+def test_one_wrong_sample_among_many_is_not_exact():
+    originals = np.zeros((1, 600, 600, 3), np.uint8)
+    images = originals.copy()
+    images[0, 599, 599, 2] = 1
+    assert not programs.compare(images, originals)["exact"][0]
+
+
+def test_a_frozen_classifier_reads_its_statistics_only():
+    module = Brightness()
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 12, 12, 3)), train=False)
+    before = jax.tree.map(np.array, variables)
+    fns = {"frozen": FrozenClassifier(module, variables)}
+    classes = programs.classify(fns, flat_images([60, 180, 120]))
+    np.testing.assert_array_equal(classes["frozen"], [0, 2, 1])
+    jax.tree.map(np.testing.assert_array_equal, before, variables)
+
+
+def test_plain_functions_serve_as_classifiers_too():
+    fn = as_pytree(lambda x: jnp.stack([x.mean((1, 2, 3)), jnp.full(len(x), 90.0)], -1))
+    np.testing.assert_array_equal(programs.classify({"f": fn}, flat_images([60, 120]))["f"], [1, 0])
+    assert as_pytree(fn) is fn
+
+
+def test_other_weights_need_no_other_compilation():
+    module, images = Brightness(), flat_images([60])
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 12, 12, 3)), train=False)
+    programs.classify({"a": FrozenClassifier(module, variables)}, images)
+    compilations = programs.classify._cache_size()
+    moved = {**variables, "params": {"offset": jnp.float32(-60)}}
+    classes = programs.classify({"a": FrozenClassifier(Brightness(), moved)}, images)
+    assert int(classes["a"][0]) == 1
+    assert programs.classify._cache_size() == compilations
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_copies_on_every_device_become_one_bound_to_none(count):
+    mesh = jax.make_mesh(
+        (count,), ("batch",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:count]
+    )
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    tree = jax.device_put({"a": jnp.arange(8.0), "b": jnp.ones(3)}, everywhere) | {"c": np.ones(2)}
+    one = programs.on_one_device(tree)
+    assert all(x.devices() == {jax.devices()[0]} and not x.committed for x in one.values())
+    jax.tree.map(np.testing.assert_array_equal, one, tree)
+    assert programs.on_one_device(one)["a"] is one["a"]
+
+
+def test_a_stopwatch_counts_all_but_compilation():
+    watch = programs.Stopwatch()
+    for _ in range(2):
+        with watch:
+            time.sleep(0.05)
+    assert watch.seconds >= 0.1
+    compiled = programs.Stopwatch()
+    started = time.perf_counter()
+    with compiled:
+        # New to JAX, and nested.
+        jax.jit(lambda x: jax.jit(lambda y: jnp.linalg.svd(y)[0])(x).sum())(jnp.ones((7, 7)))
+    whole = time.perf_counter() - started
+    assert 0 <= compiled.seconds < whole
+
+
+def test_a_stopwatch_runs_once_at_a_time():
+    watch = programs.Stopwatch()
+    with watch, pytest.raises(RuntimeError, match="is running already"), watch:
+        pass
+    with watch:
+        pass
+
+
+def test_roundtrip_keeps_every_sample():
+    images = np.random.default_rng(0).integers(0, 256, (3, 9, 7, 3), dtype=np.uint8)
+    again, sizes = programs.png_roundtrip(images)
+    np.testing.assert_array_equal(again, images)
+    assert again.dtype == np.uint8
+    assert list(sizes) == [len(encode_png(image)) for image in images]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((1, 4, 4, 3), np.float32), "a PNG takes uint8"),
+        (np.zeros((1, 4, 4), np.uint8), "a PNG takes uint8"),
+        (np.zeros((1, 4, 4, 4), np.uint8), "a PNG takes uint8"),
+        (np.zeros((0, 4, 4, 3), np.uint8), "empty batch"),
+    ],
+    ids=["float", "grey", "alpha", "empty"],
+)
+def test_other_arrays_are_refused(images, message):
+    with pytest.raises(ValueError, match=message):
+        programs.png_roundtrip(images)

@@ -1,0 +1,191 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from raeg_jax.evaluation.protectors import PixelProtector
+from raeg_jax.evaluation.split import evaluate_split, examples, quick
+from raeg_jax.networks.classifiers import FrozenClassifier
+from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
+
+LEVELS = [60, 86, 120, 146, 180, 60, 118]
+LABELS = np.array([0, 0, 1, 1, 2, 0, 1])
+IMAGES = flat_images(LEVELS)
+GENERATOR = shift(20)
+
+
+def brightness(offset=0.0):
+    module = Brightness()
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 12, 12, 3)), train=False)
+    return FrozenClassifier(module, {**variables, "params": {"offset": jnp.float32(offset)}})
+
+
+CLASSIFIERS = {"near": brightness(), "far": brightness(-2.0)}
+
+
+def evaluate(generator=GENERATOR, images=IMAGES, labels=LABELS, batch_size=3, **changes):
+    options = {"targets": ("near",), "held_out": ("far",), "pgd_steps": 3, "seed": 0}
+    return evaluate_split(
+        PixelProtector(generator), CLASSIFIERS, images, labels, batch_size, **(options | changes)
+    )
+
+
+def numbers(result):
+    measured = {k: v for k, v in result.items() if k not in ("per_image", "speeds")}
+    return json.loads(json.dumps(measured))
+
+
+@pytest.fixture(scope="module")
+def result():
+    return evaluate()
+
+
+def test_accuracies_are_those_worked_out_by_hand(result):
+    # Adding 20 to half of the image lifts its mean by 10: 86 and 146 cross over to the next class.
+    near = result["classifiers"]["near"]["accuracy"]
+    np.testing.assert_allclose(near["original"], 1)
+    np.testing.assert_allclose(near["protected"], 5 / 7)
+    np.testing.assert_allclose(near["recovered"], 1)
+    np.testing.assert_allclose(result["classifiers"]["near"]["attack_success"]["protected"], 2 / 7)
+    assert result["classifiers"]["near"]["role"] == "target"
+    assert result["classifiers"]["far"]["role"] == "held_out"
+
+
+def test_quality_of_protected_and_recovered(result):
+    # Half of the samples off by 20: MSE 200.
+    expected = 10 * np.log10(255**2 / 200)
+    np.testing.assert_allclose(result["quality"]["protected"]["psnr"], expected, rtol=1e-5)
+    np.testing.assert_allclose(result["quality"]["protected"]["exact_pixels"], 0.5)
+    assert result["quality"]["recovered"]["exact_images"] == 1
+    assert result["quality"]["recovered"]["psnr"] is None
+    assert result["outside_range"] == 0
+
+
+@pytest.mark.parametrize("control", ["noise", "pgd"])
+def test_controls_are_as_far_away_as_the_protected_images(result, control):
+    protected = result["quality"]["protected"]["psnr"]
+    np.testing.assert_allclose(result["quality"][control]["psnr"], protected, atol=0.3)
+
+
+def test_numbers_are_valid_json_and_the_same_again(result):
+    assert numbers(evaluate()) == numbers(result)
+    json.dumps(numbers(result), allow_nan=False)
+
+
+@pytest.mark.parametrize("batch_size", [4, 10])
+def test_batches_change_nothing(result, batch_size):
+    again = evaluate(batch_size=batch_size)
+    for name, values in result["per_image"].items():
+        np.testing.assert_allclose(again["per_image"][name], values, rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("count", [5, 2])
+def test_other_numbers_of_images_are_padded_not_compiled_anew(result, count, caplog):
+    with jax.log_compiles():
+        part = evaluate(images=IMAGES[:count], labels=LABELS[:count])
+    assert "Compiling" not in caplog.text
+    for name, values in part["per_image"].items():
+        np.testing.assert_array_equal(values, result["per_image"][name][:count], err_msg=name)
+
+
+def test_parameters_of_a_mesh_need_no_other_compilation(result, caplog):
+    mesh = jax.make_mesh((1,), ("batch",), devices=jax.devices()[:1])
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    generator = jax.device_put(GENERATOR, everywhere)
+    with jax.log_compiles():
+        evaluate(generator)
+    assert "Compiling" not in caplog.text
+
+
+def test_examples_fill_a_batch_that_is_compiled_already(result, caplog):
+    chosen = np.array([4, 1])
+    with jax.log_compiles():
+        originals, protected, recovered = examples(
+            PixelProtector(GENERATOR), IMAGES, LABELS, chosen, 3
+        )
+    assert "Compiling" not in caplog.text
+    np.testing.assert_array_equal(originals, IMAGES[[4, 1, 4]])
+    np.testing.assert_array_equal(protected[:, :, :8], originals[:, :, :8] + 20)
+    np.testing.assert_array_equal(recovered, originals)
+
+
+def test_clipped_values_show_up_as_lost():
+    result = evaluate(images=flat_images([250], spread=0), labels=LABELS[:1])
+    assert result["outside_range"] == 0.5
+    assert result["quality"]["recovered"]["exact_pixels"] == 0.5
+    assert result["quality"]["recovered"]["exact_images"] == 0
+    # 250 + 20 is saved as 255 and comes back as 235.
+    np.testing.assert_allclose(
+        result["quality"]["recovered"]["psnr"], 10 * np.log10(255**2 / (15**2 / 2)), rtol=1e-5
+    )
+
+
+def test_a_generator_that_changes_nothing_has_no_psnr():
+    result = evaluate(shift(0))
+    for variant in ("protected", "noise", "pgd"):
+        assert result["quality"][variant]["psnr"] is None
+        assert result["quality"][variant]["exact_images"] == 1
+
+
+def test_recovery_starts_from_the_saved_file():
+    # 0.4 is lost in rounding: what the inverse then takes away is not there.
+    result = evaluate(shift(0.6))
+    assert result["quality"]["protected"]["exact_images"] == 0
+    assert result["quality"]["recovered"]["exact_images"] == 1
+    result = evaluate(shift(0.45))
+    assert result["quality"]["protected"]["exact_images"] == 1
+
+
+def test_pgd_is_left_out_without_steps():
+    result = evaluate(pgd_steps=0)
+    assert set(result["quality"]) == {"protected", "recovered", "noise"}
+
+
+def test_frozen_classifiers_are_not_changed():
+    before = jax.tree.map(np.array, {k: v.variables for k, v in CLASSIFIERS.items()})
+    evaluate(images=IMAGES[:2], labels=LABELS[:2])
+    after = {k: v.variables for k, v in CLASSIFIERS.items()}
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": ("nobody",)}, "no classifier named 'nobody'"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "need images"),
+        ({"labels": LABELS[:2]}, "got 7 and 2"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+    ids=["classifier", "empty", "labels", "batch_size"],
+)
+def test_impossible_requests_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(**changes)
+
+
+def test_the_progress_bar_says_that_it_compiles(capsys):
+    evaluate(description="evaluating on test images")
+    error = capsys.readouterr().err
+    assert "evaluating on test images: compiling" in error
+    assert "7/7" in error
+
+
+def test_quick_agrees_with_the_full_evaluation(result):
+    scalars = quick(GENERATOR, {"near": CLASSIFIERS["near"]}, IMAGES, LABELS, batch_size=3)
+    accuracy = result["classifiers"]["near"]["accuracy"]
+    np.testing.assert_allclose(scalars["clean_accuracy"], accuracy["original"])
+    np.testing.assert_allclose(scalars["protected_accuracy"], accuracy["protected"])
+    for name in ("psnr", "ssim"):
+        np.testing.assert_allclose(scalars[name], result["quality"]["protected"][name], rtol=1e-6)
+    assert scalars["exact_images"] == 1
+    assert scalars["outside_range"] == 0
+
+
+def test_quick_averages_over_targets_and_stays_finite():
+    targets = {"near": CLASSIFIERS["near"], "off": brightness(60.0)}
+    scalars = quick(shift(0), targets, IMAGES, LABELS)
+    assert scalars["psnr"] == 100
+    # The second reads three of the seven correctly: its classes lie 60 higher.
+    np.testing.assert_allclose(scalars["clean_accuracy"], (1 + 3 / 7) / 2)

@@ -1,0 +1,102 @@
+"""From names to a report: what is measured, where it resumes, and what is refused."""
+
+import json
+import types
+
+import pytest
+
+from raeg_jax.errors import UserError
+from raeg_jax.experiments import quality, runner
+from raeg_jax.experiments.runner import choose_methods, duration, measure, run_experiments
+from raeg_jax.experiments.store import Store, Unit
+from tests.experiments.experiment_toys import run
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    """A folder whose run is the toy, but for the number of splits' classes."""
+
+    def open_run(config, workdir, checkpoint):
+        toy = run()
+        return toy.config, None, None, toy.splits, toy.classifiers
+
+    monkeypatch.setattr(runner, "open_run", open_run)
+    return tmp_path
+
+
+def test_methods_are_measured_once_and_reported_together(workdir, monkeypatch):
+    config = run().config
+    page = run_experiments(config, workdir, methods="noise")
+    assert page == workdir / "comparison" / "report.html"
+    assert "no such experiment" not in page.read_text()
+    monkeypatch.setattr(quality, "measure", lambda *_: pytest.fail("measured again"))
+    run_experiments(config, workdir, methods="noise")
+    monkeypatch.undo()
+
+
+def test_results_of_earlier_methods_stay_in_the_report(workdir):
+    config = run().config
+    run_experiments(config, workdir, methods="noise")
+    run_experiments(config, workdir, methods="pgd")
+    numbers = json.loads((workdir / "comparison" / "report.json").read_text())
+    assert {name.split("/")[1].split("-")[0] for name in numbers["experiments"]["quality"]} == {
+        "noise", "pgd",
+    }  # fmt: skip
+    assert numbers["origin"]["comparison"]["psnr"] == 30
+
+
+def test_the_suite_is_of_the_generator_alone(workdir):
+    page = run_experiments(run().config, workdir, "transfer")
+    assert page == workdir / "suite" / "report.html"
+    numbers = json.loads((page.parent / "report.json").read_text())
+    assert numbers["experiments"].keys() == {"transfer"}
+
+
+def test_what_cannot_be_meant_stops_before_anything_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "open_run", lambda *_: pytest.fail("loaded"))
+    config = run().config
+    config.suite.images = -1
+    for given, message in [
+        ({"methods": "pdg"}, "there is no method"),
+        ({"experiments": "reeding"}, "there is no experiment"),
+        ({"methods": "raeg"}, "suite.images=-1"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            run_experiments(config, tmp_path, **given)
+
+
+def test_a_generator_that_cannot_be_compared_stops_at_once(workdir, monkeypatch):
+    config = run().config
+    config.generator.stages = ("shortcut", "gradient")
+    toy = types.SimpleNamespace(**vars(run()))
+    monkeypatch.setattr(
+        runner, "open_run", lambda *_: (config, None, None, toy.splits, toy.classifiers)
+    )
+    config.generator.shortcut.target_psnr, config.generator.gradient.target_psnr = 31.0, 32.0
+    with pytest.raises(UserError, match="must be above"):
+        run_experiments(config, workdir, methods="raeg")
+
+
+def test_methods_are_chosen_by_name():
+    assert choose_methods("rae,raeg,rae") == ("rae", "raeg")
+    with pytest.raises(UserError, match=r"--method=rae,pdg: .*'pdg'; choose some of raeg, rae"):
+        choose_methods("rae,pdg")
+
+
+def test_units_that_are_there_are_not_measured_again(tmp_path, capsys):
+    calls = []
+
+    def unit(name):
+        return Unit(name, 1.0, lambda: calls.append(name) or {}, {})
+
+    measure([unit("a"), unit("b")], Store(tmp_path, {}))
+    measure([unit("a"), unit("b"), unit("c")], Store(tmp_path, {}))
+    assert calls == ["a", "b", "c"]
+    assert "3/3 units" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(40, "40 s"), (700, "12 min"), (7500, "2 h 05 min"), (3600, "1 h 00 min")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
