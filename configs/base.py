@@ -102,11 +102,11 @@ def get_config() -> ConfigDict:
     config.generator.gradient.mask = "diagonal"
     # untargeted | targeted (toward a fixed permutation of the classes)
     config.generator.gradient.loss = "untargeted"
-    # In logits: a classifier that is misled by a larger margin counts less than the others.
+    # In logits: a classifier that misclassifies by a larger margin counts less than the others.
     config.generator.gradient.kappa = 1.0
     # Distortions through which the classifiers see the image, in turn from step to step: identity,
-    # gaussian_blur:<sigma>, jpeg:<quality>, rescale:<factor>. All but identity, and smoothing,
-    # need arithmetic = "float".
+    # gaussian_blur:<sigma>, jpeg:<quality>, bit_depth:<bits>, rescale:<factor>. All but identity,
+    # and smoothing, need arithmetic = "float".
     config.generator.gradient.views = ("identity",)
     # Standard deviation in pixels of a Gaussian that smooths the gradient.
     config.generator.gradient.smoothing = 0.0
@@ -225,11 +225,11 @@ def get_config() -> ConfigDict:
     config.suite.images = 500
     # PSNRs of shortcut and gradient stages, in dB; that of a learned stage is fixed.
     config.suite.psnrs = (30.0, 34.0, 38.0, 42.0)
-    # Other generators of the run that are read beside its own, such as ("learned", "gradient") and
-    # "shortcut+gradient" for two stages.
+    # Further generators of the run for `reading`: names of stages, such as ("learned", "gradient")
+    # for two generators of one stage each; "shortcut+gradient" has both.
     config.suite.stages = ()
-    # Wrong tokens to average and to choose from; 0 for none. And of how many tokens the one that
-    # protects each image best is chosen.
+    # `token`: number of wrong tokens whose results are averaged and chosen from, 0 for none; and
+    # numbers of tokens of which the best for each image protects it.
     config.suite.guesses = 8
     config.suite.tries = (4, 16)
     # Training steps of a remover, and the numbers of leaked pairs it is trained on; 0 is all.
@@ -252,8 +252,8 @@ def get_config() -> ConfigDict:
     # Shares of the data set that are protected.
     config.suite.pirates.shares = (0.5, 0.1)
 
-    # Experiments that are not in 'full'. Names of their rows, of which () stands for all; a typo
-    # lists them. PSNRs in dB; names of `DEFENCES`, beside none.
+    # Experiments that are not in 'full'. Names of their rows, () for all; an unknown one stops the
+    # run with the list. PSNRs in dB; names of `DEFENCES`, beside none.
     config.suite.variants = ConfigDict({"rows": (), "psnrs": (34.0,)})
     config.suite.poisons = ConfigDict({"rows": (), "defences": ()})
 

@@ -8,7 +8,7 @@ file name is for two cores: small classifiers, 84 pixels too.
 
 Measured so far (docs/measured.md has the commands), accuracy of the targets on unseen images:
 `:gradient` .48, .48 -> .00, .00 at 34 dB and .04, .02 at 38 dB; 100 steps of `:cpu`, too few to
-mislead anybody, .48, .48 -> .48, .50 at 44 dB.
+have an effect, .48, .48 -> .48, .50 at 44 dB.
 """
 
 from ml_collections import ConfigDict

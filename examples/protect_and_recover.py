@@ -2,7 +2,7 @@
 # # Protect a data set, train a pirate on it, and get it back
 #
 # A small data set of photographs is protected with `raeg_jax`: each picture still shows us the
-# same, but classifiers misread it. Then somebody trains a model on what was given away. Who
+# same, but classifiers misread it. Then somebody trains a model on what was given away. Whoever
 # has the key gets every pixel back.
 #
 # Nothing is downloaded: the photographs come with scikit-image. It takes some minutes on two cores,
@@ -80,8 +80,8 @@ print({split: pictures.shape for split, pictures in images.items()})
 # ## Fit a generator
 #
 # `raeg train` trains a classifier on the data set and makes a generator against it;
-# `raeg export` makes one file of that. The variant `poison` has two stages: a faint pattern that
-# comes with each class, for pirates to learn, and an attack on the classifier.
+# `raeg export` writes the generator into one file. The variant `poison` has two stages: a faint
+# pattern for each class, for pirates to learn, and an attack on the classifier.
 
 
 # %%
@@ -138,7 +138,7 @@ for split, made in protected.items():
 # %% [markdown]
 # ## What classifiers read
 #
-# The target is the classifier that the generator was made against.
+# The target is the classifier that the generator attacks.
 
 # %%
 target, variables = generator.classifiers["resnet_small"]
@@ -152,7 +152,7 @@ for split in images:
 # %% [markdown]
 # ## Recover
 #
-# With the key, the generator runs backwards, and the payload corrects what rounding and clipping
+# With the key, the generator runs backwards, and the payload has the values that clipping
 # took away. Without the key there is only an error.
 
 # %%
@@ -235,7 +235,7 @@ def train(pictures, truth, seed=0):
 
 
 def accuracy(params, pictures, truth):
-    """Share of the pictures that a network reads rightly."""
+    """Share of the pictures that a network classifies correctly."""
     return np.mean(predict(params, pictures) == truth)
 
 
@@ -259,5 +259,5 @@ print(f"by chance: {1 / len(CLASSES):.2f}")
 # the harder case. A photograph can be told by its colours alone, so that a network learns these
 # classes from protected images about as well as from originals, in spite of the pattern. Where
 # classes are hard to tell, pirates lose a part of their accuracy, and JPEG gives most of it back:
-# the README has the measurements on Mini-ImageNet and Caltech-101, and
+# docs/results.md has the measurements on Mini-ImageNet and Caltech-101, and
 # `raeg eval --suite=pirates` makes them for your data.
