@@ -23,16 +23,10 @@ from raeg_jax.generator.build import target_psnrs
 from raeg_jax.methods import files as files_lib
 from raeg_jax.methods.files import ProtectedFiles
 from raeg_jax.methods.method import Result
-from raeg_jax.methods.registry import make_method
+from raeg_jax.methods.registry import METHODS, make_method
 
 # Batches that are protected together: images that need more than one attack share them.
 _BATCHES_TOGETHER = 4
-# Of `config.comparison`, the settings that a method's files depend on.
-_SETTINGS = {
-    "rae": ("attack", "steps", "rae"),
-    "rit": ("attack", "steps", "rit"),
-    "pgd": ("steps",),
-}
 
 
 class _FloatGenerator:
@@ -242,4 +236,4 @@ class Context:
 def settings_of(run: TrainedRun, method: str) -> dict[str, Any]:
     """The settings of `config.comparison` that a method uses."""
     settings = run.config.comparison.to_dict()
-    return {name: settings[name] for name in _SETTINGS.get(method, ())}
+    return {name: settings[name] for name in METHODS[method].settings}
