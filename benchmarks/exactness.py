@@ -33,8 +33,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.config.validate import validate
     from raeg_jax.data.memory import open_split
     from raeg_jax.errors import UserError
-    from raeg_jax.evaluation import programs, tokens
-    from raeg_jax.evaluation.batches import batches
+    from raeg_jax.evaluation import programs, protectors
+    from raeg_jax.evaluation.programs import batches
     from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.generator.build import build_generator, check_targets
     from raeg_jax.generator.unet import unet_from_config
@@ -63,7 +63,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     inverse = jax.jit(lambda chain, y, code, token: chain.inverse(y, code, token))
 
     def token(index):
-        return tokens.draw(chain, index, *originals.shape[1:3])
+        return protectors.draw_token(chain, index, *originals.shape[1:3])
 
     made = []
     for index, x, truth, count in batches(originals, labels, sizes[0]):

@@ -165,8 +165,8 @@ def opened(path: pathlib.Path, bundle, key) -> tuple[np.ndarray, Any, Any]:
     from raeg_jax import hiding
     from raeg_jax.image_file.read import read_image_file
     from raeg_jax.payload import overflow
+    from raeg_jax.payload.key import Token
     from raeg_jax.payload.seal import check_generator, open_sealed
-    from raeg_jax.payload.token import Token
 
     picture = read_image_file(path)
     pixels, blob = picture.pixels, picture.payload_chunk

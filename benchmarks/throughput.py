@@ -56,7 +56,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Builds everything as training does, and times it."""
     del workdir
     from raeg_jax.config.validate import validate
-    from raeg_jax.evaluation import programs, tokens
+    from raeg_jax.evaluation import programs, protectors
     from raeg_jax.generator.build import build_generator
     from raeg_jax.networks import classifiers
 
@@ -83,7 +83,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         training(config, key, targets, frozen, batch) if learned else (None,) * 3
     )
     chain = build_generator(config, params, {k: (net, frozen[k]) for k, net in targets.items()})
-    token = tokens.draw(chain, np.arange(batch_size), size, size)
+    token = protectors.draw_token(chain, np.arange(batch_size), size, size)
     way_flops = None
     if tuple(config.generator.stages) == ("learned",):
         way_flops = programs.protect.lower(chain, images, labels, token).cost_analysis()["flops"]
@@ -107,7 +107,7 @@ def training(config: ConfigDict, key, targets, frozen, batch):
     from raeg_jax.training import parallel
     from raeg_jax.training.optimizers import create_state
     from raeg_jax.training.step import make_train_step
-    from raeg_jax.workdir import state as state_lib
+    from raeg_jax.workdir import processes as state_lib
 
     generator = unet_from_config(config.generator)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None

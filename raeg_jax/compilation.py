@@ -1,4 +1,4 @@
-"""JAX's compiled programs: a cache of them on disk, and whether JAX is compiling now."""
+"""JAX's compiled programs: a cache of them on disk, and progress bars that tell of compiling."""
 
 import contextlib
 import os
@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 import warnings
+
+import tqdm
 
 from raeg_jax import files
 from raeg_jax.errors import UserError
@@ -23,6 +25,7 @@ _MIN_SHOWN_SECONDS = 0.5
 # Thread -> time at which its present compilation started.
 _started: dict[int, float] = {}
 _listening = False
+_REFRESH_SECONDS = 1.0
 
 
 def enable_cache(data_folder: str = "", choice: str = "") -> None:
@@ -117,3 +120,35 @@ def _record(event: str, *_, **__) -> None:
     elif event.startswith("/jax/core/compile/"):
         # The slow stage has ended, or, after one that failed, a new compilation was traced.
         _started.pop(threading.get_ident(), None)
+
+
+class ProgressBar(tqdm.tqdm):
+    """As `tqdm.tqdm`, but a terminal shows it anew every second, also without progress."""
+
+    def __init__(self, *args, **kwargs):
+        self._closed = threading.Event()
+        super().__init__(*args, **kwargs)
+        # A log file would grow by a line each time.
+        if not self.disable and self.fp.isatty():
+            threading.Thread(target=self._tick, name="raeg-bar", daemon=True).start()
+
+    @property
+    def format_dict(self):
+        """See `tqdm.tqdm.format_dict`."""
+        values = super().format_dict
+        description = (values["prefix"] or "").removesuffix(": ")
+        if is_compiling() and "compiling" not in description:
+            values["prefix"] = f"{description}: compiling" if description else "compiling"
+        return values
+
+    def close(self):
+        """Ends the bar."""
+        with self.get_lock():
+            self._closed.set()
+        super().close()
+
+    def _tick(self):
+        while not self._closed.wait(_REFRESH_SECONDS):
+            with self.get_lock():
+                if not self._closed.is_set():
+                    self.refresh(nolock=True)

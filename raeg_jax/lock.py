@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import importlib
 import os
 import pathlib
 import time
@@ -10,16 +9,17 @@ import types
 from collections.abc import Iterator
 from typing import BinaryIO
 
-
-def _module(name: str) -> types.ModuleType | None:
-    """A module of the standard library that only some operating systems have."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
-
-
-fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
+# Each is in the standard library of some operating systems only.
+fcntl: types.ModuleType | None
+msvcrt: types.ModuleType | None
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+try:
+    import msvcrt
+except ImportError:
+    msvcrt = None
 
 # File systems without locks, such as Lustre as it is often mounted.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)

@@ -9,6 +9,7 @@
 A new distortion is one entry.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -132,9 +133,10 @@ def parse_view(text: str) -> tuple[str, float]:
     )
 
 
-def _defence(name: str, strength: float) -> Defence:
+@functools.partial(jax.jit, static_argnames=("name", "strength"))
+def _defend(images: jax.Array, name: str, strength: float) -> jax.Array:
     """A distortion of uint8 images with a fixed strength, compiled."""
-    return jax.jit(lambda images: to_uint8(view(images.astype(jnp.float32), name, strength)))
+    return to_uint8(view(images.astype(jnp.float32), name, strength))
 
 
 def _denoise(images: jax.Array) -> jax.Array:
@@ -158,7 +160,7 @@ def _denoise(images: jax.Array) -> jax.Array:
 
 
 DEFENCES: dict[str, Defence] = {
-    defence: _defence(name, strength)
+    defence: functools.partial(_defend, name=name, strength=strength)
     for name, distortion in DISTORTIONS.items()
     for defence, strength in distortion.defences.items()
 } | {"noise_nl_means": _denoise}

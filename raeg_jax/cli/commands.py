@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from raeg_jax import compilation
 from raeg_jax.cli import inspect as inspect_lib
 from raeg_jax.cli import scan
-from raeg_jax.cli.pipeline import Operation
+from raeg_jax.cli.pipeline import Operation, Runner
 from raeg_jax.cli.protect import Protection
 from raeg_jax.cli.recover import Recovery
 from raeg_jax.cli.report import Report, echo, log
-from raeg_jax.cli.runner import Runner, progress_bar
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
 from raeg_jax.cli.verify import Predictor, Verification, VerifiedLines
@@ -330,14 +329,20 @@ def _run(
     work: Callable[[Runner], None], verb: str, total: int, resumes: str, batch_size: int
 ) -> Report:
     """Calls `work` with a runner, and prints the report."""
-    report = Report(total, resumes)
-    with progress_bar(verb, total) as bar:
-        runner = Runner(report, bar, batch_size)
+    # Only on a terminal.
+    with compilation.ProgressBar(
+        total=total,
+        desc=verb,
+        disable=None,
+        dynamic_ncols=True,
+        bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
+    ) as bar:
+        report = Report(total, resumes, bar)
         try:
-            work(runner)
+            work(Runner(report, batch_size))
         except UserError as error:
             if report.counts:
-                raise runner.stopped(error) from error
+                raise report.stopped(error) from error
             # Before anything was done it is a mistake in the options.
             raise
     for note in report.note_lines():

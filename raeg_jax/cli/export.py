@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from raeg_jax.cli.report import counted
 from raeg_jax.config import run_config
 from raeg_jax.config.validate import validate
-from raeg_jax.evaluation import result_files, summary
+from raeg_jax.evaluation import result_files, split
 from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
 from raeg_jax.workdir.run import bundle_from_workdir
 
@@ -87,6 +87,6 @@ def effect(
             "right), so its images are hardly protected: train it longer, or with a lower "
             "config.loss.target_psnr"
         )
-    if diverged := summary.divergence_of(test, config):
+    if diverged := split.divergence_of(test, config):
         warnings.append(diverged)
     return lines, warnings

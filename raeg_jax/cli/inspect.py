@@ -8,7 +8,7 @@ from raeg_jax.payload import seal
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import Payload
-from raeg_jax.protection.restore import find_payload
+from raeg_jax.payload.seal import find_payload
 
 _CODES_SHOWN = 4
 

@@ -13,20 +13,21 @@ import dataclasses
 import os
 import pathlib
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from raeg_jax.cli.budget import PixelBudget
+from raeg_jax import process
 from raeg_jax.cli.outputs import Output, Outputs, Target, Written
-from raeg_jax.cli.report import NoSpaceError, Result, Status, failure
+from raeg_jax.cli.report import NoSpaceError, Report, Result, Status, StoppedError, failure
 from raeg_jax.cli.scan import SourceImage
-from raeg_jax.errors import DivergedError
+from raeg_jax.errors import DivergedError, UserError
 from raeg_jax.image_file.read import ImageFile
 
 # Between reading and writing at most so many pixels, or a single picture: 200 MB as uint8, three
 # or four times that with what is made of them. Small pictures count as `LEAST`, and the bytes of
-# files as `budget.pixel_cost` says.
+# files as `read.pixel_cost` says.
 BUDGET = 2**26
 LEAST = 2**14
 # A batch has no more pixels, unless it is a single picture.
@@ -99,6 +100,60 @@ class _Event(NamedTuple):
     take: Callable[..., Iterable[Result]]
     image: SourceImage | None
     future: concurrent.futures.Future
+
+
+class BudgetClosedError(RuntimeError):
+    """The budget is closed: the run ends."""
+
+
+class PixelBudget:
+    """A number of pixels that threads share; a larger picture is let in when it is alone.
+
+    Args:
+      size: number of pixels.
+      on_wait: called when a thread begins to wait.
+    """
+
+    def __init__(self, size: int, on_wait: Callable[[], None]):
+        self._size, self._on_wait = size, on_wait
+        self._used, self._waiting, self._closed = 0, 0, False
+        self._changed = threading.Condition()
+
+    @property
+    def waiting(self) -> int:
+        """Number of threads that wait for pixels."""
+        return self._waiting
+
+    def acquire(self, pixels: int) -> None:
+        """Takes pixels, as soon as there are enough.
+
+        Raises:
+          BudgetClosedError: `close` has been called.
+        """
+        with self._changed:
+            if self._lacks(pixels):
+                self._waiting += 1
+                self._on_wait()
+                self._changed.wait_for(lambda: self._closed or not self._lacks(pixels))
+                self._waiting -= 1
+            if self._closed:
+                raise BudgetClosedError
+            self._used += pixels
+
+    def release(self, pixels: int) -> None:
+        """Gives back what `acquire` took."""
+        with self._changed:
+            self._used -= pixels
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends all waiting with an error."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _lacks(self, pixels: int) -> bool:
+        return bool(self._used) and self._used + pixels > self._size
 
 
 class Pipeline:
@@ -281,3 +336,52 @@ def _result_of(image: SourceImage, future: concurrent.futures.Future) -> Any:
         raise
     except Exception as error:
         return failure(image.name, error, names_file=True)
+
+
+class Runner:
+    """Runs images through operations.
+
+    Args:
+      report: counts every result.
+      batch_size: number of pictures that the network takes at a time.
+    """
+
+    def __init__(self, report: Report, batch_size: int):
+        self._report, self._batch_size = report, batch_size
+
+    def run(self, images: Iterable[SourceImage], operation: Operation, outputs: Outputs) -> None:
+        """Runs images through an operation.
+
+        Args:
+          images: of the source.
+          operation: done to each.
+          outputs: take what it makes, and every result.
+
+        Raises:
+          StoppedError: Ctrl-C, SIGTERM, or an output folder that can't be written any more.
+        """
+        pipeline = Pipeline(images, operation, outputs, self._batch_size)
+        try:
+            for result in pipeline:
+                self.add(result, outputs)
+        except KeyboardInterrupt as error:
+            self._stop(pipeline, outputs)
+            message, status = process.interruption(error)
+            raise StoppedError(f"{message}: {self._report.progress}", status) from None
+        except UserError as error:
+            self._stop(pipeline, outputs)
+            raise self._report.stopped(error) from error
+        finally:
+            pipeline.close()
+
+    def add(self, result: Result, outputs: Outputs | None = None) -> None:
+        """Counts a result; the outputs take note of it."""
+        self._report.add(result)
+        if outputs is not None:
+            outputs.record(result)
+
+    def _stop(self, pipeline: Pipeline, outputs: Outputs) -> None:
+        # The manifest may be what can't be written; then the next run does these again.
+        with contextlib.suppress(UserError):
+            for result in pipeline.stop():
+                self.add(result, outputs)

@@ -16,8 +16,7 @@ from raeg_jax.image_file.read import ImageFile
 from raeg_jax.image_file.write import lost_metadata
 from raeg_jax.payload.errors import NotAPayloadError, PayloadError, TamperedPixelsError
 from raeg_jax.payload.payload import SourceMode
-from raeg_jax.payload.seal import read_public_header
-from raeg_jax.protection.restore import find_payload
+from raeg_jax.payload.seal import find_payload, read_public_header
 
 if TYPE_CHECKING:
     from raeg_jax.methods.tool import ToolProtector

@@ -5,8 +5,11 @@ import dataclasses
 import enum
 import os
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
+
+import tqdm
 
 from raeg_jax.errors import UserError
 from raeg_jax.files import printable
@@ -81,24 +84,28 @@ def failure(name: str, error: Exception, names_file: bool = False) -> Result:
 
 
 class Report:
-    """Counts results, and remembers the first failures and notes.
+    """Counts results, also in a progress bar, and remembers the first failures and notes.
 
     Args:
       total: number of images.
       resumes: how the same command resumes a stopped run, such as 'the same command resumes from
         there'; empty where it begins anew.
+      bar: counts images.
 
     Attributes:
       counts: images by status.
       failures: reasons, the first ones.
     """
 
-    def __init__(self, total: int, resumes: str):
+    def __init__(self, total: int, resumes: str, bar: tqdm.tqdm):
         self.counts: collections.Counter[Status] = collections.Counter()
         self.failures: list[str] = []
         # By note, the names of the images that have it: their number, and the first.
         self._notes: dict[str, tuple[int, str]] = {}
-        self._total, self._resumes = total, resumes
+        self._total, self._resumes, self._bar = total, resumes, bar
+        # When the first result came, before which programs are compiled; and results since.
+        self._since: float | None = None
+        self._count = 0
         self._payloads: collections.Counter[str] = collections.Counter()
         self._psnr_sum, self._psnr_count = 0.0, 0
 
@@ -114,6 +121,18 @@ class Report:
             self._payloads[payload] += 1
         if psnr := result.details.get("psnr"):
             self._psnr_sum, self._psnr_count = self._psnr_sum + psnr, self._psnr_count + 1
+        self._bar.set_postfix_str(self._rate(result), refresh=False)
+        self._bar.update()
+
+    def _rate(self, result: Result) -> str:
+        if result.status is Status.SKIPPED:
+            return ""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+            return ""
+        self._count += 1
+        return f"{self._count / max(now - self._since, 1e-9):.1f} images/s"
 
     @property
     def status(self) -> int:
@@ -126,6 +145,10 @@ class Report:
         done = self.counts[Status.DONE] + self.counts[Status.SKIPPED]
         text = f"{done} of {counted(self._total, 'image')} done"
         return text + (f", and {self._resumes}" if self._resumes else "")
+
+    def stopped(self, error: UserError) -> StoppedError:
+        """Returns the error of a run that an error ended."""
+        return StoppedError(f"error: {error}; {self.progress}")
 
     def summary(self, verb: str) -> str:
         """One line for a run that reached its end, such as with `verb` 'protected'."""

@@ -10,9 +10,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 
-from raeg_jax.cli.budget import pixel_cost
 from raeg_jax.errors import UserError
-from raeg_jax.image_file.read import ImageFile, read_image_file
+from raeg_jax.image_file.read import ImageFile, pixel_cost, read_image_file
 from raeg_jax.image_file.write import SUFFIXES as WRITTEN
 from raeg_jax.image_file.write import output_format
 

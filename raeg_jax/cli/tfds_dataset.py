@@ -21,10 +21,9 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.core.file_adapters import FileFormat
 from tensorflow_datasets.proto import tf_example_pb2
 
-from raeg_jax.cli.budget import pixel_cost
 from raeg_jax.cli.scan import SourceImage
 from raeg_jax.errors import UserError
-from raeg_jax.image_file.read import ImageFile, decode_image_file
+from raeg_jax.image_file.read import ImageFile, decode_image_file, pixel_cost
 
 FEATURES = "features.json"
 INFO = "dataset_info.json"

@@ -7,9 +7,8 @@ from typing import Any
 
 from raeg_jax.cli.manifest import NAME, open_manifest
 from raeg_jax.cli.outputs import FolderOutputs, Outputs, Target, folder_outputs
-from raeg_jax.cli.pipeline import Operation
+from raeg_jax.cli.pipeline import Operation, Runner
 from raeg_jax.cli.report import Result, Status, log
-from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import DEFAULT_SUFFIX, Paths
 from raeg_jax.cli.sources import Originals, Source
 from raeg_jax.cli.tfds_dataset import Dataset, Example, Shard, open_records

@@ -9,9 +9,9 @@ from raeg_jax.generator.build import STAGES
 from raeg_jax.networks.classifiers import CLASSIFIERS
 from raeg_jax.networks.discriminator import NORMS
 from raeg_jax.networks.layers import MIN_SIDE
-from raeg_jax.training.losses import ADVERSARIES
 from raeg_jax.training.optimizers import OPTIMIZERS
 from raeg_jax.training.parallel import MODES
+from raeg_jax.training.step import ADVERSARIES
 
 # What the evaluation during training measures; `train.best_metric` chooses a checkpoint by it.
 IN_LOOP_METRICS = (

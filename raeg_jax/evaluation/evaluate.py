@@ -17,8 +17,7 @@ from raeg_jax.data.memory import open_split, spread
 from raeg_jax.evaluation import programs, result_files, table
 from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.protectors import protector_of
-from raeg_jax.evaluation.split import evaluate_split, examples
-from raeg_jax.evaluation.summary import divergence_of
+from raeg_jax.evaluation.split import divergence_of, evaluate_split, examples
 from raeg_jax.generator.chain import Chain
 from raeg_jax.networks.classifiers import FrozenClassifier
 

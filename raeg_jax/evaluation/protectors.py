@@ -6,6 +6,7 @@ about pixels.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,21 +14,59 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax.evaluation import programs, tokens
+from raeg_jax.evaluation import programs
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.image_file.read import ImageFile, decode_image_file
 from raeg_jax.image_file.write import png_bytes
-from raeg_jax.payload import side_info as side_info_lib
-from raeg_jax.payload.extraction import extract_payload
-from raeg_jax.payload.key import Key
+from raeg_jax.payload.key import Key, Token, draw_planes
 from raeg_jax.payload.overflow import clip
-from raeg_jax.payload.payload import Payload
-from raeg_jax.payload.seal import open_sealed
-from raeg_jax.payload.token import Token
+from raeg_jax.payload.payload import NONCE_SIZE, Payload
+from raeg_jax.payload.seal import extract_payload, open_sealed
 from raeg_jax.protection import passes
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.protect import Protected, Protector
 from raeg_jax.protection.recover import Recovered, Recoverer
+
+# Not secret: nobody's images are protected with them.
+RIGHT_KEY, WRONG_KEY = b"raeg evaluation: the right key", b"raeg evaluation: a wrong key"
+
+
+def draw_token(
+    generator: Chain, numbers: np.ndarray, height: int, width: int, key: bytes = RIGHT_KEY
+) -> np.ndarray | None:
+    """Draws a token for each image.
+
+    Args:
+      generator: says how many planes P.
+      numbers: int [B], the images' numbers in their split, which stand for nonces.
+      height: of the images, in pixels.
+      width: of the images, in pixels.
+      key: `RIGHT_KEY`, `WRONG_KEY` or any other bytes.
+
+    Returns:
+      int8 [B, height, width, P]; None where P is 0.
+    """
+    if not generator.token_planes:
+        return None
+    nonces = [nonce_of(number) for number in numbers]
+    return np.stack(
+        [draw_planes(key, nonce, height, width, generator.token_planes) for nonce in nonces]
+    )
+
+
+def nonce_of(number: int) -> bytes:
+    """The nonce of the image with this number in its split."""
+    return int(number).to_bytes(NONCE_SIZE, "little")
+
+
+def key_of(seed: int, purpose: str) -> Key:
+    """The key of an experiment, which is no secret.
+
+    Args:
+      seed: of the run.
+      purpose: keys for different purposes have nothing in common.
+    """
+    return Key(hashlib.sha256(f"raeg {purpose} {seed}".encode()).digest())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,12 +142,12 @@ class PixelProtector:
         """
         index, side_info = batch.undo
         height, width = batch.images.shape[1:3]
-        key = tokens.WRONG if wrong_key else tokens.RIGHT
-        token = tokens.draw(self.chain, index, height, width, key)
+        key = WRONG_KEY if wrong_key else RIGHT_KEY
+        token = draw_token(self.chain, index, height, width, key)
         return np.asarray(programs.recover(self.chain, batch.images, side_info, token))
 
     def _run(self, chain, index, images, labels):
-        token = tokens.draw(self.chain, index, *images.shape[1:3])
+        token = draw_token(self.chain, index, *images.shape[1:3])
         return programs.protect(chain, images, labels, token)
 
 
@@ -127,13 +166,13 @@ class FileProtector:
 
     def __init__(self, bundle: LoadedGenerator, seed: int, batch_size: int):
         self.chain, self._batch_size = bundle.chain, batch_size
-        self._key, self._wrong_key = tokens.key_of(seed, "evaluation"), tokens.key_of(seed, "wrong")
+        self._key, self._wrong_key = key_of(seed, "evaluation"), key_of(seed, "wrong")
         self._numbers: Iterator[int] = iter(())
         self._protector = Protector(
             bundle,
             self._key,
             batch_size=batch_size,
-            nonces=lambda: tokens.nonce_of(next(self._numbers)),
+            nonces=lambda: nonce_of(next(self._numbers)),
         )
         self._recoverer = Recoverer(bundle, self._key, batch_size=batch_size)
 
@@ -153,7 +192,7 @@ class FileProtector:
             "payload/bytes": [len(one.blob) for one in protected],
             "payload/in_pixels": [one.in_pixels for one in protected],
         }
-        if "rounds" in (columns := side_info_lib.columns(self.chain)):
+        if "rounds" in (columns := passes.side_info_columns(self.chain)):
             last = len(columns) - 1 - columns[::-1].index("rounds")
             measured["code/rounds"] = [payload.side_info[:, last].max() for payload in payloads]
         return ProtectedBatch(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from raeg_jax.evaluation import programs
-from raeg_jax.evaluation.batches import measure_all
+from raeg_jax.evaluation.programs import measure_all
 from raeg_jax.networks.classifiers import LogitsFn
 
 ORIGINAL = "original"

@@ -10,13 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from raeg_jax.bar import ProgressBar
+from raeg_jax.compilation import ProgressBar
 from raeg_jax.config import run_config
 from raeg_jax.data.memory import spread
-from raeg_jax.evaluation.batches import batches
-from raeg_jax.evaluation.programs import Stopwatch
-from raeg_jax.evaluation.protectors import PixelProtector, ProtectedBatch
-from raeg_jax.evaluation.tokens import nonce_of
+from raeg_jax.evaluation.programs import Stopwatch, batches
+from raeg_jax.evaluation.protectors import PixelProtector, ProtectedBatch, nonce_of
 from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.files import whole_file
 from raeg_jax.generator.build import target_psnrs

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from raeg_jax.adversarial.distortions import DEFENCES
-from raeg_jax.bar import ProgressBar
+from raeg_jax.compilation import ProgressBar
 from raeg_jax.config.rules import COUNT, NATURAL, Each
 from raeg_jax.evaluation.scores import mean_score, measure_kinds
 from raeg_jax.experiments.context import Context, ProtectedSet

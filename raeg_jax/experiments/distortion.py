@@ -13,7 +13,7 @@ import numpy as np
 from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.config.rules import Each, OneOf
 from raeg_jax.evaluation import programs
-from raeg_jax.evaluation.batches import measure_all
+from raeg_jax.evaluation.programs import measure_all
 from raeg_jax.evaluation.scores import ORIGINAL, correct, mean, scores
 from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Experiment, Results

@@ -24,7 +24,7 @@ from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.config.rules import COUNT, NATURAL, Each, Number, OneOf
 from raeg_jax.data.decode import encode_png
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation.batches import batches
+from raeg_jax.evaluation.programs import batches
 from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.experiments.context import Context, ProtectedSet
 from raeg_jax.experiments.defences import choose, remover, remover_name, remover_settings

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from raeg_jax.bar import ProgressBar
+from raeg_jax.compilation import ProgressBar
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.trained_run import TrainedRun, aim_at

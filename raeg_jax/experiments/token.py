@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from raeg_jax.config.rules import COUNT, NATURAL, Each
-from raeg_jax.evaluation import programs, tokens
+from raeg_jax.evaluation import programs, protectors
 from raeg_jax.evaluation.scores import measure_kinds
 from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Experiment, Results
@@ -25,7 +25,7 @@ from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.gradient_coupling import SideInfo
 from raeg_jax.image.quantise import to_uint8
 from raeg_jax.networks.classifiers import LogitsFn
-from raeg_jax.payload.token import CELL
+from raeg_jax.payload.key import CELL
 from raeg_jax.protection.predict import attack_loss
 
 
@@ -50,7 +50,7 @@ def measure(context: Context) -> dict[str, Any]:
     attacked = tuple(run.frozen[name] for name in run.targets)
 
     def make(index, originals, labels):
-        token = tokens.draw(run.chain, index, *originals.shape[1:3])
+        token = protectors.draw_token(run.chain, index, *originals.shape[1:3])
         values, side_info = forward(run.chain, originals, labels, token)
         protected, _ = programs.png_roundtrip(np.asarray(to_uint8(values)))
         seen = programs.classify({"target": attacked[0]}, protected)["target"]
@@ -102,12 +102,12 @@ def undo(
     height, width = protected.shape[1:3]
 
     def draw(key):
-        return tokens.draw(generator, index, height, width, key)
+        return protectors.draw_token(generator, index, height, width, key)
 
     def recover(token, side_info=side_info):
         return np.asarray(programs.recover(generator, protected, side_info, token))
 
-    right, wrong = draw(tokens.RIGHT), draw(tokens.WRONG)
+    right, wrong = draw(protectors.RIGHT_KEY), draw(protectors.WRONG_KEY)
     one_off = right.copy()
     # In the middle of the image.
     row, column = (length // 2 // CELL * CELL for length in (height, width))
@@ -190,8 +190,8 @@ def best_of(
     best = None
     height, width = images.shape[1:3]
     for count in range(1, tries + 1):
-        key = tokens.RIGHT if count == 1 else b"try %d" % (count - 1)
-        token = tokens.draw(generator, index, height, width, key)
+        key = protectors.RIGHT_KEY if count == 1 else b"try %d" % (count - 1)
+        token = protectors.draw_token(generator, index, height, width, key)
         protected, _, _ = programs.protect(generator, images, labels, token)
         losses = np.asarray(attack_loss(attacked, protected, labels))
         best = keep_best(best, np.asarray(protected), losses)

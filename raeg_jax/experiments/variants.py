@@ -15,9 +15,9 @@ from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.adversarial.losses import class_permutation
 from raeg_jax.config.rules import PSNR, Each, OneOf
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation import programs, tokens
-from raeg_jax.evaluation.batches import measure_all
+from raeg_jax.evaluation import programs, protectors
 from raeg_jax.evaluation.controls import pgd_control
+from raeg_jax.evaluation.programs import measure_all
 from raeg_jax.evaluation.scores import correct, mean
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.experiments.context import Context
@@ -171,7 +171,7 @@ def measure(
     def look(index, originals, truth):
         versions = [originals]
         if config is not None:
-            token = tokens.draw(chain, index, *originals.shape[1:3])
+            token = protectors.draw_token(chain, index, *originals.shape[1:3])
             protected = programs.protect(chain, originals, truth, token)[0]
             versions = [programs.png_roundtrip(protected)[0]]
         if len(names) > 1:

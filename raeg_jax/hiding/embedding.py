@@ -16,7 +16,7 @@ import zlib
 
 import numpy as np
 
-from raeg_jax.hiding import marking, prediction
+from raeg_jax.hiding import expansion, marking
 from raeg_jax.hiding.marking import HEADER_BITS
 from raeg_jax.hiding.plan import BASES, Plan
 from raeg_jax.payload.coding import ByteReader, write_varint
@@ -103,7 +103,7 @@ def extract(marked: np.ndarray) -> tuple[np.ndarray, bytes]:
 def _can_be_marked(image: np.ndarray) -> bool:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
         raise ValueError(f"needs uint8 [H, W, 1 or 3], not {image.dtype} {list(image.shape)}")
-    return min(image.shape[:2]) >= prediction.MIN_SIDE and image.size > HEADER_BITS
+    return min(image.shape[:2]) >= expansion.MIN_SIDE and image.size > HEADER_BITS
 
 
 def pack_header(plan: Plan, parts: int) -> bytes:
@@ -124,7 +124,7 @@ def unpack_header(header: bytes) -> tuple[Plan, int] | None:
     """Returns the arguments of `pack_header`, or None for bytes that it never returns."""
     check, content = header[:2], header[2:]
     weight, base = content[0] >> 4, content[0] & 15
-    if check != _header_check(content) or weight >= len(prediction.WEIGHTS) or base not in BASES:
+    if check != _header_check(content) or weight >= len(expansion.WEIGHTS) or base not in BASES:
         return None
     bins = tuple(index for pair in content[2:] for index in (pair >> 4, pair & 15))
     return Plan(weight, base, bins), content[1] + 1

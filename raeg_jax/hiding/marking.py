@@ -21,9 +21,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raeg_jax.hiding.expansion import Contraction, Expansion, PredictionErrors, prediction_errors
+from raeg_jax.hiding.expansion import (
+    MIN_SIDE,
+    WEIGHTS,
+    Contraction,
+    Expansion,
+    PredictionErrors,
+    Predictor,
+    prediction_errors,
+)
 from raeg_jax.hiding.plan import Candidates, ErrorHistograms, Plan
-from raeg_jax.hiding.prediction import MIN_SIDE, WEIGHTS, Predictor
 
 # Lowest bits of the first samples that hold the header; their pixels are never marked.
 HEADER_BITS = 64

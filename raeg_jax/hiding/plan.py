@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raeg_jax.hiding import prediction
+from raeg_jax.hiding import expansion
 from raeg_jax.hiding.expansion import min_headroom, prediction_errors
 
 CLASSES = 8
 # The first level of class 1, so that the classes lie where the samples are.
-BASES = range(1, prediction.LEVELS - CLASSES + 2)
+BASES = range(1, expansion.LEVELS - CLASSES + 2)
 # Expansion bins: lowest rank that carries a bit, number of such ranks. Index 0 carries nothing.
 BINS = (
     (0, 0),
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
 
     def bins_at(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns start and width of the expansion bins of samples at these levels: int16 each."""
-        classes = np.clip(np.arange(prediction.LEVELS) - self.base + 1, 0, CLASSES - 1)
+        classes = np.clip(np.arange(expansion.LEVELS) - self.base + 1, 0, CLASSES - 1)
         index = np.array(self.bins)[classes][level]
         return _STARTS[index], _WIDTHS[index]
 
@@ -89,7 +89,7 @@ class ErrorHistograms:
     """Histograms of an image's prediction errors, from which all plans are judged at once."""
 
     def __init__(self):
-        shape = len(prediction.WEIGHTS), prediction.LEVELS, _HEADROOMS
+        shape = len(expansion.WEIGHTS), expansion.LEVELS, _HEADROOMS
         self._ranks = np.zeros((*shape, _RANKS), np.int64)
         self._ends = np.zeros((*shape, _ENDS), np.int64)
 
@@ -100,9 +100,9 @@ class ErrorHistograms:
           planes: int16 [C, H, W].
           positions: indices in the flattened [H, W] of the pixels that may be marked.
         """
-        predictor = prediction.Predictor(planes)
+        predictor = expansion.Predictor(planes)
         # One channel has no others to weigh.
-        weights = prediction.WEIGHTS if len(planes) > 1 else prediction.WEIGHTS[:1]
+        weights = expansion.WEIGHTS if len(planes) > 1 else expansion.WEIGHTS[:1]
         for channel, plane in enumerate(planes):
             samples = plane.ravel()[positions]
             level = predictor.level(channel).ravel()[positions].astype(np.int32)
@@ -121,7 +121,7 @@ class ErrorHistograms:
           total: size of the image.
         """
         capacities, costs, values = [], [], []
-        for weight in range(len(prediction.WEIGHTS)):
+        for weight in range(len(expansion.WEIGHTS)):
             level_capacity, level_cost = self._capacity_and_cost(weight)
             for base in BASES:
                 edges = [0, *range(base, base + CLASSES - 1)]
@@ -139,7 +139,7 @@ class ErrorHistograms:
 
     def _capacity_and_cost(self, weight: int) -> tuple[np.ndarray, np.ndarray]:
         """Bits less flags, and twice the squared error: both int64 [LEVELS, len(BINS)]."""
-        capacity = np.zeros((prediction.LEVELS, len(BINS)), np.int64)
+        capacity = np.zeros((expansion.LEVELS, len(BINS)), np.int64)
         cost = np.zeros_like(capacity)
         for index, (start, width) in enumerate(BINS):
             ranks = self._ranks[weight][:, _MIN_HEADROOMS[index] :].sum(1)

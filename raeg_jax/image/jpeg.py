@@ -47,30 +47,23 @@ _RED, _GREEN, _BLUE = 91881, (-22554, -46802), 116130
 _PARTS = 2**16
 
 
-def _cosines():
-    """The 8-point DCT, [frequency, sample], sqrt(8) times orthonormal, in 2^-13 (`_DIGITS`).
-
-    Sums of libjpeg's rounded constants; hence not everywhere the nearest whole number.
-    """
-    left = np.array(
-        [
-            [8192, 8192, 8192, 8192],
-            [11363, 9633, 6437, 2260],
-            [10703, 4433, -4433, -10703],
-            [9633, -2259, -11362, -6436],
-            [8192, -8192, -8192, 8192],
-            [6437, -11362, 2261, 9633],
-            [4433, -10704, 10704, -4433],
-            [2260, -6436, 9633, -11363],
-        ]
-    )
-    odd = np.arange(8)[:, None] % 2 == 1
-    return np.concatenate([left, np.where(odd, -1, 1) * left[:, ::-1]], axis=1)
-
-
+# The 8-point DCT, [frequency, sample], sqrt(8) times orthonormal, in 2^-13 (`_DIGITS`). Sums of
+# libjpeg's rounded constants; hence not everywhere the nearest whole number.
+_LEFT = np.array(
+    [
+        [8192, 8192, 8192, 8192],
+        [11363, 9633, 6437, 2260],
+        [10703, 4433, -4433, -10703],
+        [9633, -2259, -11362, -6436],
+        [8192, -8192, -8192, 8192],
+        [6437, -11362, 2261, 9633],
+        [4433, -10704, 10704, -4433],
+        [2260, -6436, 9633, -11363],
+    ]
+)
+_COSINES = np.concatenate([_LEFT, np.resize([[1], [-1]], (8, 1)) * _LEFT[:, ::-1]], axis=1)
 # Binary digits of `_COSINES` after the point, and of the result of the first of two passes.
 _DIGITS, _PASS_DIGITS = 13, 2
-_COSINES = _cosines()
 _EXACT = jax.lax.Precision.HIGHEST
 
 

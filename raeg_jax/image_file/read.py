@@ -5,15 +5,17 @@ import dataclasses
 import io
 import os
 import pathlib
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import RefusedFileError, read_file
+from raeg_jax.files import MAX_BYTES, RefusedFileError, open_file, read_file
 from raeg_jax.image_file import png, samples
 from raeg_jax.image_file.metadata import DAMAGED_EXIF, Metadata, read_metadata
 from raeg_jax.image_file.samples import UPRIGHT
@@ -26,6 +28,10 @@ _MODES = ("rgb", "grey")
 _ACCEPTED = [accepts for name in FORMATS if (accepts := Image.OPEN[name][1])]
 # So many bytes Pillow shows its readers.
 _HEAD = 16
+# Reading takes about as much memory for a pixel as so many bytes of a file do.
+BYTES_PER_PIXEL = 10
+# Signature, then length and name of the header, width and height.
+_PNG_START = struct.Struct(">8s8xII")
 
 _PILLOW = os.path.dirname(Image.__file__)
 _lock = threading.Lock()
@@ -246,3 +252,40 @@ def _catch_warnings() -> None:
             messages.append(" ".join(str(message).split()))
 
     warnings.showwarning = collect
+
+
+def pixel_cost(file: os.PathLike | str | BinaryIO) -> int:
+    """Returns what reading an image takes of memory, for its samples and for its file, in pixels.
+
+    Args:
+      file: a path, or an open file.
+
+    Returns:
+      pixels; 0 for what is not read: no file, or one with more than `files.MAX_BYTES`.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            if isinstance(file, (str, os.PathLike)):
+                file = stack.enter_context(open_file(file))
+            size = file.seek(0, os.SEEK_END)
+            return _pixels(file) + size // BYTES_PER_PIXEL if size <= MAX_BYTES else 0
+    except OSError:
+        return 0
+
+
+def _pixels(file: BinaryIO) -> int:
+    """Returns how many pixels an image has by its header; 0 where the header can't be read."""
+    # A PNG first: Pillow reads profiles and texts, of any size, and refuses some.
+    file.seek(0)
+    start = file.read(_PNG_START.size)
+    if len(start) == _PNG_START.size and start.startswith(png.SIGNATURE):
+        _, width, height = _PNG_START.unpack(start)
+        if width * height <= 2 * (Image.MAX_IMAGE_PIXELS or 0):
+            return width * height
+    file.seek(0)
+    try:
+        with pillow_warnings(), Image.open(file, formats=FORMATS) as image:
+            return image.width * image.height
+    except Exception:
+        # Reading the file will raise the error that names what is wrong.
+        return 0

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from raeg_jax.config.generator_rules import GENERATOR_RULES
-from raeg_jax.evaluation import tokens
+from raeg_jax.evaluation import protectors
 from raeg_jax.evaluation.trained_run import aim_at, can_aim_at
 from raeg_jax.image.metrics import mse_of_psnr, psnr_of_mse
 from raeg_jax.methods.method import Method, Result, repeatable_nonces
 from raeg_jax.payload.errors import PayloadError
-from raeg_jax.payload.extraction import extract_payload
+from raeg_jax.payload.seal import extract_payload
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.protect import Protected, Protector
 from raeg_jax.protection.recover import Recovered, Recoverer
@@ -35,7 +35,7 @@ class RAEG(Method):
     randomised = True
 
     def __post_init__(self):
-        self._key = tokens.key_of(self.seed, "comparison")
+        self._key = protectors.key_of(self.seed, "comparison")
         self._nonces = repeatable_nonces(self.seed)
         self._aim_generator(self.aim)
 

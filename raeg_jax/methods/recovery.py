@@ -14,10 +14,9 @@ from raeg_jax.payload.errors import (
     PayloadError,
     TamperedPixelsError,
 )
-from raeg_jax.payload.extraction import extract_payload
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import Payload, check_pixels
-from raeg_jax.payload.seal import open_sealed
+from raeg_jax.payload.seal import extract_payload, open_sealed
 from raeg_jax.protection.recover import Recovered, Recoverer, check_image
 
 TRANSFORMS: dict[str, type[Transform]] = {"rae": RAE, "rit": RIT}

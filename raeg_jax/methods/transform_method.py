@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from raeg_jax.evaluation import tokens
+from raeg_jax.evaluation import protectors
 from raeg_jax.methods.method import Method, Result, repeatable_nonces
 from raeg_jax.methods.protector import TransformProtector
 from raeg_jax.methods.rae import RAE
@@ -27,7 +27,7 @@ class TransformMethod(Method):
     transform: ClassVar[type[Transform]]
 
     def __post_init__(self):
-        self._key = tokens.key_of(self.seed, "comparison")
+        self._key = protectors.key_of(self.seed, "comparison")
         config = self.run.config.comparison
         self._protector = TransformProtector(
             self.transform(**config[self.transform.name]),

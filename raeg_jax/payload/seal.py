@@ -1,4 +1,4 @@
-"""Locks payloads with the owner's key, and opens them.
+"""Locks payloads with the owner's key, finds them in protected images, and opens them.
 
 The cipher is AES-256-GCM-SIV (RFC 8452) with a subkey for each image. Nonces are random, but
 nothing forces them to differ: two copies of a virtual machine draw the same ones, and an image may
@@ -7,19 +7,27 @@ payloads and let anyone forge others; with SIV it only shows whether the two are
 HKDF of the key with the nonce as salt, keeps the number of payloads under one AES key near one.
 """
 
+import contextlib
 import dataclasses
 import struct
 import zlib
+from typing import NamedTuple
 
+import numpy as np
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
+from raeg_jax import hiding
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile
+from raeg_jax.image_file.samples import UPRIGHT
 from raeg_jax.payload.errors import (
     DamagedPayloadError,
     NewerFormatError,
     NotAPayloadError,
     OtherGeneratorError,
+    PayloadError,
+    TamperedPixelsError,
     WrongKeyError,
 )
 from raeg_jax.payload.key import KEY_ID_SIZE, KEY_SIZE, Key
@@ -168,3 +176,63 @@ def _cipher(key: bytes) -> AESGCMSIV:
             "uses an OpenSSL before 3.2: install one that has its own "
             "(`pip install --force-reinstall cryptography`)"
         ) from None
+
+
+class Extracted(NamedTuple):
+    """An image without the marks of hiding, and its payload.
+
+    Attributes:
+      pixels: uint8 [H, W, 3].
+      blob: the payload, or other bytes in its place; see `seal`.
+      in_pixels: whether it was hidden in the pixels.
+    """
+
+    pixels: np.ndarray
+    blob: bytes
+    in_pixels: bool
+
+
+def extract_payload(image: np.ndarray, blob: bytes | None) -> Extracted:
+    """Extracts the payload of an image; takes little time where there is none.
+
+    Args:
+      image: uint8 [H, W, 3].
+      blob: the payload that is kept beside the image, or None.
+
+    Raises:
+      NotAPayloadError: nothing is hidden in the pixels, and there is nothing beside them.
+      TamperedPixelsError: the same, but something was hidden before the pixels were changed.
+    """
+    try:
+        pixels, hidden = hiding.extract(image)
+    except hiding.NotMarkedError as error:
+        if blob is not None:
+            return Extracted(image, blob, in_pixels=False)
+        if isinstance(error, hiding.ChangedError):
+            raise TamperedPixelsError(
+                "the pixels have been changed since the image was protected: take an untouched copy"
+            ) from None
+        raise NotAPayloadError(
+            "no payload is in the pixels, and none is beside them: give an image as raeg wrote "
+            "it (copies as JPEG, resized or cropped have lost it)"
+        ) from None
+    if blob is None or blob == hidden:
+        return Extracted(pixels, hidden, in_pixels=True)
+    return Extracted(image, blob, in_pixels=False)
+
+
+def find_payload(picture: ImageFile) -> Extracted:
+    """Finds the payload of a file; takes little time where there is none.
+
+    A viewer may have turned the picture by an EXIF orientation: then its raster is tried, too.
+
+    Raises:
+      PayloadError: as for `extract_payload`.
+    """
+    try:
+        return extract_payload(picture.pixels, picture.payload_chunk)
+    except PayloadError:
+        if picture.orientation != UPRIGHT:
+            with contextlib.suppress(PayloadError):
+                return extract_payload(picture.as_stored().pixels, None)
+        raise

@@ -13,13 +13,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.generator.chain import Chain
-from raeg_jax.payload import side_info
-from raeg_jax.payload.token import Token
+from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.gradient_coupling import GradientCoupling, SideInfo
+from raeg_jax.payload.errors import DamagedPayloadError
+from raeg_jax.payload.key import Token
 from raeg_jax.protection import tiles
 
 # Programs of each direction in memory, the last used: each takes some 150 MB and 1,200 memory maps.
 _MOST_PROGRAMS = 2
+# Name of the column with the class of an image.
+LABEL = "label"
+# Kind of stage -> its side information, and the fields of that. Their order is part of the format.
+_FIELDS: dict[type, tuple[type, tuple[str, ...]]] = {
+    LearnedStage: (tuple, ()),
+    GradientCoupling: (SideInfo, (LABEL, "rounds", "part")),
+}
 
 
 def forward(
@@ -46,7 +54,7 @@ def forward(
     """
     layouts = _layouts(images, sides)
     values = [image.astype(np.int32) for image in images]
-    columns = len(side_info.columns(chain))
+    columns = len(side_info_columns(chain))
     tables = [np.empty((len(layout), columns), np.int64) for layout in layouts]
     for phase in tiles.PHASES:
         for indices in tiles.batch_indices(layouts, phase, batch_size):
@@ -56,7 +64,7 @@ def forward(
             token = _token(tokens, indices, batch)
             batch, code = _FORWARD(chain, batch, classes, token, editable)
             _put(values, layouts, indices, np.asarray(batch))
-            table = side_info.to_table(chain, code, size)
+            table = to_table(chain, code, size)
             for (image, tile), row in zip(indices, table, strict=False):
                 tables[image][tile] = row
     return values, tables
@@ -90,7 +98,7 @@ def inverse(
             size = _INVERSE.batch_size(chain, *_shape(layouts), len(indices), batch_size)
             batch, editable = tiles.take_batch(images, layouts, indices, size)
             rows = np.stack([tables[image][tile] for image, tile in indices])
-            code = side_info.from_table(chain, tiles.pad_batch(rows, size))
+            code = from_table(chain, tiles.pad_batch(rows, size))
             token = _token(tokens, indices, batch)
             batch = _INVERSE(chain, batch, code, token, editable)
             _put(images, layouts, indices, np.asarray(batch))
@@ -223,3 +231,57 @@ def _inverse(chain, values, code, token, editable):
 
 
 _FORWARD, _INVERSE = Programs(_forward), Programs(_inverse)
+
+
+def side_info_columns(chain: Chain) -> list[str]:
+    """Names of the columns of side information that a payload holds, stage by stage."""
+    return [name for stage in chain.stages for name in _FIELDS[type(stage)][1]]
+
+
+def to_table(chain: Chain, side_info: tuple[tuple | SideInfo, ...], count: int) -> np.ndarray:
+    """Writes the side information of a batch as a payload holds it: a table of whole numbers.
+
+    Args:
+      chain: the stages.
+      side_info: of each stage, from `Chain.forward` on `count` images.
+      count: number of images.
+
+    Returns:
+      int64 [count, columns].
+    """
+    table = [
+        np.asarray(getattr(of_stage, name), np.int64)
+        for stage, of_stage in zip(chain.stages, side_info, strict=True)
+        for name in _FIELDS[type(stage)][1]
+    ]
+    return np.stack(table, axis=-1) if table else np.zeros((count, 0), np.int64)
+
+
+def from_table(chain: Chain, table: np.ndarray) -> tuple[tuple | SideInfo, ...]:
+    """Undoes `to_table`: the side information for `Chain.inverse`, int32 [count] each.
+
+    Args:
+      chain: the stages.
+      table: integers [count, columns].
+    """
+    values = iter(table.astype(np.int32).T)
+    fields = [_FIELDS[type(stage)] for stage in chain.stages]
+    return tuple(kind(**{name: next(values) for name in names}) for kind, names in fields)
+
+
+def check_side_info(chain: Chain, table: np.ndarray) -> None:
+    """Makes sure that a payload's table is one of these stages.
+
+    Args:
+      chain: the stages.
+      table: integers [tiles, columns].
+
+    Raises:
+      DamagedPayloadError: it has another number of columns.
+    """
+    needed = len(side_info_columns(chain))
+    if table.shape[1] != needed:
+        raise DamagedPayloadError(
+            f"the payload has {table.shape[1]} columns of side information, and its generator "
+            f"needs {needed}: update raeg-jax, or take an untouched copy of the image"
+        )

@@ -10,12 +10,10 @@ from raeg_jax import hiding
 from raeg_jax.errors import UserError
 from raeg_jax.image.metrics import file_mse, psnr_of_mse
 from raeg_jax.networks.layers import MIN_SIDE
-from raeg_jax.payload import side_info
-from raeg_jax.payload.key import Key
+from raeg_jax.payload.key import Key, Token
 from raeg_jax.payload.overflow import clip
 from raeg_jax.payload.payload import MAX_BATCH, Payload, SourceMode, digest, draw_nonce
 from raeg_jax.payload.seal import seal
-from raeg_jax.payload.token import Token
 from raeg_jax.protection import passes, tiles
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.predict import attack_losses, predict_labels
@@ -238,7 +236,7 @@ class Protector:
         """The classes for the generator, predicted where the owner gives none and one is needed."""
         labels = [None if source.label is None else int(source.label) for source in sources]
         unknown = [index for index, label in enumerate(labels) if label is None]
-        needed = self._tries > 1 or side_info.LABEL in side_info.columns(self._generator.chain)
+        needed = self._tries > 1 or passes.LABEL in passes.side_info_columns(self._generator.chain)
         if unknown and needed:
             images = [sources[index].image for index in unknown]
             predicted = predict_labels(self._generator, images, self._batch_size)

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from raeg_jax.errors import UserError
-from raeg_jax.payload import overflow, side_info
+from raeg_jax.payload import overflow
 from raeg_jax.payload.errors import PayloadError, TamperedPixelsError
-from raeg_jax.payload.extraction import extract_payload
-from raeg_jax.payload.key import Key
+from raeg_jax.payload.key import Key, Token
 from raeg_jax.payload.payload import MAX_SIDE, Payload, SourceMode, check_pixels
-from raeg_jax.payload.seal import check_cipher, check_generator, open_sealed
-from raeg_jax.payload.token import Token
+from raeg_jax.payload.seal import check_cipher, check_generator, extract_payload, open_sealed
 from raeg_jax.protection import passes, tiles
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 
@@ -131,7 +129,7 @@ class Recoverer:
         pixels, blob, in_pixels = extract_payload(image, blob)
         payload = open_sealed(blob, self._key)
         check_generator(payload, self._generator.id)
-        side_info.check_columns(self._generator.chain, payload.side_info)
+        passes.check_side_info(self._generator.chain, payload.side_info)
         if pixels.shape[:2] != (payload.height, payload.width):
             raise TamperedPixelsError(
                 f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels and had "
@@ -182,11 +180,9 @@ class Recoverer:
                 "or this machine computes otherwise than the one that protected it, as this "
                 "generator isn't portable: take an untouched copy, or recover it there"
             ) from None
-        names = side_info.columns(self._generator.chain)
+        names = passes.side_info_columns(self._generator.chain)
         label = (
-            int(payload.side_info[0, names.index(side_info.LABEL)])
-            if side_info.LABEL in names
-            else None
+            int(payload.side_info[0, names.index(passes.LABEL)]) if passes.LABEL in names else None
         )
         return Recovered(pixels, payload.mode, payload.orientation, label, opened.in_pixels)
 

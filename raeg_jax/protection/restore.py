@@ -1,4 +1,4 @@
-"""Payloads and originals of picture files, which a viewer may have turned since protection.
+"""Originals of picture files, which a viewer may have turned since protection.
 
 Viewers turn a picture by writing an EXIF orientation into its file; then it is turned when it is
 read. So where nothing is found in the upright raster, the raster is tried as it is stored.
@@ -6,7 +6,6 @@ read. So where nothing is found in the upright raster, the raster is tried as it
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -16,7 +15,6 @@ import numpy as np
 from raeg_jax.image_file import samples
 from raeg_jax.image_file.read import ImageFile
 from raeg_jax.payload.errors import NotAPayloadError, PayloadError, TamperedPixelsError
-from raeg_jax.payload.extraction import Extracted, extract_payload
 from raeg_jax.payload.payload import SourceMode
 
 if TYPE_CHECKING:
@@ -57,21 +55,6 @@ class Restored(NamedTuple):
     picture: ImageFile
     notes: tuple[str, ...]
     recovered: Recovered
-
-
-def find_payload(picture: ImageFile) -> Extracted:
-    """Finds the payload in a picture's pixels or beside them; soon ends where there is none.
-
-    Raises:
-      PayloadError: as for `extract`.
-    """
-    try:
-        return extract_payload(picture.pixels, picture.payload_chunk)
-    except PayloadError:
-        if picture.orientation != samples.UPRIGHT:
-            with contextlib.suppress(PayloadError):
-                return extract_payload(picture.as_stored().pixels, None)
-        raise
 
 
 def restore(

@@ -19,19 +19,23 @@ from ml_collections import ConfigDict
 from raeg_jax import data
 from raeg_jax.data.memory import open_split
 from raeg_jax.evaluation import programs
-from raeg_jax.evaluation.batches import batches
+from raeg_jax.evaluation.programs import batches
 from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.training import parallel
-from raeg_jax.training.classifier_step import make_step
 from raeg_jax.training.loop import Loop
 from raeg_jax.training.optimizers import make_optimizer
+from raeg_jax.training.step import make_classifier_step
 from raeg_jax.workdir.checkpoint_folder import DamagedError
-from raeg_jax.workdir.classifier_checkpoint import ClassifierCheckpoint
-from raeg_jax.workdir.classifiers import Classifiers, load_classifier, save_info, save_weights
+from raeg_jax.workdir.classifiers import (
+    ClassifierCheckpoint,
+    Classifiers,
+    load_classifier,
+    save_info,
+    save_weights,
+)
 from raeg_jax.workdir.origin import classifier_folder, origin_of
-from raeg_jax.workdir.processes import is_main_process, say
-from raeg_jax.workdir.state import replicate
+from raeg_jax.workdir.processes import is_main_process, replicate, say
 
 # Accuracy on the training images is measured on at most so many, spread over the classes.
 _MEASURED = 5000
@@ -166,7 +170,9 @@ def _train(
         state = jax.jit(create)()
     state = replicate(state)
     step_fn = parallel.parallelise(
-        make_step(module, optimizer, settings.label_smoothing, settings.adversarial, seed),
+        make_classifier_step(
+            module, optimizer, settings.label_smoothing, settings.adversarial, seed
+        ),
         config.parallel,
     )
     with Loop(

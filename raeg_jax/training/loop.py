@@ -14,7 +14,7 @@ import jax
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from raeg_jax.bar import ProgressBar
+from raeg_jax.compilation import ProgressBar
 from raeg_jax.errors import UserError
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.workdir.processes import is_main_process

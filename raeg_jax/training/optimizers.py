@@ -8,7 +8,7 @@ import optax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax.workdir.state import TrainState
+from raeg_jax.workdir.checkpoint import TrainState
 
 # Initial weights come from a fold of the seed that no step number reaches.
 _INIT_FOLD = 2**32 - 1

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax import data
 from raeg_jax.errors import UserError
-from raeg_jax.workdir.state import AXIS, device_mesh
+from raeg_jax.workdir.processes import AXIS, device_mesh
 
 StepFn = Callable[[Any, Any, Any], tuple[Any, Any]]
 

@@ -1,27 +1,79 @@
-"""One training step, written for one device: it averages over the axis `batch`."""
+"""One training step of a generator, and of a classifier, written for one device.
 
+A step averages over the axis `batch`. Terms of the generator's objective (our choice of form; the
+weights are in the config):
+
+1. adversary        margin of the target classifiers on Q(y), bounded below by -kappa
+2. robust           the same on attack_layer(Q(y))
+3. fidelity         gate: 0 until the MSE exceeds that of the target PSNR
+4. ssim             1 - SSIM(y, x)
+5. gan              non-saturating: the discriminator should take y for an original
+6. recovery         |inverse(Q(y)) - x|, for float couplings
+7. robust_recovery  |inverse(attack(Q(y))) - attack(x)|
+8. range            how far y lies outside 0..255
+9. token            the adversary once more, on inverse(Q(y), another token)
+
+Every term is a mean over images, float32 scalar, so that the mean over devices is the mean over the
+global batch.
+"""
+
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from raeg_jax.adversarial.attack_layer import attack_layer
-from raeg_jax.adversarial.losses import margin
+from raeg_jax.adversarial.losses import LOSSES, margin
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import quantise
-from raeg_jax.payload.token import CELL
-from raeg_jax.training import losses
+from raeg_jax.payload.key import CELL
 from raeg_jax.training.optimizers import make_optimizers
-from raeg_jax.workdir.state import AXIS, TrainState
+from raeg_jax.training.parallel import StepFn
+from raeg_jax.workdir.checkpoint import TrainState
+from raeg_jax.workdir.processes import AXIS
 
 # Folds of a step's key from which the right and the wrong tokens are drawn.
 _TOKEN_FOLDS = (2**32 - 1, 2**32 - 2)
 
 Step = Callable[[TrainState, Mapping[str, Any], Mapping[str, jax.Array]], tuple[TrainState, dict]]
+# Length of the attack's only step, in units of its radius: the best of its authors' experiments.
+_ATTACK_STEP = 1.25
+
+
+def _bounded(loss, logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:
+    """max(loss, -kappa), [B]: no reward for misleading by a margin above kappa."""
+    return jnp.maximum(loss(logits, labels), -kappa)
+
+
+ADVERSARIES: dict[str, Callable[[jax.Array, jax.Array, float], jax.Array]] = {
+    name: functools.partial(_bounded, loss) for name, loss in LOSSES.items()
+}
+
+
+def fidelity_gate(y: jax.Array, x: jax.Array, target_psnr: float) -> jax.Array:
+    """Mean of max(0, MSE(y, x) / MSE at `target_psnr` - 1) over images [B, H, W, C]."""
+    return jnp.mean(jnp.maximum(metrics.mse(y, x) / metrics.mse_of_psnr(target_psnr) - 1, 0))
+
+
+def out_of_range(y: jax.Array) -> jax.Array:
+    """Mean distance of the values from 0..255, in pixel units."""
+    # Not abs or maximum: on the border itself, where white backgrounds lie, theirs is not 0.
+    return jnp.mean(jnp.where(y > 255, y - 255, jnp.where(y < 0, -y, 0)))
+
+
+def generator_gan(fake_logits: jax.Array) -> jax.Array:
+    """Non-saturating generator loss (Goodfellow et al., arXiv 1406.2661)."""
+    return jnp.mean(jax.nn.softplus(-fake_logits))
+
+
+def discriminator_gan(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+    """Cross-entropy of the discriminator: originals are real, protected images fake."""
+    return jnp.mean(jax.nn.softplus(-real_logits)) + jnp.mean(jax.nn.softplus(fake_logits))
 
 
 def make_train_step(
@@ -30,7 +82,7 @@ def make_train_step(
     discriminator: nn.Module | None,
     targets: Mapping[str, nn.Module],
 ) -> Step:
-    """Builds the step from the whole configuration.
+    """Builds the step of a generator from the whole configuration.
 
     Args:
       config: terms of weight 0 are not computed but for adversary, fidelity and range, which are
@@ -53,7 +105,7 @@ def make_train_step(
     if generator.exact:
         # Zero but for clipped values, which the range term counts.
         weight.pop("recovery", None)
-    adversary = losses.ADVERSARIES[config.loss.adversary]
+    adversary = ADVERSARIES[config.loss.adversary]
     optimizer, disc_optimizer = make_optimizers(config)
 
     def margins(frozen, images, labels):
@@ -79,8 +131,8 @@ def make_train_step(
         y8 = quantise(y)
         terms = {}
         terms["adversary"], misread = margins(frozen, y8, labels)
-        terms["fidelity"] = losses.fidelity_gate(y8, x, config.loss.target_psnr)
-        terms["range"] = losses.out_of_range(y)
+        terms["fidelity"] = fidelity_gate(y8, x, config.loss.target_psnr)
+        terms["range"] = out_of_range(y)
         if "robust" in weight or "robust_recovery" in weight:
             attacked = attack_layer(key, y8, config.attack_layer, index)
         if "robust" in weight:
@@ -88,7 +140,7 @@ def make_train_step(
         if "ssim" in weight:
             terms["ssim"] = 1 - metrics.ssim(y8, x).mean()
         if discriminator is not None and "gan" in weight:
-            terms["gan"] = losses.generator_gan(_output(discriminator, state.disc, y8, train=False))
+            terms["gan"] = generator_gan(_output(discriminator, state.disc, y8, train=False))
         if "recovery" in weight:
             terms["recovery"] = jnp.abs(invert(y8) - x).mean()
         if "robust_recovery" in weight:
@@ -143,7 +195,7 @@ def _update_discriminator(
             train=True,
             mutable=["batch_stats"],
         )
-        return losses.discriminator_gan(real, fake), updated
+        return discriminator_gan(real, fake), updated
 
     params = state.disc["params"]
     (loss, updated), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
@@ -182,3 +234,86 @@ def draw_tokens(
         lambda i: jax.random.rademacher(jax.random.fold_in(key, i), cells, jnp.float32)
     )(index)
     return signs.repeat(CELL, axis=1).repeat(CELL, axis=2)[:, :height, :width]
+
+
+def make_classifier_step(
+    module: nn.Module,
+    optimizer: optax.GradientTransformation,
+    label_smoothing: float,
+    adversarial: float = 0.0,
+    seed: int = 0,
+) -> StepFn:
+    """Makes the step of a classifier; batch statistics are per device, then averaged.
+
+    Args:
+      module: called with images float32 [b, H, W, 3] and `train`.
+      optimizer: of the parameters; where `adversarial`, it must count its steps.
+      label_smoothing: share of the truth that all classes have equally.
+      adversarial: largest change of a value, in pixel units, by which each image is attacked first;
+        0 for none. One step of FGSM from a random start (Wong et al., arXiv 2001.03994).
+      seed: of the random starts.
+
+    Returns:
+      (state, unused, batch) -> (state, metrics) for `parallel.parallelise`. The state has the
+      module's collections and `opt_state`; batches are as `data.TrainIterator` makes them.
+    """
+
+    def apply(state, params, images):
+        variables = {**state, "params": params}
+        variables.pop("opt_state")
+        return module.apply(variables, images, train=True, mutable=["batch_stats"])
+
+    def attack(state, images, truth):
+        count = optax.tree_utils.tree_get_all_with_path(state["opt_state"], "count")[0][1]
+        key = jax.random.fold_in(jax.random.key(seed), count)
+        # A start depends on the image's index in the global batch, not on the number of devices.
+        index = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
+        start = jax.vmap(
+            lambda i: jax.random.uniform(
+                jax.random.fold_in(key, i), images.shape[1:], minval=-1.0, maxval=1.0
+            )
+        )(index)
+        start = adversarial * start
+        gradient = jax.grad(
+            lambda change: _loss(apply(state, state["params"], images + change)[0], truth)
+        )(start)
+        change = start + _ATTACK_STEP * adversarial * jnp.sign(gradient)
+        return jnp.clip(images + jnp.clip(change, -adversarial, adversarial), 0, 255)
+
+    def step(state, frozen, batch):
+        del frozen
+        images = batch["image"].astype(jnp.float32)
+        classes = jax.eval_shape(apply, state, state["params"], images)[0].shape[-1]
+        truth = optax.smooth_labels(_truth(batch, classes), label_smoothing)
+        if adversarial:
+            images = attack(state, images, truth)
+
+        def objective(params):
+            logits, updated = apply(state, params, images)
+            accuracy = (logits.argmax(-1) == batch["label"]).mean()
+            return _loss(logits, truth), (updated, accuracy)
+
+        (loss, (updated, accuracy)), grads = jax.value_and_grad(objective, has_aux=True)(
+            state["params"]
+        )
+        grads, updated, metrics = jax.lax.pmean(
+            (grads, updated, {"loss": loss, "accuracy": accuracy}), AXIS
+        )
+        changes, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
+        params = optax.apply_updates(state["params"], changes)
+        return {**state, **updated, "params": params, "opt_state": opt_state}, metrics
+
+    return step
+
+
+def _truth(batch: dict[str, Any], classes: int) -> jax.Array:
+    """The target probabilities, float32 [b, classes]: blended as the images are."""
+    truth = jax.nn.one_hot(batch["label"], classes)
+    if "share" not in batch:
+        return truth
+    share = batch["share"][:, None]
+    return share * truth + (1 - share) * jax.nn.one_hot(batch["other"], classes)
+
+
+def _loss(logits, truth):
+    return optax.softmax_cross_entropy(logits, truth).mean()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import flax.serialization
+import flax.struct
 import flax.traverse_util
 import jax
 import orbax.checkpoint as ocp
@@ -27,11 +28,31 @@ from orbax.checkpoint import checkpoint_managers
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.workdir.checkpoint_folder import CheckpointFolder
-from raeg_jax.workdir.state import TrainState, replicated_sharding
+from raeg_jax.workdir.processes import replicated_sharding
 
 FOLDER = "checkpoints"
 
 T = TypeVar("T")
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Everything a training step reads and writes.
+
+    Attributes:
+      step: int32 scalar, the number of steps taken.
+      params: parameters of the generator.
+      ema: their exponential moving average, used for evaluation and protection.
+      opt_state: state of the generator's optimiser.
+      disc: variables of the discriminator (`params` and `batch_stats`); {} without the GAN term.
+      disc_opt_state: state of the discriminator's optimiser; () without the GAN term.
+    """
+
+    step: jax.Array
+    params: Any
+    ema: Any
+    opt_state: Any
+    disc: Any
+    disc_opt_state: Any
 
 
 class Checkpoints(CheckpointFolder):

@@ -1,8 +1,9 @@
 """Which run a workdir belongs to: another run's results are neither used nor replaced."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -11,11 +12,12 @@ from raeg_jax import data
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.workdir.checkpoint import Checkpoints
-from raeg_jax.workdir.classifier_checkpoint import unfinished_origins
 from raeg_jax.workdir.processes import say
 
 FOLDER = "classifiers"
 INFO = "info.json"
+# Folder of the checkpoints of a classifier whose training is not finished.
+UNFINISHED = "unfinished"
 
 
 class DataOrigin(NamedTuple):
@@ -145,6 +147,14 @@ def info_of(folder: pathlib.Path) -> dict[str, Any]:
         return info if info["origin"]["data"] and info["origin"]["classes"] else {}
     except (OSError, ValueError, TypeError, KeyError):
         return {}
+
+
+def unfinished_origins(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Origins of the checkpoints in a classifier's folder, of those that can be read."""
+    for path in sorted((pathlib.Path(folder) / UNFINISHED).glob("*/origin/metadata")):
+        if path.parts[-3].isdecimal():
+            with contextlib.suppress(OSError, ValueError):
+                yield json.loads(path.read_bytes())
 
 
 def origin_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> dict[str, Any]:

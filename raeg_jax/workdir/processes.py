@@ -1,18 +1,30 @@
-"""The processes around a workdir: the hosts of one run, of which one writes, and other runs."""
+"""The processes and devices of a run, of which one process writes, and other runs beside it.
+
+A run may have a process on each of several hosts. Its state is whole on every device, and the
+devices share each batch along one axis.
+"""
 
 import contextlib
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from raeg_jax.errors import UserError
 from raeg_jax.files import check_free_space
 from raeg_jax.lock import locked
 
 LOCK_FILE = "lock"
+# The one axis along which devices share a batch.
+AXIS = "batch"
+
+T = TypeVar("T")
 
 
 def start_multi_host() -> None:
@@ -78,3 +90,23 @@ def claimed(workdir: pathlib.Path) -> Iterator[None]:
                     f"--workdir={workdir} can't be written ({error}); name another folder"
                 ) from error
         yield
+
+
+def device_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """The devices in a row, along AXIS."""
+    # Auto axes: with explicit ones a reshape of a sharded array may fail to trace.
+    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def replicated_sharding(devices: Sequence[jax.Device] | None = None) -> NamedSharding:
+    """The sharding of an array that is whole on each of the devices (all of them by default)."""
+    return NamedSharding(device_mesh(devices or jax.devices()), PartitionSpec())
+
+
+def replicate(tree: T, devices: Sequence[jax.Device] | None = None) -> T:
+    """Puts a copy of every array on each of the devices (all of them by default).
+
+    The arrays of `tree` stay usable even after the result was donated to a step.
+    """
+    # device_put alone may share buffers with its input, which donation would then delete.
+    return jax.device_put(jax.tree.map(jnp.copy, tree), replicated_sharding(devices))

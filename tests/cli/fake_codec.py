@@ -113,7 +113,7 @@ class Recoverer:
         return results
 
     def _recover(self, image, blob):
-        from raeg_jax.payload.extraction import extract_payload
+        from raeg_jax.payload.seal import extract_payload
 
         image, blob, in_pixels = extract_payload(image, blob)
         payload = open_sealed(blob, self._key)

@@ -7,7 +7,7 @@ import pytest
 
 from raeg_jax.cli import pipeline as pipeline_lib
 from raeg_jax.cli.outputs import Outputs, Target
-from raeg_jax.cli.pipeline import Loaded, Operation, Pipeline
+from raeg_jax.cli.pipeline import BudgetClosedError, Loaded, Operation, Pipeline, PixelBudget
 from raeg_jax.cli.report import NoSpaceError, Result, Status
 from raeg_jax.cli.scan import SourceImage
 from raeg_jax.errors import DivergedError, UserError
@@ -194,3 +194,59 @@ def test_ctrl_c_ends_all_and_what_is_written_is_kept():
     assert sorted(done) == sorted(result.name for result in found)
     assert set(done) <= {name for batch in fakes.batches for name in batch}
     assert not any(thread.is_alive() for thread in fakes.threads)
+
+
+class Taker(threading.Thread):
+    """Takes room, and says whether it got it."""
+
+    def __init__(self, budget, size):
+        super().__init__(daemon=True)
+        self._budget, self._size, self.result = budget, size, "waiting"
+        self.start()
+
+    def run(self):
+        try:
+            self._budget.acquire(self._size)
+            self.result = "taken"
+        except BudgetClosedError:
+            self.result = "closed"
+
+
+def test_who_finds_no_room_waits_until_some_is_given_back():
+    waits = threading.Semaphore(0)
+    budget = PixelBudget(10, waits.release)
+    budget.acquire(6)
+    budget.acquire(4)
+    taker = Taker(budget, 5)
+    assert waits.acquire(timeout=60)
+    budget.release(4)
+    assert (taker.result, budget.waiting) == ("waiting", 1)
+    budget.release(6)
+    taker.join(60)
+    assert (taker.result, budget.waiting) == ("taken", 0)
+
+
+def test_what_is_larger_than_all_room_gets_it_alone():
+    waits = threading.Semaphore(0)
+    budget = PixelBudget(10, waits.release)
+    budget.acquire(1)
+    taker = Taker(budget, 99)
+    assert waits.acquire(timeout=60)
+    budget.release(1)
+    taker.join(60)
+    assert taker.result == "taken"
+
+
+def test_closing_ends_all_waiting():
+    waits = threading.Semaphore(0)
+    budget = PixelBudget(10, waits.release)
+    budget.acquire(10)
+    takers = [Taker(budget, 1) for _ in range(2)]
+    for _ in takers:
+        assert waits.acquire(timeout=60)
+    budget.close()
+    for taker in takers:
+        taker.join(60)
+        assert taker.result == "closed"
+    with pytest.raises(BudgetClosedError):
+        budget.acquire(1)

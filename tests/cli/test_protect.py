@@ -10,9 +10,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from raeg_jax.image_file.read import read_image_file
-from raeg_jax.payload.seal import open_sealed
+from raeg_jax.payload.seal import find_payload, open_sealed
 from raeg_jax.protection import generator_file
-from raeg_jax.protection.restore import find_payload
 from tests.cli import documented
 from tests.cli.conftest import KEY, files, pixels, save
 from tests.cli.fake_codec import BROKEN, CLASS_NAMES, IMPOSSIBLE, Protector

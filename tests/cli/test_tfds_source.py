@@ -15,8 +15,7 @@ from tensorflow_datasets.core.file_adapters import ADAPTER_FOR_FORMAT, FileForma
 from raeg_jax.cli.manifest import NAME
 from raeg_jax.cli.tfds_dataset import open_records
 from raeg_jax.image_file.read import decode_image_file
-from raeg_jax.payload.seal import open_sealed
-from raeg_jax.protection.restore import find_payload
+from raeg_jax.payload.seal import find_payload, open_sealed
 from tests.cli.conftest import KEY, files, pixels
 from tests.cli.datasets import FEATURES, encoded, example, prepare, rows
 from tests.cli.fake_codec import CLASS_NAMES, Protector

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from raeg_jax.errors import DivergedError
+from raeg_jax.evaluation import protectors
 from raeg_jax.evaluation.protectors import FileProtector, PixelProtector, protector_of
 from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.gradient_coupling import GradientCoupling
 from tests.evaluation.evaluation_toys import files, flat_images, shift
 from tests.protection import generators
 
@@ -97,3 +99,21 @@ def test_an_exact_generator_makes_files():
     protector = protector_of(bundle.config, bundle.class_names, bundle.chain, bundle.classifiers, 4)
     assert isinstance(protector, FileProtector)
     assert protector.chain.stages[0].rounds == bundle.chain.stages[0].rounds
+
+
+def chain(planes):
+    stage = GradientCoupling(None, step=1.0, max_mse=1.0, token_planes=planes)
+    return Chain((stage,))
+
+
+def test_an_images_token_depends_on_its_number_and_the_key():
+    right = protectors.draw_token(chain(2), np.array([3, 7, 7]), 16, 12)
+    assert right.shape == (3, 16, 12, 2)
+    np.testing.assert_array_equal(right[1], right[2])
+    assert np.any(right[0] != right[1])
+    wrong = protectors.draw_token(chain(2), np.array([3, 7, 7]), 16, 12, protectors.WRONG_KEY)
+    assert np.all(np.any(right != wrong, axis=(1, 2, 3)))
+
+
+def test_a_generator_without_planes_has_no_token():
+    assert protectors.draw_token(chain(0), np.array([0]), 8, 8) is None

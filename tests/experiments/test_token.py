@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raeg_jax.evaluation import programs, tokens
+from raeg_jax.evaluation import programs, protectors
 from raeg_jax.experiments import token as experiment
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.gradient_coupling import SideInfo
-from raeg_jax.payload.token import CELL
+from raeg_jax.payload.key import CELL
 from tests.experiments.experiment_toys import FloatRun, alone
 
 SIZE = 2 * CELL
@@ -50,7 +50,7 @@ class Uncoded(Signs):
 
 def ways(stage=Signs, guesses=4):
     chain = Chain((stage(8.0),))
-    token = tokens.draw(chain, INDEX, SIZE, SIZE)
+    token = protectors.draw_token(chain, INDEX, SIZE, SIZE)
     values, side_info = experiment.forward(chain, IMAGES, LABELS, token)
     return token, experiment.undo(chain, INDEX, np.asarray(values), side_info, guesses, SEEN)
 
@@ -75,7 +75,7 @@ def test_each_way_gives_what_its_token_gives():
 
 def test_guesses_are_averaged_and_the_smoothest_is_chosen():
     chain, (token, found) = Chain((Signs(8.0),)), ways()
-    guesses = [tokens.draw(chain, INDEX, SIZE, SIZE, b"guess %d" % n) for n in range(4)]
+    guesses = [protectors.draw_token(chain, INDEX, SIZE, SIZE, b"guess %d" % n) for n in range(4)]
     tried = np.stack([IMAGES + 8.0 * (token - guess)[..., :1] for guess in guesses])
     np.testing.assert_array_equal(found["mean of 4 wrong"], np.round(tried.mean(0)))
     variation = sum(np.abs(np.diff(tried, axis=axis)).mean((2, 3, 4)) for axis in (2, 3))
@@ -108,7 +108,9 @@ def test_the_best_of_several_is_what_misleads_most():
     brightness = np.stack([images.mean((1, 2, 3)) for _, images in found])
     assert np.all(np.diff(brightness, axis=0) <= 0)
     assert np.any(np.diff(brightness, axis=0) < 0)
-    first, _, _ = programs.protect(chain, IMAGES, labels, tokens.draw(chain, INDEX, SIZE, SIZE))
+    first, _, _ = programs.protect(
+        chain, IMAGES, labels, protectors.draw_token(chain, INDEX, SIZE, SIZE)
+    )
     np.testing.assert_array_equal(found[0][1], first)
 
 

@@ -12,7 +12,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from raeg_jax.adversarial.losses import class_permutation
-from raeg_jax.evaluation import tokens
+from raeg_jax.evaluation import protectors
 from raeg_jax.exact.folding import fold_classifier
 from raeg_jax.generator import guide as guide_lib
 from raeg_jax.generator.chain import Chain
@@ -72,7 +72,7 @@ def test_numpy_integers_recover_the_same_bits(names, size, loss, locked):
     x, token, editable = pictures(*size, 2), None, None
     if locked:
         stage = stage.replace(token_planes=2)
-        token = tokens.draw(Chain((stage,)), np.arange(2), *size)
+        token = protectors.draw_token(Chain((stage,)), np.arange(2), *size)
         editable = np.ones((2, *size, 1), bool)
         editable[:, 4:9, 3:] = False
     y, info = forward(stage, x, LABELS[:2], token, editable)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import io
 import math
+import os
 import struct
 import threading
 import warnings
@@ -13,13 +14,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from raeg_jax.cli.budget import BYTES_PER_PIXEL, pixel_cost
 from raeg_jax.errors import UserError
 from raeg_jax.image_file import samples
 from raeg_jax.image_file.read import (
+    BYTES_PER_PIXEL,
     ImageFile,
     decode_image_file,
     pillow_warnings,
+    pixel_cost,
     read_image_file,
 )
 from raeg_jax.image_file.write import lost_metadata, write_image_file
@@ -264,3 +266,34 @@ def test_afterwards_all_is_as_it_was():
         pillow_warns("outside")
     assert (inner, outer) == (["inside"], ["outside"])
     assert (warnings.showwarning, list(warnings.filters)) == before
+
+
+def test_pixels_are_counted_by_the_header_alone(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encode()[:60])
+    assert pixel_cost(path) == 10 * 14 + 60 // BYTES_PER_PIXEL
+    path.write_bytes(b"")
+    assert pixel_cost(path) == 0
+
+
+def test_the_pixels_of_a_png_are_counted_whatever_profile_it_has(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(icc_profile=bytes(2**20 + 1)))
+    cost = 10 * 14 + path.stat().st_size // BYTES_PER_PIXEL
+    assert pixel_cost(path) == pixel_cost(io.BytesIO(path.read_bytes())) == cost
+
+
+def test_the_bytes_of_files_count_too(tmp_path):
+    path, data, size = tmp_path / "a.png", encode(), 10**6
+    path.write_bytes(data + bytes(size - len(data)))
+    assert (
+        pixel_cost(path)
+        == pixel_cost(io.BytesIO(path.read_bytes()))
+        == 140 + size // BYTES_PER_PIXEL
+    )
+    # What is never read takes none.
+    os.truncate(path, 2**40)
+    assert pixel_cost(path) == 0
+    path.unlink()
+    os.mkfifo(path)
+    assert pixel_cost(path) == 0

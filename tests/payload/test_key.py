@@ -1,17 +1,20 @@
 """Keys: their file, what is derived from them, and that they don't leak."""
 
+import hashlib
 import hmac
 import os
 import stat
 
+import numpy as np
 import pytest
 
 from raeg_jax.errors import UserError
-from raeg_jax.payload.key import Key, generate_key, read_key, write_key
+from raeg_jax.payload.key import CELL, Key, Token, draw_planes, generate_key, read_key, write_key
 
 FIXED = Key(bytes(range(32)))
 NONCE = bytes(12)
 LINE = "raeg-key-1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+TOKEN_KEY, TOKEN_NONCE = bytes(range(32)), bytes(range(12))
 
 
 def test_a_written_key_is_read_again_and_only_its_owner_may_read_it(tmp_path):
@@ -112,3 +115,42 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match="name your key file"):
         read_key(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (64, 64)])
+def test_planes_are_signs_and_constant_on_cells(size):
+    planes = draw_planes(TOKEN_KEY, TOKEN_NONCE, *size, 3)
+    assert planes.dtype == np.int8
+    assert set(np.unique(planes)) == {-1, 1}
+    cells = planes[::CELL, ::CELL].repeat(CELL, 0).repeat(CELL, 1)
+    np.testing.assert_array_equal(planes, cells[: size[0], : size[1]])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token_key": bytes(32)},
+        {"nonce": bytes(12)},
+        {"height": 257},
+        {"width": 257},
+        {"count": 3},
+        {"tile": 1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_anything_else_gives_unrelated_planes(change):
+    usual = {"token_key": TOKEN_KEY, "nonce": TOKEN_NONCE, "height": 256, "width": 256, "count": 2}
+    planes = draw_planes(**usual)
+    assert abs(planes.mean()) < 0.05
+    other = draw_planes(**(usual | change))[:256, :256, :2]
+    # 8192 independent signs have a standard deviation of 0.011.
+    assert abs((planes * other).mean()) < 0.05
+
+
+def test_planes_never_change():
+    planes = draw_planes(TOKEN_KEY, TOKEN_NONCE, 10, 6, 2)
+    assert "".join("+" if v > 0 else "-" for v in planes[::4, ::4].ravel()) == "-++-+-------"
+    digest = hashlib.sha256(
+        Token(TOKEN_KEY, TOKEN_NONCE, 3).planes(33, 20, 7).tobytes()
+    ).hexdigest()
+    assert digest == "6f4d01b8b4393b4ab144b15abd255c723c64f8faffea3507058a8083d56e2754"

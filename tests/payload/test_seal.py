@@ -3,11 +3,14 @@
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from hypothesis import example, given
 from hypothesis import strategies as st
+from skimage.data import astronaut
 
+from raeg_jax import hiding
 from raeg_jax.errors import UserError
 from raeg_jax.payload import seal as seal_lib
 from raeg_jax.payload.errors import (
@@ -16,6 +19,7 @@ from raeg_jax.payload.errors import (
     NotAPayloadError,
     OtherGeneratorError,
     PayloadError,
+    TamperedPixelsError,
     WrongKeyError,
 )
 from raeg_jax.payload.key import Key
@@ -23,6 +27,7 @@ from raeg_jax.payload.seal import (
     PublicHeader,
     check_cipher,
     check_generator,
+    extract_payload,
     open_sealed,
     read_public_header,
     seal,
@@ -31,6 +36,10 @@ from tests.payload.payloads import KEY, SMALL, equal, payloads
 
 BLOB = seal(SMALL, KEY)
 OTHER_KEY = Key(bytes(32))
+PLAIN = astronaut()[:48, 200:260].copy()
+MARKED = hiding.embed(PLAIN, b"payload")
+CHANGED = MARKED.copy()
+CHANGED[-1, -1] ^= 1
 
 
 def with_checksum(data):
@@ -125,3 +134,30 @@ def test_a_machine_without_the_cipher_is_refused(monkeypatch):
     for call in (check_cipher, lambda: seal(SMALL, KEY), lambda: open_sealed(blob, KEY)):
         with pytest.raises(UserError, match=r"AES-GCM-SIV, .* OpenSSL before 3\.2: install"):
             call()
+
+
+@pytest.mark.parametrize("beside", [None, b"payload"])
+def test_a_payload_in_the_pixels_is_found_and_its_marks_taken_away(beside):
+    pixels, blob, in_pixels = extract_payload(MARKED, beside)
+    np.testing.assert_array_equal(pixels, PLAIN)
+    assert (blob, in_pixels) == (b"payload", True)
+
+
+@pytest.mark.parametrize("image", [PLAIN, MARKED, CHANGED], ids=["plain", "marked", "changed"])
+def test_what_is_beside_the_pixels_counts(image):
+    pixels, blob, in_pixels = extract_payload(image, b"another")
+    assert pixels is image
+    assert (blob, in_pixels) == (b"another", False)
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (PLAIN, NotAPayloadError, "no payload is in the pixels, and none is beside"),
+        (CHANGED, TamperedPixelsError, "the pixels have been changed since"),
+    ],
+    ids=["plain", "changed"],
+)
+def test_pixels_without_a_payload_are_refused(image, error, message):
+    with pytest.raises(error, match=message):
+        extract_payload(image, None)

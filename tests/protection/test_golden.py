@@ -14,11 +14,10 @@ from skimage.data import astronaut
 from raeg_jax import hiding
 from raeg_jax.image_file.read import read_image_file
 from raeg_jax.payload import overflow
-from raeg_jax.payload.key import read_key
+from raeg_jax.payload.key import Token, read_key
 from raeg_jax.payload.overflow import Overflow
 from raeg_jax.payload.payload import Payload, SourceMode
 from raeg_jax.payload.seal import open_sealed, seal
-from raeg_jax.payload.token import Token
 from raeg_jax.protection import tiles
 from raeg_jax.protection.loaded_generator import default_generator
 from raeg_jax.protection.recover import Recoverer

@@ -2,14 +2,19 @@ import jax
 import numpy as np
 import pytest
 
-from raeg_jax.generator.chain import Chain
-from raeg_jax.payload.token import Token
+from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.gradient_coupling import GradientCoupling, SideInfo
+from raeg_jax.payload.errors import DamagedPayloadError
+from raeg_jax.payload.key import Token
 from raeg_jax.protection import passes
-from raeg_jax.protection.passes import Programs
+from raeg_jax.protection.passes import Programs, check_side_info, from_table, to_table
 from tests.protection.generators import make, photographs, quick
 
 # Portable, as far as it goes.
 EMPTY = Chain(())
+LEARNED = LearnedStage(None, {})
+GRADIENT = GradientCoupling(None, 1.0, 1.0)
+SIDE_INFO = SideInfo(*np.array([[7, 0], [3, 16], [32, 5]], np.int32))
 
 
 def add(chain, tiles, number):
@@ -72,3 +77,32 @@ def test_values_do_not_depend_on_the_size_of_the_batch():
     sizes = {batch for (kind, batch) in passes._FORWARD._programs if kind[-2:] == (20, 20)}
     assert sizes == {1, 4}
     np.testing.assert_array_equal(alone, together[2])
+
+
+@pytest.mark.parametrize(
+    ("stages", "side_info", "table"),
+    [
+        ((LEARNED,), ((),), [[], []]),
+        ((GRADIENT,), (SIDE_INFO,), [[7, 3, 32], [0, 16, 5]]),
+        ((LEARNED, GRADIENT), ((), SIDE_INFO), [[7, 3, 32], [0, 16, 5]]),
+        ((GRADIENT, GRADIENT), (SIDE_INFO, SIDE_INFO), [[7, 3, 32] * 2, [0, 16, 5] * 2]),
+    ],
+)
+def test_side_information_becomes_a_table_and_comes_back(stages, side_info, table):
+    chain = Chain(stages)
+    written = to_table(chain, side_info, 2)
+    assert written.tolist() == table
+    assert written.dtype == np.int64
+    check_side_info(chain, written)
+    for read, expected in zip(from_table(chain, written), side_info, strict=True):
+        assert type(read) is type(expected)
+        if expected:
+            for name, values in vars(expected).items():
+                np.testing.assert_array_equal(getattr(read, name), values)
+                assert getattr(read, name).dtype == np.int32
+
+
+def test_a_table_of_other_stages_is_refused():
+    message = r"has 2 columns of side information, and its generator needs 3"
+    with pytest.raises(DamagedPayloadError, match=message):
+        check_side_info(Chain((GRADIENT,)), np.zeros((1, 2)))

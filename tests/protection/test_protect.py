@@ -9,10 +9,10 @@ from raeg_jax import hiding
 from raeg_jax.errors import UserError
 from raeg_jax.generator.gradient_coupling import GradientCoupling
 from raeg_jax.image import metrics
+from raeg_jax.payload.key import Token
 from raeg_jax.payload.overflow import unclip
 from raeg_jax.payload.payload import SourceMode
 from raeg_jax.payload.seal import open_sealed
-from raeg_jax.payload.token import Token
 from raeg_jax.protection import passes, protect
 from raeg_jax.protection.predict import predict_labels
 from raeg_jax.protection.protect import Protector, UnrecoverableError

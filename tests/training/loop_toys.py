@@ -13,7 +13,7 @@ from raeg_jax.training import generator, loop
 from raeg_jax.training.logs import read_rows
 from raeg_jax.training.optimizers import create_state
 from raeg_jax.workdir.checkpoint import Checkpoints
-from raeg_jax.workdir.state import AXIS
+from raeg_jax.workdir.processes import AXIS
 
 
 class ToyNet(nn.Module):

@@ -18,9 +18,8 @@ from raeg_jax.errors import UserError
 from raeg_jax.training import parallel
 from raeg_jax.training.loop import Preemption
 from raeg_jax.workdir import processes as processes_lib
-from raeg_jax.workdir import state as state_lib
-from raeg_jax.workdir.checkpoint import Checkpoints
-from raeg_jax.workdir.state import TrainState
+from raeg_jax.workdir import processes as state_lib
+from raeg_jax.workdir.checkpoint import Checkpoints, TrainState
 
 ROOT = pathlib.Path(__file__).parents[2]
 IMAGES = np.random.RandomState(0).randn(8, 3).astype(np.float32)

@@ -11,7 +11,7 @@ from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.training import parallel
 from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.step import make_train_step
-from raeg_jax.workdir import state as state_lib
+from raeg_jax.workdir import processes as state_lib
 
 BATCH = np.random.RandomState(0).randn(8, 3).astype(np.float32)
 

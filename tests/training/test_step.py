@@ -5,18 +5,27 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import base
+from raeg_jax.adversarial.losses import class_permutation
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks.discriminator import Discriminator
-from raeg_jax.payload.token import CELL
+from raeg_jax.payload.key import CELL
+from raeg_jax.training import parallel
+from raeg_jax.training import step as step_lib
 from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.parallel import parallelise
-from raeg_jax.training.step import draw_tokens, make_train_step
+from raeg_jax.training.step import draw_tokens, make_classifier_step, make_train_step
+from raeg_jax.workdir import processes as state_lib
 
 TERMS = ("adversary", "robust", "fidelity", "ssim", "gan", "recovery", "range", "token")
 TERMS += ("robust_recovery",)
+LOGITS = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 9.0], [1.0, 1.5, -2.0]], np.float32)
+TRUE = np.array([0, 1, 0])
+IMAGES = np.random.RandomState(0).randint(0, 256, (8, 8, 8, 3)).astype(np.uint8)
+LABELS = np.arange(8, dtype=np.int32) % 3
 
 
 class Colour(nn.Module):
@@ -154,3 +163,155 @@ def test_signs_are_constant_on_cells_and_balanced():
 
 def test_no_planes_are_no_token():
     assert draw_tokens(KEY, np.arange(2), 8, 8, 0) is None
+
+
+def test_untargeted_is_the_margin_bounded_below():
+    # Margins 2, -7 and -0.5.
+    np.testing.assert_allclose(
+        step_lib.ADVERSARIES["untargeted"](LOGITS, TRUE, 4.0), [2.0, -4.0, -0.5]
+    )
+
+
+def test_targeted_pulls_toward_the_permuted_class():
+    goals = class_permutation(3)[TRUE]
+    margins = [
+        np.delete(row, goal).max() - row[goal] for row, goal in zip(LOGITS, goals, strict=True)
+    ]
+    expected = np.maximum(margins, -4.0)
+    np.testing.assert_allclose(step_lib.ADVERSARIES["targeted"](LOGITS, TRUE, 4.0), expected)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 8, 101])
+def test_class_permutation_is_one_cycle_through_all_classes(classes):
+    permutation = class_permutation(classes)
+    seen, here = [], 0
+    for _ in range(classes):
+        here = permutation[here]
+        seen.append(int(here))
+    assert sorted(seen) == list(range(classes))
+    assert (permutation != np.arange(classes)).all()
+
+
+def test_class_permutation_never_changes():
+    np.testing.assert_array_equal(class_permutation(5), [1, 3, 0, 4, 2])
+
+
+def test_fidelity_is_free_up_to_the_target_and_linear_beyond():
+    x = jnp.full((2, 4, 4, 3), 100.0)
+    allowed = np.sqrt(255.0**2 / 10**3.4)
+    near, far = x + 0.9 * allowed, x + 2.0 * allowed
+    assert step_lib.fidelity_gate(near, x, 34.0) == 0
+    np.testing.assert_allclose(step_lib.fidelity_gate(far, x, 34.0), 3.0, rtol=1e-4)
+    # The mean is taken after the gate: a good image can't pay for a bad one.
+    both = jnp.concatenate([x, far])
+    np.testing.assert_allclose(
+        step_lib.fidelity_gate(both, jnp.concatenate([x, x]), 34.0), 1.5, rtol=1e-4
+    )
+
+
+def test_out_of_range_measures_the_distance():
+    y = jnp.array([-3.0, 0.0, 255.0, 256.0]).reshape(1, 2, 2, 1)
+    np.testing.assert_allclose(step_lib.out_of_range(y), 1.0)
+    grad = np.asarray(jax.grad(step_lib.out_of_range)(y)).ravel()
+    np.testing.assert_allclose(grad, [-0.25, 0, 0, 0.25])
+
+
+def test_gan_losses_reward_the_right_side():
+    sure = jnp.full((1, 2, 2, 1), 5.0)
+    assert step_lib.generator_gan(sure) < step_lib.generator_gan(-sure)
+    assert step_lib.discriminator_gan(sure, -sure) < step_lib.discriminator_gan(-sure, sure)
+    # Undecided: log 2 for each side.
+    zero = jnp.zeros((1, 1, 1, 1))
+    np.testing.assert_allclose(step_lib.discriminator_gan(zero, zero), 2 * np.log(2), rtol=1e-6)
+
+
+class ToyNet(nn.Module):
+    """Batch normalisation and two small layers, so that it compiles at once."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        x = nn.Conv(8, (4, 4), strides=4)(images / 255)
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.8)(x))
+        return nn.Dense(3)(x.mean((1, 2)))
+
+
+class Seen(nn.Module):
+    """Keeps the mean of the images that it was shown; its weights say which way to attack."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        kernel = self.param("kernel", nn.initializers.normal(1.0), (8 * 8 * 3, 3))
+        seen = self.variable("batch_stats", "seen", jnp.zeros, images.shape)
+        if train:
+            seen.value = images
+        return images.reshape(len(images), -1) @ kernel / 255
+
+
+def run(net, batch, devices=1, **settings):
+    """The variables before and after one step, and its metrics."""
+    optimizer = optax.adam(0.1)
+    variables = net.init(jax.random.key(0), IMAGES[: 8 // devices] * 1.0, train=False)
+    state = {**variables, "opt_state": optimizer.init(variables["params"])}
+    used = jax.devices()[:devices]
+    step = parallel.parallelise(make_classifier_step(net, optimizer, **settings), "pmap", used)
+    after, metrics = step(state_lib.replicate(state, used), {}, batch)
+    return variables, after, metrics
+
+
+def test_parameters_and_statistics_move_by_the_smoothed_cross_entropy():
+    net = ToyNet()
+    before, after, metrics = run(net, {"image": IMAGES, "label": LABELS}, label_smoothing=0.1)
+    for part in ("params", "batch_stats"):
+        changes = jax.tree.map(lambda a, b: np.abs(a - b).max(), after[part], before[part])
+        assert max(jax.tree.leaves(changes)) > 0
+    logits = net.apply(before, IMAGES * 1.0, train=True, mutable=["batch_stats"])[0]
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    smoothed = np.eye(3)[LABELS] * 0.9 + 0.1 / 3
+    np.testing.assert_allclose(metrics["loss"], -(smoothed * log_p).sum(-1).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(-1) == LABELS).mean())
+
+
+def test_blended_images_have_blended_labels():
+    net, other = ToyNet(), (LABELS + 1) % 3
+    share = np.linspace(0, 1, 8, dtype=np.float32)
+    batch = {"image": IMAGES, "label": LABELS, "other": other, "share": share}
+    before, _, metrics = run(net, batch, label_smoothing=0.0)
+    logits = net.apply(before, IMAGES * 1.0, train=True, mutable=["batch_stats"])[0]
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    truth = share[:, None] * np.eye(3)[LABELS] + (1 - share[:, None]) * np.eye(3)[other]
+    np.testing.assert_allclose(metrics["loss"], -(truth * log_p).sum(-1).mean(), rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def attacked():
+    return run(Seen(), {"image": IMAGES, "label": LABELS}, label_smoothing=0.0, adversarial=8.0)
+
+
+def test_an_attack_stays_near_the_image_and_in_range(attacked):
+    seen = np.asarray(attacked[1]["batch_stats"]["seen"])
+    assert (seen.min(), seen.max()) == (0, 255)
+    change = np.abs(seen - IMAGES)
+    assert 7.5 < change.max() <= 8.001
+    assert len(np.unique(change)) > 100
+
+
+def test_an_attack_raises_the_loss(attacked):
+    before, _, metrics = attacked
+    _, _, clean = run(Seen(), {"image": IMAGES, "label": LABELS}, label_smoothing=0.0)
+    assert metrics["loss"] > clean["loss"] + 1
+    # Up the gradient, where the random start didn't begin at the other end of the range.
+    kernel = np.asarray(before["params"]["kernel"])
+    p = np.asarray(jax.nn.softmax(IMAGES.reshape(8, -1) @ kernel / 255))
+    gradient = ((p - np.eye(3)[LABELS]) @ kernel.T).reshape(IMAGES.shape)
+    change = np.asarray(attacked[1]["batch_stats"]["seen"]) - IMAGES
+    certain = np.abs(gradient) > np.quantile(np.abs(gradient), 0.5)
+    inside = (IMAGES > 8) & (IMAGES < 247) & certain
+    assert np.mean(np.sign(change[inside]) == np.sign(gradient[inside])) > 0.9
+
+
+def test_starts_differ_from_step_to_step_and_not_with_the_devices(attacked):
+    batch = {"image": IMAGES, "label": LABELS}
+    _, _, spread = run(Seen(), batch, devices=4, label_smoothing=0.0, adversarial=8.0)
+    np.testing.assert_allclose(spread["loss"], attacked[2]["loss"], rtol=1e-5)
+    _, _, other = run(Seen(), batch, label_smoothing=0.0, adversarial=8.0, seed=1)
+    assert other["loss"] != attacked[2]["loss"]

@@ -11,9 +11,8 @@ import pytest
 
 from configs import base
 from raeg_jax.errors import UserError
-from raeg_jax.workdir import state as state_lib
-from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
-from raeg_jax.workdir.state import TrainState
+from raeg_jax.workdir import processes as state_lib
+from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints, TrainState
 
 POSITION = {"batches": 7, "seed": 0}
 

@@ -9,7 +9,7 @@ from configs import base
 from raeg_jax.errors import UserError
 from raeg_jax.workdir import checkpoint_folder
 from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
-from raeg_jax.workdir.classifier_checkpoint import ClassifierCheckpoint
+from raeg_jax.workdir.classifiers import ClassifierCheckpoint
 from tests.workdir.test_checkpoint import POSITION, assert_equal_states, make_state
 
 SETTINGS = base.get_config().train
