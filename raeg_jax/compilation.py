@@ -10,8 +10,8 @@ import warnings
 
 import tqdm
 
-from raeg_jax import files
 from raeg_jax.errors import UserError
+from raeg_jax.files import cache_folder
 
 CACHE_VARIABLE = "RAEG_COMPILE_CACHE"
 OFF = "off"
@@ -53,7 +53,7 @@ def enable_cache(data_folder: str = "", choice: str = "") -> None:
     if choice == OFF or (not choice and "JAX_COMPILATION_CACHE_DIR" in os.environ):
         return
     try:
-        folder = files.cache_folder(choice or data_folder) / ("" if choice else "compiled")
+        folder = cache_folder(choice or data_folder) / ("" if choice else "compiled")
     except UserError:
         if choice:
             raise

@@ -3,7 +3,7 @@
 `DISTORTIONS` says each distortion once. It serves
 
 - the attack layer of training (`adversarial.attack_layer`), which draws the strength at random;
-- the views of gradient stages (`parse_view`), written as `jpeg:50`;
+- the views of gradient stages (`generator.build.parse_view`), written as `jpeg:50`;
 - the defences of the evaluation (`DEFENCES`), by names such as `jpeg_50`.
 
 A new distortion is one entry.
@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.errors import UserError
 from raeg_jax.image.filters import bit_depth, gaussian_blur, median_blur
 from raeg_jax.image.jpeg import jpeg
 from raeg_jax.image.quantise import to_uint8
@@ -102,35 +101,9 @@ def view(images: jax.Array, name: str, strength: float) -> jax.Array:
     Args:
       images: float32 [B, H, W, 3] in pixel units.
       name: key of `DISTORTIONS`, of one without random keys.
-      strength: see `parse_view`.
+      strength: within its limits.
     """
     return DISTORTIONS[name].apply(images, strength, strength)
-
-
-def parse_view(text: str) -> tuple[str, float]:
-    """Reads a view: 'identity', or 'name:strength' of a distortion with limits and without chance.
-
-    Returns:
-      The name and the strength, an int where strengths are whole numbers.
-
-    Raises:
-      UserError: an unknown name, or an impossible strength.
-    """
-    views = {n: d.limits for n, d in DISTORTIONS.items() if d.limits and not d.random_keys}
-    if text == "identity":
-        return text, 0.0
-    name, _, number = str(text).partition(":")
-    try:
-        low, high = views[name]
-        strength = int(number) if DISTORTIONS[name].is_whole else float(number)
-        if low <= strength <= high:
-            return name, strength
-    except (KeyError, ValueError):
-        pass
-    raise UserError(
-        f"view {text!r} is unknown: write identity, or one of "
-        + ", ".join(f"{name}:<{low:g} to {high:g}>" for name, (low, high) in views.items())
-    )
 
 
 @functools.partial(jax.jit, static_argnames=("name", "strength"))

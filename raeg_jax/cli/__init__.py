@@ -8,7 +8,7 @@ it; a `report` counts the results.
 
 from collections.abc import Sequence
 
-from raeg_jax import process
+from raeg_jax.process import command_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       for a mistake in the arguments, 75 for SIGTERM, 130 for Ctrl-C.
     """
     try:
-        with process.command_errors():
+        with command_errors():
             # Imported here, as Ctrl-C may come at any time.
             from raeg_jax.cli.parser import run
 

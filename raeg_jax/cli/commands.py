@@ -9,7 +9,6 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from raeg_jax import compilation
 from raeg_jax.cli import inspect as inspect_lib
 from raeg_jax.cli import scan
 from raeg_jax.cli.pipeline import Operation, Runner
@@ -19,6 +18,7 @@ from raeg_jax.cli.report import Report, echo, log
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
 from raeg_jax.cli.verify import Predictor, Verification, VerifiedLines
+from raeg_jax.compilation import ProgressBar, enable_cache
 from raeg_jax.config import command_line
 from raeg_jax.errors import UserError
 from raeg_jax.methods import transform
@@ -296,7 +296,7 @@ def _load(options: ConvertOptions) -> tuple[Source, Key, LoadedGenerator]:
 
 def _open_generator(path: pathlib.Path) -> LoadedGenerator:
     log(f"loading the generator {path}…")
-    compilation.enable_cache()
+    enable_cache()
     return load_generator(path)
 
 
@@ -330,7 +330,7 @@ def _run(
 ) -> Report:
     """Calls `work` with a runner, and prints the report."""
     # Only on a terminal.
-    with compilation.ProgressBar(
+    with ProgressBar(
         total=total,
         desc=verb,
         disable=None,

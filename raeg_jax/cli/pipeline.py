@@ -18,12 +18,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from raeg_jax import process
 from raeg_jax.cli.outputs import Output, Outputs, Target, Written
 from raeg_jax.cli.report import NoSpaceError, Report, Result, Status, StoppedError, failure
 from raeg_jax.cli.scan import SourceImage
 from raeg_jax.errors import DivergedError, UserError
 from raeg_jax.image_file.read import ImageFile
+from raeg_jax.process import interruption
 
 # Between reading and writing at most so many pixels, or a single picture: 200 MB as uint8, three
 # or four times that with what is made of them. Small pictures count as `LEAST`, and the bytes of
@@ -366,7 +366,7 @@ class Runner:
                 self.add(result, outputs)
         except KeyboardInterrupt as error:
             self._stop(pipeline, outputs)
-            message, status = process.interruption(error)
+            message, status = interruption(error)
             raise StoppedError(f"{message}: {self._report.progress}", status) from None
         except UserError as error:
             self._stop(pipeline, outputs)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from raeg_jax import compilation
+from raeg_jax.compilation import enable_cache
 from raeg_jax.config.run_config import flatten
 from raeg_jax.errors import UserError
 from raeg_jax.files import check_local, translate_write_errors
@@ -52,7 +52,7 @@ def run(
         cache_dir = data.get("cache_dir", "")
         for path in (flags.FLAGS.workdir, cache_dir, data.get("source", "")):
             check_local(path)
-        compilation.enable_cache(cache_dir, flags.FLAGS.compile_cache)
+        enable_cache(cache_dir, flags.FLAGS.compile_cache)
         workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}")
         with translate_write_errors(workdir):
             main(config, workdir)

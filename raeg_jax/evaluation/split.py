@@ -1,22 +1,20 @@
-"""How well a generator protects and recovers, image by image, on files read back."""
+"""How well a generator protects and recovers the files of a split, each and on average."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from raeg_jax.data.memory import DecodedOnDemand
-from raeg_jax.evaluation import controls, programs, protectors
+from raeg_jax.evaluation import programs, protectors
 from raeg_jax.evaluation.programs import measure_all
 from raeg_jax.evaluation.protectors import FileProtector, PixelProtector
 from raeg_jax.evaluation.scores import ORIGINAL, correct, mean, scores
 from raeg_jax.generator.chain import Chain
 from raeg_jax.image.metrics import PSNR_CAP
-from raeg_jax.networks.classifiers import as_pytree
+from raeg_jax.networks.classifiers import LogitsFn, as_pytree
 
-LogitsFn = Callable[[jax.Array], jax.Array]
 # In the order of the table's columns, then those without a column.
 VARIANTS = (
     *(ORIGINAL, "after_learned", "after_shortcut"),
@@ -104,9 +102,9 @@ def evaluate_split(
         if protector.chain.token_planes:
             add("wrong_token", protector.recover_from_pixels(batch, wrong_key=True))
         distance = rows["distance/protected"]
-        add("noise", controls.noise_control(seed, index, originals, distance))
+        add("noise", programs.noise_control(seed, index, originals, distance))
         if pgd_steps > 0:
-            add("pgd", controls.pgd_control(attacked, originals, labels, distance, pgd_steps))
+            add("pgd", programs.pgd_control(attacked, originals, labels, distance, pgd_steps))
         return rows
 
     per_image = measure_all(measure, images, labels, batch_size, description)

@@ -16,8 +16,7 @@ from raeg_jax.adversarial.losses import class_permutation
 from raeg_jax.config.rules import PSNR, Each, OneOf
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import programs, protectors
-from raeg_jax.evaluation.controls import pgd_control
-from raeg_jax.evaluation.programs import measure_all
+from raeg_jax.evaluation.programs import measure_all, pgd_control
 from raeg_jax.evaluation.scores import correct, mean
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.experiments.context import Context

@@ -9,7 +9,7 @@ from typing import Any
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax.adversarial.distortions import parse_view
+from raeg_jax.adversarial.distortions import DISTORTIONS
 from raeg_jax.errors import UserError
 from raeg_jax.exact.folding import fold_classifier
 from raeg_jax.generator.chain import Chain, LearnedStage
@@ -197,6 +197,32 @@ def check_stages(settings: ConfigDict) -> None:
             f"{gradient.target_psnr} makes steps that fixed point rounds away: use at most {most}, "
             "or arithmetic='float'"
         )
+
+
+def parse_view(text: str) -> tuple[str, float]:
+    """Reads a view: 'identity', or 'name:strength' of a distortion with limits and without chance.
+
+    Returns:
+      The name and the strength, an int where strengths are whole numbers.
+
+    Raises:
+      UserError: an unknown name, or an impossible strength.
+    """
+    views = {n: d.limits for n, d in DISTORTIONS.items() if d.limits and not d.random_keys}
+    if text == "identity":
+        return text, 0.0
+    name, _, number = str(text).partition(":")
+    try:
+        low, high = views[name]
+        strength = int(number) if DISTORTIONS[name].is_whole else float(number)
+        if low <= strength <= high:
+            return name, strength
+    except (KeyError, ValueError):
+        pass
+    raise UserError(
+        f"view {text!r} is unknown: write identity, or one of "
+        + ", ".join(f"{name}:<{low:g} to {high:g}>" for name, (low, high) in views.items())
+    )
 
 
 def _check_shortcut(settings: ConfigDict) -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.evaluation import controls
+from raeg_jax.evaluation import programs
 from raeg_jax.methods.method import Method, Result
 from raeg_jax.protection import tiles
 
@@ -18,7 +18,7 @@ class Noise(Method):
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
         norms = _change_norms(self.psnr, images)
-        return _results(controls.noise_control(self.seed, index, images, norms))
+        return _results(programs.noise_control(self.seed, index, images, norms))
 
 
 class PGD(Method):
@@ -38,7 +38,7 @@ class PGD(Method):
             # The last batch is filled up, so that the program is compiled for one shape.
             batch, truth = (tiles.pad_batch(x[rows], self.batch_size) for x in (images, labels))
             norms = _change_norms(self.psnr, batch)
-            attacked = controls.pgd_control(targets, batch, truth, norms, steps)
+            attacked = programs.pgd_control(targets, batch, truth, norms, steps)
             results += _results(attacked[: len(labels[rows])])
         return results
 

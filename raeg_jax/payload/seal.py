@@ -17,8 +17,8 @@ import numpy as np
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
-from raeg_jax import hiding
 from raeg_jax.errors import UserError
+from raeg_jax.hiding import ChangedError, NotMarkedError, extract
 from raeg_jax.image_file.read import ImageFile
 from raeg_jax.image_file.samples import UPRIGHT
 from raeg_jax.payload.errors import (
@@ -204,11 +204,11 @@ def extract_payload(image: np.ndarray, blob: bytes | None) -> Extracted:
       TamperedPixelsError: the same, but something was hidden before the pixels were changed.
     """
     try:
-        pixels, hidden = hiding.extract(image)
-    except hiding.NotMarkedError as error:
+        pixels, hidden = extract(image)
+    except NotMarkedError as error:
         if blob is not None:
             return Extracted(image, blob, in_pixels=False)
-        if isinstance(error, hiding.ChangedError):
+        if isinstance(error, ChangedError):
             raise TamperedPixelsError(
                 "the pixels have been changed since the image was protected: take an untouched copy"
             ) from None

@@ -1,4 +1,4 @@
-"""Trains what a run needs: classifiers, and the learned stage of its generator."""
+"""Trains what a run needs, classifiers and the learned stage of its generator, and evaluates it."""
 
 import pathlib
 from collections.abc import Mapping

@@ -7,7 +7,13 @@ import pytest
 
 from configs import smoke
 from raeg_jax.errors import UserError
-from raeg_jax.generator.build import STAGES, build_generator, check_stages, check_targets
+from raeg_jax.generator.build import (
+    STAGES,
+    build_generator,
+    check_stages,
+    check_targets,
+    parse_view,
+)
 from raeg_jax.generator.shortcut import Shortcut
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import classifiers as classifiers_lib
@@ -155,3 +161,19 @@ def test_cells_ignore_the_settings_of_waves(config):
     config.generator.stages = ("shortcut",)
     config.generator.shortcut.update(pattern="cells", cycles=(3, 2))
     check_stages(config.generator)
+
+
+@pytest.mark.parametrize(
+    "text", ["identity", "gaussian_blur:1.5", "jpeg:50", "rescale:0.5", "bit_depth:4"]
+)
+def test_views_are_written_with_their_strength(text):
+    name, strength = parse_view(text)
+    assert text in (name, f"{name}:{strength:g}")
+
+
+@pytest.mark.parametrize(
+    "text", ["", 50, "jpeg", "jpeg:0", "jpeg:x", "jpeg:5.5", "rescale:2", "gaussian_noise:1"]
+)
+def test_unknown_views_are_refused(text):
+    with pytest.raises(UserError, match=r"identity.*jpeg:<1 to 100>"):
+        parse_view(text)
