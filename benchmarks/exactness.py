@@ -20,14 +20,13 @@ from ml_collections import ConfigDict
 from raeg_jax.config import command_line
 
 _BATCHES = flags.DEFINE_list("batches", ["64", "16", "7", "1"], "Sizes to recover in; first: both.")
-_EAGER = flags.DEFINE_integer("eager", 8, "Images recovered without jit, which is slow.")
+_EAGER = flags.DEFINE_integer("eager", 8, "Images recovered without jit, which is slow.", 0)
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "test"], "Fitted or unseen images.")
 _OUT = flags.DEFINE_string("out", "", "Folder of the results; the workdir if not given.")
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures, prints and writes."""
-    sizes = parse()
     from raeg_jax import data
     from raeg_jax.config import run_config
     from raeg_jax.config.validate import validate
@@ -36,11 +35,14 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.evaluation import programs, protectors
     from raeg_jax.evaluation.programs import batches
     from raeg_jax.files import json_bytes, write_whole
+    from raeg_jax.evaluation import programs, tokens
+    from raeg_jax.evaluation.batches import batches
     from raeg_jax.generator.build import build_generator, check_targets
     from raeg_jax.generator.unet import unet_from_config
     from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers
     from raeg_jax.workdir.run import restore
 
+    sizes = [int(size) for size in _BATCHES.value]
     validate(config)
     check_classifiers(workdir)
     params = None
@@ -59,6 +61,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     split = getattr(splits, _SPLIT.value)
     images, labels, _ = open_split(split, config.data, config.eval.max_images)
     originals = np.asarray(images[np.arange(len(labels))]).astype(np.float32)
+    # The chain is an argument, as in the package: constants might be computed otherwise.
     forward = jax.jit(lambda chain, x, labels, token: chain.forward(x, labels, token))
     inverse = jax.jit(lambda chain, y, code, token: chain.inverse(y, code, token))
 
@@ -96,31 +99,21 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         "stages": list(config.generator.stages),
         "settings": run_config.to_json(config),
         "protected in": f"batch {sizes[0]}",
-        "ways": {},
+        "ways": {name: differences(found, originals) for name, found in ways.items()},
+        "device": f"{jax.devices()[0].platform} ({jax.devices()[0].device_kind})",
     }
-    results["device"] = f"{jax.devices()[0].platform} ({jax.devices()[0].device_kind})"
-    for name, found in ways.items():
-        differ = np.any(found != originals[: len(found)], axis=-1)
-        results["ways"][name] = {
-            "images": len(found),
-            "images that differ": int(np.sum(np.any(differ, axis=(1, 2)))),
-            "pixels that differ": int(np.sum(differ)),
-            "pixels": differ.size,
-        }
-    content = json_bytes(results)
-    write_whole(out / "exactness.json", content)
-    print(content.decode(), end="")
+    inputs.write_results(out / "exactness.json", results)
 
 
-def parse() -> list[int]:
-    """The batch sizes asked for; stops at those that can't be meant."""
-    from raeg_jax.errors import UserError
-
-    if not _BATCHES.value or not all(size.isdecimal() and int(size) for size in _BATCHES.value):
-        raise UserError(f"--batches={','.join(_BATCHES.value)}: whole numbers of at least 1")
-    if _EAGER.value < 0:
-        raise UserError(f"--eager={_EAGER.value}: must be 0 or more")
-    return [int(size) for size in _BATCHES.value]
+def differences(found: np.ndarray, originals: np.ndarray) -> dict[str, int]:
+    """Counts what differs from the first of the originals, float32 [N, H, W, 3] each."""
+    differ = np.any(found != originals[: len(found)], axis=-1)
+    return {
+        "images": len(found),
+        "images that differ": int(np.sum(np.any(differ, axis=(1, 2)))),
+        "pixels that differ": int(np.sum(differ)),
+        "pixels": differ.size,
+    }
 
 
 if __name__ == "__main__":

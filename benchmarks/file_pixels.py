@@ -17,12 +17,9 @@ def shown(path: os.PathLike | str) -> np.ndarray:
       transparent colour or palette entry is alpha, an image of two colours grey.
     """
     with Image.open(path) as image:
-        clear = image.has_transparency_data
-        if image.mode in ("1", "L", "LA"):
-            image = image.convert("LA" if clear else "L")
-        else:
-            image = image.convert("RGBA" if clear else "RGB")
-        return np.asarray(ImageOps.exif_transpose(image))
+        kind = "L" if image.mode in ("1", "L", "LA") else "RGB"
+        alpha = "A" if image.has_transparency_data else ""
+        return np.asarray(ImageOps.exif_transpose(image.convert(kind + alpha)))
 
 
 def colours(image: np.ndarray) -> np.ndarray:

@@ -33,6 +33,9 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at a time.", lower_
 # Files on which the payload's cost is measured.
 _COSTS = 200
 
+# An original, and the name of what is made of it.
+Job = tuple[pathlib.Path | str, str]
+
 
 def main() -> None:
     """Runs the tool both ways, compares, prints and writes."""
@@ -42,18 +45,13 @@ def main() -> None:
     from raeg_jax.files import json_bytes, write_whole
 
     source = inputs.existing("source", _SOURCE.value)
-    owner = [
-        argument
-        for flag in (_KEY, _GENERATOR)
-        for argument in (f"--{flag.name}", inputs.existing(flag.name, flag.value))
-    ]
+    options = [*inputs.owner(_KEY, _GENERATOR), "--batch-size", str(_BATCH_SIZE.value)]
     names = [job.name for job in scan.find_images(source, ".png")]
     out = inputs.new_folder(_OUT.value)
     if len(some := inputs.spread(names, _MAX_IMAGES.value)) < len(names):
         inputs.link(source, some, out / "originals")
         source = out / "originals"
     protected, recovered = out / "protected", out / "recovered"
-    options = [*owner, "--batch-size", _BATCH_SIZE.value]
     ran = {
         "protect": run_tool("protect", source, protected, *options),
         "recover": run_tool("recover", protected, recovered, *options),
@@ -88,13 +86,11 @@ def run_tool(*arguments):
     return ran
 
 
-def compare(
-    jobs: list[tuple[pathlib.Path, str]], protected: pathlib.Path, recovered: pathlib.Path
-) -> dict[str, Any]:
+def compare(jobs: list[Job], protected: pathlib.Path, recovered: pathlib.Path) -> dict[str, Any]:
     """Compares all files.
 
     Args:
-      jobs: each original, and the name of what is made of it.
+      jobs: of all files.
       protected: folder of protected files.
       recovered: folder of recovered files.
 
@@ -104,7 +100,9 @@ def compare(
     """
     from file_pixels import colours, psnr, shown, wrong_pixels
 
-    missing, wrong, psnrs, sizes, pixels = [], {}, [], [0, 0], 0
+    missing, wrong, pixels = [], {}, 0
+    psnrs: list[float] = []
+    sizes = {"originals": 0, "protected": 0}
     for source, name in jobs:
         if not ((protected / name).is_file() and (recovered / name).is_file()):
             missing.append(name)
@@ -114,8 +112,8 @@ def compare(
             wrong[name] = count
         pixels += original.shape[0] * original.shape[1]
         psnrs.append(psnr(colours(original), colours(shown(protected / name))))
-        for way, path in enumerate((source, protected / name)):
-            sizes[way] += os.path.getsize(path)
+        sizes["originals"] += os.path.getsize(source)
+        sizes["protected"] += os.path.getsize(protected / name)
     return {
         "images": len(jobs),
         "exact": len(jobs) - len(missing) - len(wrong),
@@ -124,12 +122,12 @@ def compare(
         "megapixels": pixels / 1e6,
         "psnr_mean": statistics.fmean(psnrs) if psnrs else None,
         "psnr_least": min(psnrs, default=None),
-        "bytes_originals": sizes[0],
-        "bytes_protected": sizes[1],
+        "bytes_originals": sizes["originals"],
+        "bytes_protected": sizes["protected"],
     }
 
 
-def payload_costs(jobs: list[tuple[pathlib.Path, str]], protected: pathlib.Path) -> float | None:
+def payload_costs(jobs: list[Job], protected: pathlib.Path) -> float | None:
     """How many decibels the payloads cost.
 
     Args:

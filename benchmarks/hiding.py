@@ -37,14 +37,14 @@ def photographs(names, channels: int) -> list[np.ndarray]:
     """Photographs of scikit-image, uint8 [H, W, channels]."""
     from raeg_jax.data import decode
 
-    folder = pathlib.Path(skimage.data_dir)
+    folder = pathlib.Path(skimage.data_dir)  # type: ignore[attr-defined]  # loaded lazily
     return [decode.to_rgb((folder / name).read_bytes())[..., :channels] for name in names]
 
 
 def measure(name: str, images: list[np.ndarray], rate: float) -> str:
     """Hides a random message in each image; returns a line of the table."""
     from raeg_jax import hiding
-    from raeg_jax.image.metrics import psnr
+    from raeg_jax.image.metrics import file_mse, psnr_of_mse
 
     generator = np.random.default_rng(0)
     found, spent, megapixels = [], np.zeros(2), 0
@@ -61,7 +61,7 @@ def measure(name: str, images: list[np.ndarray], rate: float) -> str:
         megapixels += image.shape[0] * image.shape[1] / 1e6
         if read != message or not np.array_equal(recovered, image):
             raise AssertionError("the image or the message did not come back")
-        found.append(float(psnr(marked[None], image[None])[0]))
+        found.append(psnr_of_mse(file_mse(marked, image)))
     mean = f"{statistics.mean(found):6.2f}" if found else "     -"
     seconds = " ".join(f"{each / max(megapixels, 1e-9):6.2f}" for each in spent)
     return f"{name:22} {rate:5.2f} {mean} {len(images) - len(found):3} of {len(images):3} {seconds}"

@@ -4,8 +4,10 @@ A benchmark may run for hours: what can be known to be wrong stops it before any
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from absl import flags
 
 from raeg_jax.errors import UserError
 
@@ -58,6 +60,25 @@ def existing(flag: str, value: str) -> pathlib.Path:
     if not value or not pathlib.Path(value).exists():
         raise UserError(f"--{flag}={value}: there is no such file or folder")
     return pathlib.Path(value)
+
+
+def owner(*named: flags.FlagHolder[str]) -> list[str | pathlib.Path]:
+    """The arguments of `raeg` that have the same names as flags of files, such as `--key`.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    pairs = [(f"--{flag.name}", existing(flag.name, flag.value)) for flag in named]
+    return [argument for pair in pairs for argument in pair]
+
+
+def write_results(path: pathlib.Path, results: Mapping[str, Any]) -> None:
+    """Writes results as JSON, and prints them."""
+    from raeg_jax.files import json_bytes, write_whole
+
+    content = json_bytes(results)
+    write_whole(path, content)
+    print(content.decode(), end="")
 
 
 def spread(items: Sequence[Any], most: int) -> list[Any]:

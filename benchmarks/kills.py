@@ -91,12 +91,7 @@ def main() -> None:
     from raeg_jax.cli import scan
 
     source = inputs.existing("source", _SOURCE.value)
-    owner = [
-        argument
-        for flag in (_KEY, _GENERATOR)
-        for argument in (f"--{flag.name}", inputs.existing(flag.name, flag.value))
-    ]
-    options = [*owner, "--batch-size", _BATCH_SIZE.value]
+    options = [*inputs.owner(_KEY, _GENERATOR), "--batch-size", str(_BATCH_SIZE.value)]
     names = [job.name for job in scan.find_images(source, ".png")]
     out = inputs.new_folder(OUT.value)
     originals, runs = out / "originals", out / "runs"
@@ -108,16 +103,16 @@ def main() -> None:
     # Most of a start would be compiling. This run fills the cache, so that no kill leaves half a
     # program there, and the next one tells how long runs take with it.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(out / "programs")
-    watch(protect(runs / "first"), runs / "first", out / "log")
+    watch(protect(runs / "first"), runs / "first", out / "log", claims)
     undisturbed = runs / "undisturbed"
-    times = watch(protect(undisturbed), undisturbed, out / "log")
+    times = watch(protect(undisturbed), undisturbed, out / "log", claims)
+    draw = moments(random.Random(SEED.value), times)
     counts, problems = kill_again_and_again(
-        protect, runs, out / "log", moments(random.Random(SEED.value), times), KILLS.value
+        protect, runs, out / "log", draw, KILLS.value, claims, look
     )
     recovered = out / "recovered"
-    if subprocess_timing.run(
-        subprocess_timing.command("recover", runs, recovered, *options)
-    ).status:
+    recover = subprocess_timing.command("recover", runs, recovered, *options)
+    if subprocess_timing.run(recover).status:
         problems += ["not all runs can be recovered"]
     jobs = [(job.source, job.output) for job in scan.find_images(originals, ".png")]
     for folder in sorted(runs.iterdir()):
@@ -131,7 +126,6 @@ def report(
 ) -> None:
     """Writes and prints the results; ends with an error where there are problems."""
     from raeg_jax.config import run_config
-    from raeg_jax.files import json_bytes, write_whole
 
     results = {
         **about,
@@ -142,9 +136,7 @@ def report(
         "seed": SEED.value,
         "versions": run_config.versions(),
     }
-    content = json_bytes(results)
-    write_whole(out / "kills.json", content)
-    print(content.decode(), end="")
+    inputs.write_results(out / "kills.json", results)
     if problems:
         raise UserError(f"{len(problems)} problems, such as: {problems[0]}")
 
@@ -153,11 +145,10 @@ def watch(
     command: list[str],
     folder: pathlib.Path,
     log: pathlib.Path,
-    progress: Callable[[pathlib.Path], int] | None = None,
+    progress: Callable[[pathlib.Path], int],
 ) -> Times:
-    """Runs a command to its end and tells when it did what; progress is by default `claims`."""
-    progress = progress or claims
-    seen = []
+    """Runs a command to its end and tells when it did what; for `progress` see `claims`."""
+    seen: list[tuple[int, float]] = []
     with log.open("ab") as file:
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=file, stderr=file)
@@ -186,8 +177,8 @@ def kill_again_and_again(
     log: pathlib.Path,
     draw: Iterator[Moment],
     kills: int,
-    progress: Callable[[pathlib.Path], int] | None = None,
-    look_at: Callable[[pathlib.Path], Left] | None = None,
+    progress: Callable[[pathlib.Path], int],
+    look_at: Callable[[pathlib.Path], Left],
 ) -> tuple[collections.Counter, list[str]]:
     """Makes so many kills, then lets the last run come to its end.
 
@@ -197,25 +188,26 @@ def kill_again_and_again(
       log: takes what the command prints.
       draw: the moments.
       kills: their number.
-      progress: of a folder; by default `claims`.
-      look_at: what a kill left; by default `look`.
+      progress: of a folder, as `claims`.
+      look_at: what a kill left, as `look`.
 
     Returns:
       counts of what the kills hit, and what was wrong after them.
     """
-    counts, problems = collections.Counter(), []
-    number, before = 0, {}
+    counts, problems = collections.Counter[str](), list[str]()
+    number, before = 0, dict[str, str]()
     bar = tqdm.tqdm(total=kills, disable=None)
     while True:
         folder = runs / str(number)
         moment = next(draw) if counts["kills"] < kills else None
-        if not run_until(protect(folder), folder, log, moment, progress):
-            counts["runs that ended"] += 1
-            if moment is None:
-                return counts, problems
+        killed = run_until(protect(folder), folder, log, moment, progress)
+        counts["runs that ended"] += not killed
+        if moment is None:
+            return counts, problems
+        if not killed:
             number, before = number + 1, {}
             continue
-        left = (look_at or look)(folder)
+        left = look_at(folder)
         counts["kills"] += 1
         counts["before its first output" if moment.early else "after its first output"] += 1
         counts["with files unfinished"] += bool(left.unfinished)
@@ -233,10 +225,9 @@ def run_until(
     folder: pathlib.Path,
     log: pathlib.Path,
     moment: Moment | None,
-    progress: Callable[[pathlib.Path], int] | None = None,
+    progress: Callable[[pathlib.Path], int],
 ) -> bool:
     """Runs a command and kills it at a moment; returns whether it was killed before its end."""
-    progress = progress or claims
     before = progress(folder)
     with log.open("ab") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
@@ -259,7 +250,7 @@ def check_ended(process: subprocess.Popen, log: pathlib.Path) -> None:
     """Stops at a run that failed: kills must never lead to that."""
     if process.returncode:
         lines = log.read_text(errors="replace").splitlines()[-3:]
-        raise RuntimeError(f"{process.args} ended with {process.returncode}: {' / '.join(lines)}")
+        raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {' / '.join(lines)}")
 
 
 def claims(folder: pathlib.Path) -> int:
@@ -343,7 +334,7 @@ def _lasting(entry):
     return {name: value for name, value in entry.items() if name not in _OF_NONCES}
 
 
-def wrong(jobs: list[tuple[pathlib.Path, str]], recovered: pathlib.Path) -> list[str]:
+def wrong(jobs: list[tuple[pathlib.Path | str, str]], recovered: pathlib.Path) -> list[str]:
     """Which recovered files aren't there or don't equal the originals.
 
     Args:

@@ -57,12 +57,14 @@ class Opened(NamedTuple):
       token: the image's.
     """
 
-    original: pathlib.Path
+    original: pathlib.Path | str
     values: np.ndarray
     payload: Any
     token: Any
 
 
+# An original, and what was made of it.
+Job = tuple[pathlib.Path | str, pathlib.Path]
 # From images of one size, with payloads alike in tiles and batch, to int32 or uint8 [H, W, 3] each.
 Inverse = Callable[[list[Opened]], list[np.ndarray]]
 
@@ -71,7 +73,6 @@ def main() -> None:
     """Recovers, compares, prints and writes."""
     from raeg_jax.cli import scan
     from raeg_jax.config import run_config
-    from raeg_jax.files import json_bytes, write_whole
     from raeg_jax.payload.key import read_key
     from raeg_jax.protection.loaded_generator import load_generator
 
@@ -85,13 +86,11 @@ def main() -> None:
     results = compare(jobs, lambda path: opened(path, bundle, key), inverse)
     results |= {"generator": bundle.id.hex(), "versions": run_config.versions()}
     name = "numpy" if _REFERENCE.value else f"jax-{results['versions']['jax']}"
-    content = json_bytes({"computed_by": name} | results)
-    write_whole(out / f"{name}.json", content)
-    print(content.decode(), end="")
+    inputs.write_results(out / f"{name}.json", {"computed_by": name} | results)
 
 
 def compare(
-    jobs: list[tuple[pathlib.Path, pathlib.Path]],
+    jobs: list[Job],
     open_one: Callable[[pathlib.Path], tuple[np.ndarray, Any, Any]],
     inverse: Inverse,
 ) -> dict[str, Any]:
@@ -121,12 +120,11 @@ def compare(
                 failed[str(original)] = str(error)
         # Payloads of one lot agree in what a program is compiled for.
         ready.sort(key=_kind)
-        for _, lot in itertools.groupby(ready, key=_kind):
-            lot = list(lot)
+        for lot in map(list, (alike for _, alike in itertools.groupby(ready, key=_kind))):
             for one, found in zip(lot, inverse(lot), strict=True):
-                original = colours(shown(one.original))
-                pixels += original.shape[0] * original.shape[1]
-                if count := wrong_pixels(original, found):
+                expected = colours(shown(one.original))
+                pixels += expected.shape[0] * expected.shape[1]
+                if count := wrong_pixels(expected, found):
                     wrong[str(one.original)] = count
         bar.update(len(group))
     return {
@@ -139,11 +137,9 @@ def compare(
     }
 
 
-def groups(
-    jobs: list[tuple[pathlib.Path, pathlib.Path]], size: int
-) -> Iterator[list[tuple[pathlib.Path, pathlib.Path]]]:
+def groups(jobs: list[Job], size: int) -> Iterator[list[Job]]:
     """Splits jobs into lots of at most `size` whose protected images have one size."""
-    by_size = {}
+    by_size: dict[tuple[int, int], list[Job]] = {}
     for job in jobs:
         with Image.open(job[1]) as image:
             by_size.setdefault(image.size, []).append(job)
@@ -217,7 +213,7 @@ def by_numpy(bundle) -> Inverse:
     def inverse(lot: list[Opened]) -> list[np.ndarray]:
         images = [one.values.copy() for one in lot]
         for one, image in zip(lot, images, strict=True):
-            layout = tiles.layout(*image.shape[:2], one.payload.tile)
+            layout = tiles.layout(image.shape[0], image.shape[1], one.payload.tile)
             # Later tiles overlap earlier ones.
             for number, tile in sorted(enumerate(layout), key=lambda pair: -pair[1].phase):
                 values, free = tiles.take_batch([image], [layout], [(0, number)], 1)
@@ -233,7 +229,8 @@ def by_numpy(bundle) -> Inverse:
 def _kind(one: Opened):
     from raeg_jax.protection import tiles
 
-    return *tiles.tile_shape(*one.values.shape[:2], one.payload.tile), one.payload.batch
+    height, width, _ = one.values.shape
+    return *tiles.tile_shape(height, width, one.payload.tile), one.payload.batch
 
 
 if __name__ == "__main__":

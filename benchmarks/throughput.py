@@ -52,6 +52,11 @@ def median_time(call: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times)
 
 
+def flops_of(program: jax.stages.Lowered) -> float | None:
+    """The arithmetic of a program, as XLA counts it; None where it doesn't."""
+    return (program.cost_analysis() or {}).get("flops")
+
+
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Builds everything as training does, and times it."""
     del workdir
@@ -86,7 +91,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     token = protectors.draw_token(chain, np.arange(batch_size), size, size)
     way_flops = None
     if tuple(config.generator.stages) == ("learned",):
-        way_flops = programs.protect.lower(chain, images, labels, token).cost_analysis()["flops"]
+        way_flops = flops_of(programs.protect.lower(chain, images, labels, token))
 
     device = jax.devices()[0]
     print(f"{config.name}, {size} px, batch {batch_size}, {jax.device_count()} x {device}")
@@ -116,7 +121,7 @@ def training(config: ConfigDict, key, targets, frozen, batch):
     # XLA's own count, of one device's part of the step.
     alone = jax.jit(jax.vmap(step_fn, axis_name="batch", in_axes=(None, None, 0)))
     whole = {name: value[None] for name, value in batch.items()}
-    flops = alone.lower(state, frozen, whole).cost_analysis()["flops"]
+    flops = flops_of(alone.lower(state, frozen, whole))
     step = parallel.parallelise(step_fn, config.parallel, jax.devices())
     holder = {"state": state_lib.replicate(state), "frozen": state_lib.replicate(frozen)}
 

@@ -70,20 +70,6 @@ def test_what_differs_is_counted_by_program(benchmark, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"), [({"batches": ["8", "0"]}, "--batches=8,0"), ({"eager": -1}, "eager=-1")]
-)
-def test_flags_that_cannot_be_meant_are_named(benchmark, tmp_path, given, message):
-    with pytest.raises(UserError, match=message):
-        run(benchmark, tmp_path, **given)
-
-
-def test_a_workdir_without_classifiers_is_named(benchmark, monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "load", lambda settings: pytest.fail("loaded"))
-    with pytest.raises(UserError, match=f"--workdir={tmp_path}: no classifiers"):
-        run(benchmark, tmp_path)
-
-
-@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"stages": ("learned",), "coupling": "affine"}, "coupling='affine' gives fractions"),

@@ -206,4 +206,4 @@ def test_what_is_not_recovered_is_a_problem(kills, owner, monkeypatch):
 def test_a_run_that_does_not_go_on_stops_it(kills, tmp_path):
     command = [sys.executable, "-c", "import sys; sys.exit('no way on')"]
     with pytest.raises(RuntimeError, match="ended with 1: no way on"):
-        kills.run_until(command, tmp_path, tmp_path / "log", None)
+        kills.run_until(command, tmp_path, tmp_path / "log", None, kills.claims)
