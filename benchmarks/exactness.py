@@ -30,7 +30,6 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import data
     from raeg_jax.config import run_config
     from raeg_jax.config.validate import validate
-    from raeg_jax.data.memory import open_split
     from raeg_jax.errors import UserError
     from raeg_jax.evaluation import programs, protectors
     from raeg_jax.evaluation.programs import batches
@@ -59,8 +58,8 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     classifiers = load_classifiers(config, splits, workdir)
     chain = programs.on_one_device(build_generator(config, params, classifiers))
     split = getattr(splits, _SPLIT.value)
-    images, labels, _ = open_split(split, config.data, config.eval.max_images)
-    originals = np.asarray(images[np.arange(len(labels))]).astype(np.float32)
+    images, labels, _ = data.arrays(split, config.data, config.eval.max_images)
+    originals = images.astype(np.float32)
     # The chain is an argument, as in the package: constants might be computed otherwise.
     forward = jax.jit(lambda chain, x, labels, token: chain.forward(x, labels, token))
     inverse = jax.jit(lambda chain, y, code, token: chain.inverse(y, code, token))

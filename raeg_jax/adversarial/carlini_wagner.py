@@ -13,6 +13,10 @@ from raeg_jax.networks.classifiers import LogitsFn
 # Share of the range that arctanh maps: it is infinite at 0 and 255 themselves.
 _INSIDE = 0.999999
 _HALF = 127.5
+# In squared pixel units a logit; the paper's 1e-3, of images within 0..1.
+_FIRST_CONSTANT = 1e-3 * 255**2
+# Of Adam; 1 would be about half of the range, near its middle.
+_STEP_SIZE = 0.01
 
 
 def carlini_wagner(
@@ -23,28 +27,22 @@ def carlini_wagner(
     *,
     kappa: jax.Array | float = 0.0,
     searches: int = 9,
-    first_constant: float = 1e-3 * 255**2,
-    step_size: float = 0.01,
-    targeted: bool = False,
 ) -> jax.Array:
     """Minimises |y - x|^2 + c * sum over classifiers of max(margin + kappa, 0).
 
     Carlini and Wagner (2016, arXiv 1608.04644), L2 form with their loss f6: y is the tanh of the
     variable that Adam optimises, so it never leaves 0..255. c, one for each image, starts at
-    `first_constant`, grows tenfold until y misleads, and is then bisected. All of several
+    `_FIRST_CONSTANT`, grows tenfold until y misleads, and is then bisected. All of several
     classifiers must be misled; the paper has one.
 
     Args:
       logits_fns: the classifiers attacked together, in evaluation mode.
       images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
-      labels: int `[B]`, the true classes, or with `targeted` the classes to predict instead.
+      labels: int `[B]`, the true classes.
       steps: of Adam, for each c; at least 1.
       kappa: by how many logits each classifier must be misled; `[B]` or a scalar, not negative.
         With 0 rounding to 8 bits undoes some attacks (6 of 32 measured; with 1 none).
       searches: number of values of c.
-      first_constant: in squared pixel units a logit; the paper's 1e-3, of images within 0..1.
-      step_size: of Adam; 1 is about half of the range, near its middle.
-      targeted: raise the margin of `labels` rather than lower it.
 
     Returns:
       float32 `[B, H, W, 3]` within 0..255, not rounded: the iterate closest to the original that
@@ -59,15 +57,14 @@ def carlini_wagner(
         raise ValueError("an attack needs at least one classifier; logits_fns is empty")
     (images,) = as_images(images)
     labels = as_labels(labels, images)
-    sign = -1 if targeted else 1
     start = jnp.arctanh((images / _HALF - 1) * _INSIDE)
     reachable = _to_pixels(start)
     lead = jnp.broadcast_to(jnp.asarray(kappa, jnp.float32), labels.shape)
-    adam = optax.adam(step_size)
+    adam = optax.adam(_STEP_SIZE)
 
     def loss(change, constant):
         candidate = _to_pixels(start + change)
-        margins = sign * jnp.stack([margin(fn(candidate), labels) for fn in logits_fns])
+        margins = jnp.stack([margin(fn(candidate), labels) for fn in logits_fns])
         excess = jnp.sum(jnp.maximum(margins + lead, 0), axis=0)
         total = jnp.sum((candidate - reachable) ** 2) + jnp.sum(constant * excess)
         return total, (candidate, jnp.all(margins + lead < 0, axis=0))
@@ -95,7 +92,7 @@ def carlini_wagner(
 
     zeros = jnp.zeros(labels.shape, jnp.float32)
     unbounded = jnp.full_like(zeros, jnp.inf)
-    state = zeros + first_constant, zeros, unbounded, images, unbounded, images
+    state = zeros + _FIRST_CONSTANT, zeros, unbounded, images, unbounded, images
     *_, best, least, last = jax.lax.fori_loop(0, searches, search, state)
     return jnp.where(jnp.isinf(least)[:, None, None, None], last, best)
 

@@ -26,14 +26,13 @@ def pgd_l2(
     radius: jax.Array | float,
     steps: int,
     *,
-    step_size: jax.Array | float | None = None,
     targeted: bool = False,
-    key: jax.Array | None = None,
 ) -> jax.Array:
     """Projected gradient descent on the margins of several classifiers, see `ensemble_loss`.
 
-    Madry et al. (2017, arXiv 1706.06083), L2 form: each step goes `step_size` along the normalised
-    gradient, then back into the ball of the radius around the original and into 0..255.
+    Madry et al. (2017, arXiv 1706.06083), L2 form, from the original: each step goes
+    2.5 radius / steps along the normalised gradient, then back into the ball of the radius around
+    the original and into 0..255.
 
     Args:
       logits_fns: the classifiers attacked together, in evaluation mode.
@@ -41,9 +40,7 @@ def pgd_l2(
       labels: int `[B]`, the true classes, or with `targeted` the classes to predict instead.
       radius: greatest L2 distance of each image, in pixel units; `[B]` or a scalar.
       steps: number of steps, at least 1.
-      step_size: L2 norm of each step, as `radius`; by default 2.5 radius / steps.
       targeted: raise the margin of `labels` rather than lower it.
-      key: starts from random noise inside the ball; by default from the original.
 
     Returns:
       float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
@@ -52,12 +49,7 @@ def pgd_l2(
       ValueError: fewer than one step, or no classifier.
     """
     images, descent = _prepare("PGD", logits_fns, images, labels, steps, targeted)
-    start = images
-    if key is not None:
-        noise_key, length_key = jax.random.split(key)
-        share = jax.random.uniform(length_key, images.shape[:1])
-        start = gaussian_noise(noise_key, images, share * jnp.asarray(radius, jnp.float32))
-    return descend(lambda x, _: descent(x), images, radius, steps, step_size, start)
+    return descend(lambda x, _: descent(x), images, radius, steps)
 
 
 def descend(
@@ -65,8 +57,6 @@ def descend(
     images: jax.Array,
     radius: jax.Array | float,
     steps: int,
-    step_size: jax.Array | float | None = None,
-    start: jax.Array | None = None,
 ) -> jax.Array:
     """The loop of projected gradient descent in the L2 norm, for any direction of descent.
 
@@ -75,20 +65,18 @@ def descend(
         `[B, H, W, 3]`.
       images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
       radius: greatest L2 distance of each image, in pixel units; `[B]` or a scalar.
-      steps: number of steps.
-      step_size: L2 norm of each step, as `radius`; by default 2.5 radius / steps.
-      start: the first iterate; by default the original.
+      steps: number of steps, of 2.5 radius / steps each.
 
     Returns:
       float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
     """
     radius = jnp.asarray(radius, jnp.float32)
-    length = 2.5 * radius / steps if step_size is None else step_size
+    length = 2.5 * radius / steps
 
     def step(index, adversarial):
         return _move(images, adversarial, descent(adversarial, index), length, radius)
 
-    return jax.lax.fori_loop(0, steps, step, images if start is None else start)
+    return jax.lax.fori_loop(0, steps, step, images)
 
 
 def ifgsm(
@@ -97,24 +85,19 @@ def ifgsm(
     labels: jax.Array,
     epsilon: jax.Array | float,
     steps: int,
-    *,
-    step_size: jax.Array | float | None = None,
-    targeted: bool = False,
 ) -> jax.Array:
     """The iterated fast gradient sign method on the margins of several classifiers.
 
     Kurakin et al. (2016, arXiv 1607.02533), there with cross-entropy: each step moves every value
-    by `step_size` against the sign of the gradient, then back to at most `epsilon` from the
-    original (L-infinity ball) and into 0..255.
+    by 2.5 epsilon / steps against the sign of the gradient, then back to at most `epsilon` from
+    the original (L-infinity ball) and into 0..255.
 
     Args:
       logits_fns: the classifiers attacked together, in evaluation mode.
       images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
-      labels: int `[B]`, the true classes, or with `targeted` the classes to predict instead.
+      labels: int `[B]`, the true classes.
       epsilon: greatest change of a value, in pixel units; `[B]` or a scalar.
       steps: number of steps, at least 1.
-      step_size: change of a value in one step, as `epsilon`; by default 2.5 epsilon / steps.
-      targeted: raise the margin of `labels` rather than lower it.
 
     Returns:
       float32 `[B, H, W, 3]` within 0..255, each value at most `epsilon` away (up to float
@@ -123,9 +106,9 @@ def ifgsm(
     Raises:
       ValueError: fewer than one step, or no classifier.
     """
-    images, descent = _prepare("I-FGSM", logits_fns, images, labels, steps, targeted)
+    images, descent = _prepare("I-FGSM", logits_fns, images, labels, steps)
     bound = _per_image(epsilon)
-    length = 2.5 * bound / steps if step_size is None else _per_image(step_size)
+    length = 2.5 * bound / steps
     low, high = jnp.maximum(images - bound, 0), jnp.minimum(images + bound, 255)
 
     def step(_, adversarial):
@@ -149,7 +132,7 @@ def gaussian_noise(key: jax.Array, images: jax.Array, radius: jax.Array | float)
     return _move(images, images, jax.random.normal(key, images.shape), radius, radius)
 
 
-def _prepare(name, logits_fns, images, labels, steps, targeted):
+def _prepare(name, logits_fns, images, labels, steps, targeted=False):
     """Checks arguments; returns float32 images and the direction of steepest descent at images."""
     if steps < 1:
         raise ValueError(f"{name} needs at least one step, not {steps}")

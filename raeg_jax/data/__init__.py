@@ -1,7 +1,7 @@
 """Builders of the data sets and the input pipeline.
 
 splits = data.load(config.data)
-images, labels, names = data.arrays(splits.test, 64, config.data)
+images, labels, names = data.arrays(splits.test, config.data)
 batches = data.train_iterator(splits.train, config.data, batch_size=32, ...)
 """
 

@@ -20,45 +20,23 @@ _CHUNK = 64
 
 
 def arrays(
-    split: Sequence[Record], image_size: int, settings: ConfigDict, max_images: int = 0
+    split: Sequence[Record], settings: ConfigDict, max_images: int = 0
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Decodes and resizes the images of a split.
+    """As `open_split`, with all images in memory, or mapped: uint8 [N, S, S, 3]."""
+    images, labels, names = open_split(split, settings, max_images)
+    return images[:], labels, names
+
+
+def images_of(
+    split: Sequence[Record], settings: ConfigDict, chosen: np.ndarray | slice = slice(None)
+) -> np.ndarray:
+    """The images of a split, from the cache if they are there.
 
     If the whole split takes less than `settings.memory_mib`, all of it is written beside the
     prepared data, followed by its digest, and mapped from there the next time.
 
     Args:
       split: records.
-      image_size: side of the images in pixels.
-      settings: `config.data`.
-      max_images: where positive, at most so many images, spread evenly over classes and
-        within each class; the same ones every time.
-
-    Returns:
-      Images uint8 [N, S, S, 3] (maybe read-only), labels int32 [N], file names.
-
-    Raises:
-      UserError: the cache can't be written.
-    """
-    labels, names = labels_of(split), names_of(split)
-    if 0 < max_images < len(split):
-        chosen = spread(labels, max_images)
-        names = [names[i] for i in chosen]
-        return images_of(split, image_size, settings, chosen), labels[chosen], names
-    return images_of(split, image_size, settings), labels, names
-
-
-def images_of(
-    split: Sequence[Record],
-    image_size: int,
-    settings: ConfigDict,
-    chosen: np.ndarray | slice = slice(None),
-) -> np.ndarray:
-    """The images of a split, from the cache if they are there.
-
-    Args:
-      split: as for `arrays`.
-      image_size: side of the images in pixels.
       settings: `config.data`.
       chosen: indices of the wanted images; all by default.
 
@@ -68,12 +46,12 @@ def images_of(
     Raises:
       UserError: the cache can't be written.
     """
-    everything = np.arange(len(split))
-    if not isinstance(split, Records) or not fits(len(split), image_size, settings):
-        return _decode(split, everything[chosen], image_size)
-    path = split.folder / f"{split.split}_{image_size}.npy"
+    everything, size = np.arange(len(split)), settings.image_size
+    if not isinstance(split, Records) or not fits(len(split), settings):
+        return _decode(split, everything[chosen], size)
+    path = split.folder / f"{split.split}_{size}.npy"
     if not _is_whole(path):
-        images = _decode(split, everything, image_size)
+        images = _decode(split, everything, size)
         with writing_to(split.folder), whole_file(path) as file:
             np.save(file, images)
             file.write(digest_of(images.data).encode())
@@ -106,9 +84,9 @@ def _ends_with_digest(path: pathlib.Path, size: int, changed: int) -> bool:
         return False
 
 
-def fits(count: int, image_size: int, settings: ConfigDict) -> bool:
+def fits(count: int, settings: ConfigDict) -> bool:
     """Whether so many images take less than `settings.memory_mib`."""
-    return count * image_size**2 * 3 < settings.memory_mib * 2**20
+    return count * settings.image_size**2 * 3 < settings.memory_mib * 2**20
 
 
 def labels_of(split: Sequence[Record]) -> np.ndarray:
@@ -173,36 +151,39 @@ class DecodedOnDemand:
     """Images of records, indexed like an array of them, and decoded each time."""
 
     def __init__(self, records: Sequence[Record], chosen: np.ndarray, settings: ConfigDict):
-        self._records = records
-        self._chosen = chosen
-        self._settings = settings
+        self._records, self._chosen, self._settings = records, chosen, settings
 
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
         """The images at `index`, int [B]: uint8 [B, S, S, 3]."""
-        chosen = self._chosen[index]
-        return images_of(self._records, self._settings.image_size, self._settings, chosen)
+        return images_of(self._records, self._settings, self._chosen[index])
 
 
 def open_split(
     split: Sequence[Record], settings: ConfigDict, max_images: int = 0
 ) -> tuple[np.ndarray | DecodedOnDemand, np.ndarray, list[str]]:
-    """As `arrays`, but images above `settings.memory_mib` are never in memory all at once.
+    """Opens a split; images above `settings.memory_mib` are never in memory all at once.
 
     Args:
       split: records.
       settings: `config.data`.
-      max_images: where positive, at most so many images, spread evenly over classes.
+      max_images: where positive, at most so many images, spread evenly over classes and
+        within each class; the same ones every time.
 
     Returns:
-      Images, uint8 [N, S, S, 3], or `DecodedOnDemand`; labels int32 [N]; file names.
+      Images, uint8 [N, S, S, 3] (maybe read-only), or `DecodedOnDemand`; labels int32 [N]; file
+      names.
+
+    Raises:
+      UserError: the cache can't be written.
     """
     labels, names = labels_of(split), names_of(split)
-    chosen = np.arange(len(split))
+    chosen: np.ndarray | slice = slice(None)
     if 0 < max_images < len(split):
         chosen = spread(labels, max_images)
-    if fits(len(chosen), settings.image_size, settings):
-        return arrays(split, settings.image_size, settings, max_images)
-    return DecodedOnDemand(split, chosen, settings), labels[chosen], [names[i] for i in chosen]
+        labels, names = labels[chosen], [names[i] for i in chosen]
+    if fits(len(labels), settings):
+        return images_of(split, settings, chosen), labels, names
+    return DecodedOnDemand(split, np.arange(len(split))[chosen], settings), labels, names

@@ -158,8 +158,8 @@ class _Batch:
         self._strength = {name: 0 if flip_only else augment[name] for name in names}
         self._labels = labels_of(split)
         self._images: np.ndarray | None = None
-        if fits(len(split), self._size, settings):
-            self._images = images_of(split, self._size, settings)
+        if fits(len(split), settings):
+            self._images = images_of(split, settings)
 
     @property
     def in_memory(self) -> bool:

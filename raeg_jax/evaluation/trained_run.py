@@ -10,7 +10,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from raeg_jax import data
-from raeg_jax.data.memory import open_split
+from raeg_jax.data.memory import arrays
 from raeg_jax.evaluation import programs
 from raeg_jax.generator.build import build_generator, stages_without_budget
 from raeg_jax.generator.chain import Chain
@@ -62,8 +62,7 @@ class TrainedRun:
         Returns:
           uint8 [N, H, W, 3] and int32 [N].
         """
-        images, labels, _ = open_split(getattr(self.splits, split), self.config.data, most)
-        return np.asarray(images[np.arange(len(labels))]), labels
+        return arrays(getattr(self.splits, split), self.config.data, most)[:2]
 
     def batch_size(self, labels: np.ndarray) -> int:
         """Images at a time, of as many as there are labels."""

@@ -137,11 +137,9 @@ class FixedGuide:
         """The loss, int32 [B], in 64ths, and its gradient, int32 [B, K]."""
         logits = jnp.round(logits * _LOGIT_PARTS)
         logits = jnp.clip(logits, -_MOST_LOGIT, _MOST_LOGIT).astype(jnp.int32)
-        classes = logits.shape[-1]
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss={self.loss!r} is none of {', '.join(LOSSES)}")
         if self.loss == "targeted":
-            value, gradient = _margin(logits, jnp.asarray(class_permutation(classes))[labels])
+            goals = jnp.asarray(class_permutation(logits.shape[-1]))[labels]
+            value, gradient = _margin(logits, goals)
             return -value, -gradient
         return _margin(logits, labels)
 

@@ -186,29 +186,18 @@ class InvertibleUNet(nn.Module):
         self, x: jax.Array, token: jax.Array | None = None, editable: jax.Array | None = None
     ) -> jax.Array:
         """Protects: float32 [B, H, W, 3] in pixel units -> the same shape, not yet clipped."""
-        return self.pyramid.forward(x, self._check_inputs(x, token), editable)
+        return self.pyramid.forward(x, _cast(token, x), editable)
 
     def inverse(
         self, y: jax.Array, token: jax.Array | None = None, editable: jax.Array | None = None
     ) -> jax.Array:
         """Recovers: the inverse of `forward`."""
-        return self.pyramid.inverse(y, self._check_inputs(y, token), editable)
+        return self.pyramid.inverse(y, _cast(token, y), editable)
 
-    def _check_inputs(self, x, token):
-        """Checks images and token; returns the token in the images' type."""
-        if x.ndim != 4 or x.shape[-1] != _CHANNELS or min(x.shape) < 1:
-            raise ValueError(f"images must have shape [B, H, W, 3], got {list(x.shape)}")
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(
-                f"images must be float32 in pixel units (cast uint8 first), got {x.dtype}"
-            )
-        expected = (*x.shape[:3], self.token_planes) if self.token_planes else None
-        shape = None if token is None else token.shape
-        if shape != expected:
-            raise ValueError(
-                f"the token of {self.token_planes} planes must be {expected}, got {shape}"
-            )
-        return None if token is None else token.astype(x.dtype)
+
+def _cast(token, x):
+    """The token in the images' type."""
+    return None if token is None else token.astype(x.dtype)
 
 
 def unet_from_config(settings: ConfigDict) -> InvertibleUNet:

@@ -101,12 +101,7 @@ def median_blur(x: jax.Array, size: int = 3) -> jax.Array:
 
     Returns:
       float32 [B, H, W, C].
-
-    Raises:
-      ValueError: if `size` is even or not positive.
     """
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"median_blur needs an odd positive size, got {size}")
     return _median_blur(size, x)
 
 

@@ -19,9 +19,9 @@ def floor_ste(x: jax.Array) -> jax.Array:
     return straight_through(jnp.floor(x), x)
 
 
-def clip_ste(x: jax.Array, low: float = 0.0, high: float = 255.0) -> jax.Array:
-    """Clips to [low, high]; the gradient is that of the identity, outside the range too."""
-    return straight_through(jnp.clip(x, low, high), x)
+def clip_ste(x: jax.Array) -> jax.Array:
+    """Clips to 0..255; the gradient is that of the identity, outside the range too."""
+    return straight_through(jnp.clip(x, 0.0, 255.0), x)
 
 
 def quantise(x: jax.Array) -> jax.Array:

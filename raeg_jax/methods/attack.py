@@ -10,7 +10,6 @@ import numpy as np
 
 from raeg_jax.adversarial.carlini_wagner import carlini_wagner
 from raeg_jax.adversarial.pgd import ifgsm, pgd_l2
-from raeg_jax.errors import UserError
 from raeg_jax.methods.superpixels import OnSuperpixels, pad_large
 from raeg_jax.networks.classifiers import LogitsFn
 from raeg_jax.protection import tiles
@@ -49,9 +48,6 @@ class Attack:
       steps: of the attack.
       batch_size: images or tiles at a time.
       aware: whether the attack sees of its changes only the mean over each superpixel.
-
-    Raises:
-      UserError: an impossible setting.
     """
 
     name: str
@@ -59,15 +55,6 @@ class Attack:
     steps: int
     batch_size: int
     aware: bool
-
-    def __post_init__(self):
-        if not self.logits_fns:
-            raise UserError("logits_fns is empty: name at least one classifier to attack")
-        if self.name not in ATTACKS:
-            raise UserError(f"attack={self.name!r} is unknown: use one of {', '.join(ATTACKS)}")
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} is impossible: it must be 1 or more")
 
     def classes(self, height: int, width: int) -> int:
         """Returns the number of classes that the classifiers tell apart.

@@ -3,7 +3,7 @@
 The values are mostly noise: little can be won beyond their frequencies, which differ by method,
 strength and size. So the shortest of three codes is taken:
 
-- Rice codes (`codec.entropy`) have no table: best for some hundred values;
+- Rice codes (`payload.coding`) have no table: best for some hundred values;
 - Huffman codes (zlib without its search for repetitions): best for some thousand;
 - DEFLATE (zlib): best where most values are zero, or where they repeat.
 """

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from raeg_jax.evaluation import programs
+from raeg_jax.evaluation.batches import batches
 from raeg_jax.methods.method import Method, Result
-from raeg_jax.protection import tiles
 
 
 class Noise(Method):
@@ -33,13 +33,10 @@ class PGD(Method):
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
         targets, steps = self.target_classifiers(), self.run.config.comparison.steps
         results = []
-        for start in range(0, len(images), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            # The last batch is filled up, so that the program is compiled for one shape.
-            batch, truth = (tiles.pad_batch(x[rows], self.batch_size) for x in (images, labels))
+        for _, batch, truth, count in batches(images, labels, self.batch_size):
             norms = _change_norms(self.psnr, batch)
             attacked = programs.pgd_control(targets, batch, truth, norms, steps)
-            results += _results(attacked[: len(labels[rows])])
+            results += _results(attacked[:count])
         return results
 
 

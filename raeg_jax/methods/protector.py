@@ -91,10 +91,7 @@ class TransformProtector:
         change is scaled image by image to meet it; where the scale is far from 1, a stronger or
         weaker attack is made.
       batch_size: images at a time.
-      nonces: as for `codec.protect.Protector`.
-
-    Raises:
-      UserError: an impossible value.
+      nonces: as for `protection.protect.Protector`.
     """
 
     def __init__(
@@ -111,8 +108,6 @@ class TransformProtector:
     ):
         classifiers = tuple(map(as_pytree, logits_fns))
         self._attack = Attack(attack, classifiers, steps, batch_size, transform.aware)
-        if not 5 <= psnr <= 80:
-            raise UserError(f"psnr={psnr} is impossible: it must be 5 to 80 decibels")
         self._strength = CONFIDENCE if attack == "cw" else math.sqrt(mse_of_psnr(psnr))
         self._transform, self._key, self._nonces, self._psnr = transform, key, nonces, psnr
 
@@ -155,7 +150,7 @@ class TransformProtector:
         return results
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
-        """What images that can share batches have in common, as of `codec.protect.Protector`."""
+        """What images that share batches have in common, as of `protection.protect.Protector`."""
         return tiles.tile_shape(height, width, TILE)
 
     def _protect_alike(self, sources: list[_Source], side: int) -> list[Attempt]:

@@ -117,7 +117,7 @@ class FallbackRecoverer:
     def recover(
         self, images: Sequence[np.ndarray], blobs: Sequence[bytes | None]
     ) -> list[Recovered | PayloadError]:
-        """Recovers images as `codec.recover.Recoverer.recover` does, same arguments and results."""
+        """As `protection.recover.Recoverer.recover`, same arguments and results."""
         results = self._recoverer.recover(images, blobs)
         for i, result in enumerate(results):
             if isinstance(result, OtherGeneratorError):

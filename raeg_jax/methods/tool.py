@@ -27,7 +27,7 @@ class ToolProtector:
       batch_size: images at a time.
 
     Raises:
-      UserError: the generator has no classifiers, or an impossible PSNR.
+      UserError: the generator has no classifiers.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ToolProtector:
         modes: Sequence[SourceMode],
         orientations: Sequence[int],
     ) -> list[Protected | UserError]:
-        """Protects images as `codec.protect.Protector.protect` does, same arguments.
+        """Protects images as `protection.protect.Protector.protect` does, same arguments.
 
         Returns:
           Of each the protected image, or the error that says why it can't be protected.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from raeg_jax.errors import UserError
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 
 if TYPE_CHECKING:
@@ -43,21 +42,12 @@ class Transform(abc.ABC):
       sides: of superpixels or blocks, in pixels, 1 to 255, in the order in which they are tried.
       aware: whether the attack knows that a change keeps little but its mean over each superpixel
         or block (`superpixels.OnSuperpixels`).
-
-    Raises:
-      UserError: an impossible setting.
     """
 
     name: ClassVar[str]
     rules: ClassVar[Mapping[str, "Rule"]]
     sides: tuple[int, ...]
     aware: bool
-
-    def __post_init__(self):
-        for name, rule in self.rules.items():
-            value = getattr(self, name)
-            if not rule.accepts(value):
-                raise UserError(f"{name}={value!r} is impossible: it must be {rule}")
 
     @abc.abstractmethod
     def apply(self, original: np.ndarray, attacked: np.ndarray, side: int) -> Transformed:

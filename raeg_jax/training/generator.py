@@ -206,7 +206,7 @@ class Monitor:
         self._class_names = splits.class_names
         self._targets = {name: FrozenClassifier(*pair) for name, pair in targets.items()}
         self._images, self._labels, _ = data.arrays(
-            splits.test, config.data.image_size, config.data, config.train.eval_images
+            splits.test, config.data, config.train.eval_images
         )
         self._batch_size = min(config.eval.batch_size, len(self._labels))
 

@@ -30,17 +30,11 @@ with warnings.catch_warnings():
 
 def jitted(attack, **settings):
     """The attack as users run it: compiled once for each ensemble."""
-    return jax.jit(
-        functools.partial(attack, **settings), static_argnums=0, static_argnames="targeted"
-    )
+    names = ("targeted",) if attack is pgd_l2 else ()
+    return jax.jit(functools.partial(attack, **settings), static_argnums=0, static_argnames=names)
 
 
-EAGER = {
-    "pgd_1": functools.partial(pgd_l2, steps=1),
-    "pgd_10": functools.partial(pgd_l2, steps=10),
-    "pgd_random": functools.partial(pgd_l2, steps=10, key=jax.random.key(5)),
-}
-ATTACKS = {name: jitted(attack) for name, attack in EAGER.items()}
+ATTACKS = {f"pgd_{steps}": jitted(pgd_l2, steps=steps) for steps in (1, 10)}
 
 
 @pytest.fixture(params=ATTACKS)
@@ -111,12 +105,12 @@ class OnMargins(L2PGD):
 
 
 def test_pgd_is_that_of_foolbox():
-    images, steps, radius, step_size = images_of(), 4, 100.0, 40.0
-    theirs = OnMargins(abs_stepsize=step_size, steps=steps, random_start=False).run(
+    images, steps, radius = images_of(), 4, 100.0
+    theirs = OnMargins(rel_stepsize=2.5 / steps, steps=steps, random_start=False).run(
         JAXModel(curved(), bounds=(0, 255)), jnp.asarray(images), jnp.asarray(LABELS),
         epsilon=radius,
     )  # fmt: skip
-    ours = pgd_l2([curved()], images, LABELS, radius, steps, step_size=step_size)
+    ours = pgd_l2([curved()], images, LABELS, radius, steps)
     assert np.all(distance(theirs, images) > 0.7 * radius)
     np.testing.assert_allclose(ours, theirs, atol=0.01)
 
@@ -134,8 +128,8 @@ def test_more_steps_attack_better(attack, count, bound, steps, gain):
     assert left(steps) < left(1) - gain
 
 
-@pytest.mark.parametrize(("steps", "step_size"), [(1, 1.0), (4, 2.0), (7, None)])
-def test_ifgsm_of_a_linear_classifier_is_the_formula(steps, step_size):
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_ifgsm_of_a_linear_classifier_is_the_formula(steps):
     """x <- clip(x - alpha sign(g)) in NumPy; of two classes the gradient is the same everywhere."""
     images, labels, two = images_of(), np.array([0, 1, 0, 1, 0, 1]), linear(classes=2)
     epsilon = np.float32([1, 2, 3, 5, 8, 200])
@@ -143,23 +137,22 @@ def test_ifgsm_of_a_linear_classifier_is_the_formula(steps, step_size):
     rise = (weights[:, 0] - weights[:, 1]).reshape(8, 8, 3)
     gradient = np.where((labels == 0)[:, None, None, None], rise, -rise)
     ball = epsilon[:, None, None, None]
-    alpha = 2.5 * ball / steps if step_size is None else step_size
+    alpha = 2.5 * ball / steps
     expected = images
     for _ in range(steps):
         expected = expected - alpha * np.sign(gradient)
         expected = np.clip(np.clip(expected, images - ball, images + ball), 0, 255)
-    attack = jitted(ifgsm, steps=steps, step_size=step_size)
+    attack = jitted(ifgsm, steps=steps)
     np.testing.assert_allclose(attack((two,), images, labels, epsilon), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("targeted", [False, True])
-def test_ifgsm_moves_the_margin_and_stays_inside(targeted):
+def test_ifgsm_moves_the_margin_and_stays_inside():
     nets, images = (curved(0), curved(1)), images_of()
     epsilon = np.float32([0.5, 1, 2, 4, 8, 16])
     attack = jitted(ifgsm, steps=10)
-    attacked = np.asarray(attack(nets, images, LABELS, epsilon, targeted=targeted))
+    attacked = np.asarray(attack(nets, images, LABELS, epsilon))
     before, after = (mean_margin(nets, x) for x in (images, attacked))
-    assert np.all(after > before if targeted else after < before)
+    assert np.all(after < before)
     assert (attacked.shape, attacked.dtype) == (SHAPE, np.float32)
     assert attacked.min() >= 0
     assert attacked.max() <= 255
@@ -197,22 +190,6 @@ def test_images_are_attacked_independently(attack):
     first, second = (attack((curved(),), x, LABELS, radius) for x in (images, others))
     np.testing.assert_allclose(first[:3], second[:3], atol=1e-2)
     assert np.all(distance(first[3:], second[3:]) > 0)
-
-
-@pytest.mark.parametrize("name", EAGER)
-def test_jit_gives_the_same(name):
-    arguments = ((curved(),), images_of(), LABELS, np.full(6, 80, np.float32))
-    np.testing.assert_allclose(EAGER[name](*arguments), ATTACKS[name](*arguments), atol=1e-2)
-
-
-def test_the_random_start_depends_on_the_key():
-    images, attack = images_of(), jitted(pgd_l2, steps=2)
-    first, again, other = (
-        np.asarray(attack((curved(),), images, LABELS, 80.0, key=jax.random.key(seed)))
-        for seed in (0, 0, 1)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert np.any(first != other)
 
 
 def test_gaussian_noise_has_the_norm_and_the_shape_of_a_gaussian():

@@ -157,7 +157,7 @@ def test_tensorflow_is_never_imported(settings, tmp_path):
         sys.path.insert(0, {str(tmp_path)!r})
         from raeg_jax import data
         splits = data.load(settings)
-        images, labels, _ = data.arrays(splits.train, 16, settings)
+        images, labels, _ = data.arrays(splits.train, settings)
         assert splits.train[0]["image"] and images.shape == (32, 16, 16, 3)
         assert "tensorflow" not in sys.modules
         print("done")

@@ -96,12 +96,12 @@ def test_flipped_bytes_are_noticed(settings, capsys):
     with pytest.raises(UserError, match=r"index\.json has another content than was written"):
         data.load(settings)
     flip(splits.train.folder / "index.json", 20)
-    images = data.arrays(splits.train, 16, settings)[0].copy()
+    images = data.arrays(splits.train, settings)[0].copy()
     path = splits.train.folder / "train_16.npy"
     for damage in (lambda: flip(path, -100), lambda: os.truncate(path, 1000)):
         damage()
         capsys.readouterr()
-        np.testing.assert_array_equal(data.arrays(splits.train, 16, settings)[0], images)
+        np.testing.assert_array_equal(data.arrays(splits.train, settings)[0], images)
         assert f"note: {path} is damaged: made again" in capsys.readouterr().err
     (record,) = splits.train.folder.glob("*train.array_record*")
     flip(record, record.read_bytes().index(splits.train[4]["image"][50:80]))

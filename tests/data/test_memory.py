@@ -21,7 +21,7 @@ def split(settings, make_tree, tmp_path):
 
 
 def test_arrays_are_the_decoded_records(split, settings):
-    images, labels, names = data.arrays(split, 16, settings)
+    images, labels, names = data.arrays(split, settings)
     assert (images.dtype, images.shape) == (np.uint8, (20, 16, 16, 3))
     assert labels.dtype == np.int32
     for index, record in enumerate(split):
@@ -30,20 +30,20 @@ def test_arrays_are_the_decoded_records(split, settings):
 
 
 def test_second_call_maps_the_kept_file(split, settings, monkeypatch):
-    images, _, _ = data.arrays(split, 16, settings)
+    images, _, _ = data.arrays(split, settings)
     monkeypatch.setattr(memory, "_decode", lambda *args: pytest.fail("decoded again"))
-    np.testing.assert_array_equal(data.arrays(split, 16, settings)[0], images)
+    np.testing.assert_array_equal(data.arrays(split, settings)[0], images)
     assert sorted(path.name for path in split.folder.glob("*.npy")) == ["train_16.npy"]
     assert not list(split.folder.glob("*.tmp"))
     # A part of them is taken from there as well.
-    some, _, names = data.arrays(split, 16, settings, max_images=7)
+    some, _, names = data.arrays(split, settings, max_images=7)
     np.testing.assert_array_equal(some, images[[split.file_names.index(name) for name in names]])
 
 
 def test_the_kept_file_is_for_all_users(split, settings):
     before = os.umask(0o022)
     try:
-        data.arrays(split, 16, settings)
+        data.arrays(split, settings)
     finally:
         os.umask(before)
     assert stat.S_IMODE((split.folder / "train_16.npy").stat().st_mode) == 0o644
@@ -53,7 +53,7 @@ def test_a_cache_that_cannot_be_written_is_explained(split, settings):
     # A folder in the file's place fails for every user, root included.
     (split.folder / "train_16.npy").mkdir()
     with pytest.raises(UserError, match=r"can't be written to .*config.data.cache_dir"):
-        data.arrays(split, 16, settings)
+        data.arrays(split, settings)
 
 
 def test_an_interrupted_write_leaves_nothing(split, settings, monkeypatch):
@@ -62,31 +62,31 @@ def test_an_interrupted_write_leaves_nothing(split, settings, monkeypatch):
 
     monkeypatch.setattr(memory.os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        data.arrays(split, 16, settings)
+        data.arrays(split, settings)
     assert not list(split.folder.glob("*.tmp"))
     assert not list(split.folder.glob("*.npy"))
 
 
 def test_large_splits_are_not_kept(split, settings):
     settings.memory_mib = 0
-    assert data.arrays(split, 16, settings)[0].shape == (20, 16, 16, 3)
+    assert data.arrays(split, settings)[0].shape == (20, 16, 16, 3)
     assert not list(split.folder.glob("*.npy"))
 
 
 def test_subset_is_part_of_the_whole(split, settings):
-    images, labels, names = data.arrays(split, 16, settings)
-    some, some_labels, some_names = data.arrays(split, 16, settings, max_images=7)
+    images, labels, names = data.arrays(split, settings)
+    some, some_labels, some_names = data.arrays(split, settings, max_images=7)
     places = [names.index(name) for name in some_names]
     assert len(set(places)) == 7
     np.testing.assert_array_equal(some, images[places])
     np.testing.assert_array_equal(some_labels, labels[places])
-    assert data.arrays(split, 16, settings, max_images=7)[2] == some_names
-    assert len(data.arrays(split, 16, settings, max_images=500)[2]) == 20
+    assert data.arrays(split, settings, max_images=7)[2] == some_names
+    assert len(data.arrays(split, settings, max_images=500)[2]) == 20
 
 
 def test_plain_lists_of_records_do_as_well(split, settings):
-    images, labels, names = data.arrays(list(split), 16, settings)
-    expected = data.arrays(split, 16, settings)
+    images, labels, names = data.arrays(list(split), settings)
+    expected = data.arrays(split, settings)
     np.testing.assert_array_equal(images, expected[0])
     np.testing.assert_array_equal(labels, expected[1])
     assert names == expected[2]
@@ -126,7 +126,7 @@ RECORDS = [
 
 @pytest.mark.parametrize("max_images", [0, 4, 100])
 def test_images_are_the_same_in_memory_and_on_demand(settings, max_images):
-    expected, labels, names = data.arrays(RECORDS, 16, settings, max_images)
+    expected, labels, names = data.arrays(RECORDS, settings, max_images)
     opened = open_split(RECORDS, settings, max_images)
     assert isinstance(opened[0], np.ndarray)
     settings.memory_mib = 0

@@ -53,11 +53,11 @@ def test_loads(settings):
     splits = data.load(settings)
     assert (len(splits.train), len(splits.test), splits.num_classes) == (1600, 320, 8)
     assert splits.skipped == ()
-    images, labels, names = data.arrays(splits.test, 32, settings)
+    images, labels, names = data.arrays(splits.test, settings)
     assert images.shape == (320, 32, 32, 3)
     assert names[0] == "astronaut/test_000.png"
     # A nearest-mean classifier on colour alone beats chance by far: the classes are learnable.
-    train_images, train_labels, _ = data.arrays(splits.train, 32, settings)
+    train_images, train_labels, _ = data.arrays(splits.train, settings)
     moments = [
         np.concatenate([x.mean((1, 2)), x.std((1, 2))], -1)
         for x in (train_images.astype(float), images.astype(float))

@@ -138,8 +138,8 @@ def test_shards_are_augmented_differently(config):
 
 
 def test_augmentation_is_as_asked(config, textured):
-    originals = [image.tobytes() for image in data.arrays(textured, 16, config.data)[0]]
-    mirrored = [image[:, ::-1].tobytes() for image in data.arrays(textured, 16, config.data)[0]]
+    originals = [image.tobytes() for image in data.arrays(textured, config.data)[0]]
+    mirrored = [image[:, ::-1].tobytes() for image in data.arrays(textured, config.data)[0]]
 
     def shares(**changes):
         batches = take(make(config, textured, **changes), 12)
@@ -160,7 +160,7 @@ def test_blends_come_with_both_labels(config, textured):
     config.augment.mixup, config.augment.flip, config.augment.crop_padding = 1.0, False, 0
     batch = next(make(config, textured))
     assert set(batch) == {"image", "label", "other", "share"}
-    originals, labels, _ = data.arrays(textured, 16, config.data)
+    originals, labels, _ = data.arrays(textured, config.data)
     for image, label, other, share in zip(*batch.values(), strict=True):
         blends = [
             share * a + (1 - share) * b

@@ -15,13 +15,14 @@ def link(folder, target, classes):
 
 def check(splits, settings):
     """Every record decodes, and splits share no picture."""
+    settings.image_size = 32
     assert splits.skipped == ()
     trains, tests = (
         {hash(record["image"]) for record in records} for records in (splits.train, splits.test)
     )
     assert not trains & tests
     for records in (splits.train, splits.test):
-        images, labels, names = data.arrays(records, 32, settings)
+        images, labels, names = data.arrays(records, settings)
         assert images.shape == (len(records), 32, 32, 3)
         assert images.std((1, 2, 3)).min() > 1
         assert np.unique(labels).tolist() == list(range(splits.num_classes))

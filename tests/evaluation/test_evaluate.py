@@ -112,9 +112,9 @@ def test_images_above_the_memory_limit_are_decoded_batch_by_batch(config, tmp_pa
     expected = run(config, tmp_path)["splits"]
     decoded, decode = [], memory.images_of
 
-    def images_of(split, image_size, settings, chosen):
+    def images_of(split, settings, chosen):
         decoded.append(len(chosen))
-        return decode(split, image_size, settings, chosen)
+        return decode(split, settings, chosen)
 
     monkeypatch.setattr(memory, "images_of", images_of)
     config.data.memory_mib = 0

@@ -77,12 +77,6 @@ def test_median_gradient_is_shared_by_equals():
     np.testing.assert_allclose(whole.sum(), 49, rtol=1e-6)
 
 
-@pytest.mark.parametrize("size", [0, 2, -3])
-def test_median_blur_needs_an_odd_size(photograph, size):
-    with pytest.raises(ValueError, match=f"odd positive size, got {size}"):
-        filters.median_blur(photograph, size)
-
-
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_bit_depth(photograph, bits):
     y = np.asarray(jax.jit(filters.bit_depth)(photograph, bits))

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from raeg_jax.adversarial.losses import margin
-from raeg_jax.errors import UserError
 from raeg_jax.methods import superpixels
 from raeg_jax.methods.attack import Attack
 from raeg_jax.networks.classifiers import as_pytree
@@ -85,21 +84,3 @@ def test_images_just_as_large_as_a_tile_share_a_batch_with_larger_ones(side, siz
 
 def test_classes_are_those_of_the_classifier():
     assert make().classes(SIDE, SIDE) == 4
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"name": "fgsm"}, "attack='fgsm' is unknown: use one of pgd, ifgsm, cw"),
-        ({"steps": 0}, "steps=0 is impossible"),
-        ({"batch_size": 0}, "batch_size=0 is impossible"),
-    ],
-)
-def test_impossible_settings_are_named(change, message):
-    with pytest.raises(UserError, match=message):
-        make(**change)
-
-
-def test_a_classifier_is_needed():
-    with pytest.raises(UserError, match="name at least one classifier"):
-        Attack("pgd", (), 1, 1, False)

@@ -121,11 +121,6 @@ def test_an_image_that_does_not_come_back_is_not_released(monkeypatch, wrong):
         protect("rae")
 
 
-def test_an_impossible_psnr_is_named():
-    with pytest.raises(UserError, match="psnr=3 is impossible: it must be 5 to 80"):
-        protect("rae", psnr=3)
-
-
 @pytest.mark.parametrize("label", [-1, 4, None])
 def test_a_label_of_no_class_is_named(label):
     with pytest.raises(UserError, match=f"label {label} of image 1 is no class: they are 0 to 3"):

@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 
-from raeg_jax.errors import UserError
 from raeg_jax.networks.discriminator import NORMS, Discriminator
 
 
@@ -148,21 +147,3 @@ def test_it_learns_to_tell_noisy_images(norm):
     real, fake = map(evaluate, batch(1000))
     assert np.mean(np.asarray(real) > 0) > 0.9
     assert np.mean(np.asarray(fake) < 0) > 0.9
-
-
-def test_unknown_norm_lists_the_known():
-    with pytest.raises(UserError, match=r"'batch'.*group.*spectral"):
-        Discriminator(norm="batch")
-
-
-@pytest.mark.parametrize(("width", "layers"), [(0, 2), (8, 0)])
-def test_bad_size_is_named(width, layers):
-    with pytest.raises(UserError, match=f"not {width} and {layers}"):
-        Discriminator(width=width, layers=layers)
-
-
-def test_too_small_an_image_is_named():
-    with pytest.raises(ValueError, match=r"at least 24 pixels a side, not 16 x 32"):
-        Discriminator(width=8, layers=3).init(
-            jax.random.key(0), images_of((1, 16, 32, 3)), train=False
-        )

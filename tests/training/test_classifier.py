@@ -101,7 +101,7 @@ def assert_equal_trees(a, b):
 
 def test_a_fitted_classifier_reads_unseen_images(config, splits, tmp_path, capsys):
     variables = classifier_lib.fit_classifier("toy_a", splits, config, tmp_path)
-    images, labels, _ = data.arrays(splits.test, 32, config.data)
+    images, labels, _ = data.arrays(splits.test, config.data)
     logits = ToyNet(3).apply(variables, jnp.asarray(images, jnp.float32), train=False)
     share = float(np.mean(np.argmax(logits, -1) == labels))
     assert share > 0.9
