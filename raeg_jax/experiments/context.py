@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -70,7 +70,8 @@ class ProtectedSet:
       method: of `METHODS`.
       psnr: of the files, in decibels; None for what the generator's last stage aims at.
       repeat: number of the repetition: of keys, tokens and noise.
-      most: at most so many images, by split; 0 for all.
+      split: of the images, 'train' or 'test'.
+      most: at most so many images; 0 for all.
       folder: files are kept there, so that each is made once.
     """
 
@@ -78,7 +79,8 @@ class ProtectedSet:
     method: str
     psnr: float | None
     repeat: int
-    most: Mapping[str, int]
+    split: str
+    most: int
     folder: pathlib.Path
 
     @property
@@ -94,41 +96,36 @@ class ProtectedSet:
         seed = run.config.seed + self.repeat
         return make_method(self.method, run, asked, seed, run.config.eval.batch_size, aim)
 
-    def candidates(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def candidates(self) -> tuple[np.ndarray, np.ndarray]:
         """All originals that are to be protected, and their labels."""
-        return self.run.images(split, self.most[split])
+        return self.run.images(self.split, self.most)
 
-    def originals(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def originals(self) -> tuple[np.ndarray, np.ndarray]:
         """Originals and labels of the images that have a file."""
-        images, labels = self.candidates(split)
-        kept = self.files(split).kept
-        return images[kept], labels[kept]
+        images, labels = self.candidates()
+        return images[self.files.kept], labels[self.files.kept]
 
-    def batch_size(self, split: str) -> int:
+    @property
+    def batch_size(self) -> int:
         """Images at a time, of those that have a file."""
-        return min(self.run.config.eval.batch_size, len(self.files(split).kept))
+        return min(self.run.config.eval.batch_size, len(self.files.kept))
 
     @functools.cached_property
-    def _files(self) -> dict[str, ProtectedFiles]:
-        return {}
+    def files(self) -> ProtectedFiles:
+        """The files, made if they aren't in the folder."""
+        path = self.folder / f"{self.method}_{self.split}_{self._identity}.npz"
+        if not path.is_file():
+            self._protect().save(path)
+        return files_lib.load(path)
 
-    def files(self, split: str) -> ProtectedFiles:
-        """The files of a split."""
-        if split not in self._files:
-            path = self.folder / f"{self.method}_{split}_{self._identity(split)}.npz"
-            if not path.is_file():
-                self._protect(split).save(path)
-            self._files[split] = files_lib.load(path)
-        return self._files[split]
-
-    def _protect(self, split: str) -> ProtectedFiles:
-        images, labels = self.candidates(split)
+    def _protect(self) -> ProtectedFiles:
+        images, labels = self.candidates()
         size = self.run.config.eval.batch_size
         made, protector, watch = [], self.protector(), Stopwatch()
         if self.psnr is not None:
             some = spread(labels, min(size, len(labels)))
             protector.prepare(images[some], labels[some])
-        description = f"{self.method}, {self.asked_psnr:g} dB, {split} images"
+        description = f"{self.method}, {self.asked_psnr:g} dB, {self.split} images"
         with ProgressBar(total=len(labels), desc=description, unit="img") as bar:
             for start in range(0, len(labels), _BATCHES_TOGETHER * size):
                 end = min(start + _BATCHES_TOGETHER * size, len(labels))
@@ -136,18 +133,18 @@ class ProtectedSet:
                 with watch:
                     made += protector.protect(images[index], labels[index], index)
                 bar.update(len(index))
-        return files_lib.collect(
-            made, images.shape[1:], watch.seconds / len(labels), protector.aim, split == "test"
-        )
+        seconds = watch.seconds / len(labels)
+        whole = self.split == "test"
+        return files_lib.collect(made, images.shape[1:], seconds, protector.aim, whole)
 
     def cached(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """An array that is made of the training files once, and kept in the folder.
+        """An array that is made of the files once, and kept in the folder.
 
         Args:
           name: differs for arrays that are made otherwise.
           make: returns the array.
         """
-        path = self.folder / f"{name}_{self._identity('train')}.npy"
+        path = self.folder / f"{name}_{self._identity}.npy"
         if not path.is_file():
             array = make()
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,15 +155,11 @@ class ProtectedSet:
     def change(self, images: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
         """Changes images uint8 [N, H, W, 3] batch by batch."""
         size = min(self.run.config.eval.batch_size, len(images))
-        return np.concatenate(
-            [
-                np.asarray(change(batch))[:count]
-                for _, batch, _, count in batches(images, np.zeros(len(images)), size)
-            ]
-        )
+        parts = batches(images, np.zeros(len(images)), size)
+        return np.concatenate([np.asarray(change(x))[:count] for _, x, _, count in parts])
 
-    @functools.cache  # noqa: B019
-    def _identity(self, split: str) -> str:
+    @functools.cached_property
+    def _identity(self) -> str:
         """A digest of all that the files depend on."""
         run = self.run
         depends: list[Any] = [self.method, self.psnr, run.config.seed + self.repeat]
@@ -179,7 +172,7 @@ class ProtectedSet:
             weights = run.params, weights
         digest = hashlib.sha256(repr(depends).encode())
         leaves = [] if self.method == "noise" else jax.tree.leaves(weights)
-        for array in (*self.candidates(split), *leaves):
+        for array in (*self.candidates(), *leaves):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
@@ -216,15 +209,15 @@ class Context:
     @functools.lru_cache(maxsize=1)  # noqa: B019
     def protected(self, method: str, psnr: float | None, repeat: int = 0) -> ProtectedSet:
         """The unseen images of a method; the last set that was asked for stays in memory."""
-        return self._set(method, psnr, repeat, {"test": self.most(psnr)})
+        return ProtectedSet(
+            self.run, method, psnr, repeat, "test", self.most(psnr), self.folder / "images"
+        )
 
     @functools.lru_cache(maxsize=1)  # noqa: B019
     def leaked(self, method: str) -> ProtectedSet:
         """The training images of a method, as many as pirates and removers are trained on."""
-        return self._set(method, self.psnr, 0, {"train": self.run.config.suite.pirates.images})
-
-    def _set(self, method, psnr, repeat, most) -> ProtectedSet:
-        return ProtectedSet(self.run, method, psnr, repeat, most, self.folder / "images")
+        most = self.run.config.suite.pirates.images
+        return ProtectedSet(self.run, method, self.psnr, 0, "train", most, self.folder / "images")
 
     def depends(self, method: str, psnr: float | None) -> dict[str, Any]:
         """The settings that a method's files depend on, beside their number."""

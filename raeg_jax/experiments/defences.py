@@ -64,7 +64,7 @@ def measure(context: Context, method: str, name: str, defend: Change) -> dict[st
     """
     protected = context.protected(method, context.psnr)
     result: dict[str, Any] = {"method": method, "defence": name}
-    files, frozen = protected.files("test"), context.run.frozen
+    files, frozen = protected.files, context.run.frozen
     if not len(files.kept):
         return result | {"classifiers": {}}
 
@@ -74,7 +74,7 @@ def measure(context: Context, method: str, name: str, defend: Change) -> dict[st
             "defended": np.asarray(defend(files.images[index])),
         }
 
-    originals, size = protected.originals("test"), protected.batch_size("test")
+    originals, size = protected.originals(), protected.batch_size
     return result | measure_kinds(frozen, make, *originals, size)[0]
 
 
@@ -97,7 +97,7 @@ def remover_settings(context: Context) -> dict[str, Any]:
 
 def remover(leaked: ProtectedSet, pairs: int) -> Change:
     """A network that turns files back, trained on so many leaked pairs; 0 for all."""
-    originals, files = leaked.originals("train")[0], leaked.files("train").images
+    originals, files = leaked.originals()[0], leaked.files.images
     index = choose(len(originals), pairs)
     config = leaked.run.config
     return train_remover(originals[index], files[index], config.suite.remover_steps, config.seed)

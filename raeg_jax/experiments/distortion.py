@@ -51,7 +51,7 @@ def measure(context: Context, method: str, name: str) -> dict[str, Any]:
       `ssim_to_distorted`); `classifiers`, the scores on what comes back.
     """
     protected = context.protected(method, context.psnr)
-    files, run, distort = protected.files("test"), context.run, DEFENCES[name]
+    files, run, distort = protected.files, context.run, DEFENCES[name]
     result: dict[str, Any] = {
         "method": method,
         "distortion": name,
@@ -90,7 +90,7 @@ def measure(context: Context, method: str, name: str) -> dict[str, Any]:
             rows |= {key + of: pair[key] for key in ("psnr", "ssim")}
         return rows | correct(run.frozen, {ORIGINAL: originals, "recovered": recovered}, labels)
 
-    per_image = measure_all(undo, *protected.originals("test"), protected.batch_size("test"))
+    per_image = measure_all(undo, *protected.originals(), protected.batch_size)
     with_payload = per_image.pop("with_payload")
     result |= {"from_file": mean(per_image.pop("from_file")), "with_payload": mean(with_payload)}
     per_image = {key: values[with_payload] for key, values in per_image.items()}

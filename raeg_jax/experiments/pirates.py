@@ -31,7 +31,7 @@ from raeg_jax.experiments.defences import choose, remover, remover_name, remover
 from raeg_jax.experiments.experiment import Experiment, Results
 from raeg_jax.experiments.plots import figure_of, svg
 from raeg_jax.experiments.store import Unit
-from raeg_jax.experiments.tables import Table, grouped, mean_and_range, number
+from raeg_jax.experiments.tables import Table, column, grouped, number, over, over_seeds
 from raeg_jax.methods.registry import TITLES
 from raeg_jax.networks.classifiers import CLASSIFIERS, build_classifier
 from raeg_jax.training.classifier import fit_classifier
@@ -75,15 +75,15 @@ def training_sets(context: Context) -> list[TrainingSet]:
     """The originals and the files of each method; without `--method` also changes of the files."""
     settings = context.run.config.suite.pirates
 
-    def of_files(method: str, change=lambda leaked: leaked.files("train").images):
+    def of_files(method: str, change=lambda leaked: leaked.files.images):
         def load():
             leaked = context.leaked(method)
-            return Images(change(leaked), *leaked.originals("train"))
+            return Images(change(leaked), *leaked.originals())
 
         return load
 
     def load_honest():
-        images, labels = context.leaked(context.methods[0]).candidates("train")
+        images, labels = context.leaked(context.methods[0]).candidates()
         return Images(images, images, labels)
 
     honest = TrainingSet(HONEST, load_honest)
@@ -119,12 +119,11 @@ def units(context: Context) -> Iterator[Unit]:
         for training_set in training_sets(context):
             for architecture in settings.architectures:
                 parts = (training_set.name, training_set.training, architecture, str(seed))
+                arguments = context.run, context.folder, training_set, architecture, seed
                 yield Unit(
-                    "/".join(("pirates", "-".join(part for part in parts if part))),
+                    f"pirates/{'-'.join(filter(None, parts))}",
                     settings.steps * (2.0 if training_set.training == "adversarial" else 1.0),
-                    functools.partial(
-                        train, context.run, context.folder, training_set, architecture, seed
-                    ),
+                    functools.partial(train, *arguments),
                     model_settings(context) | dict(training_set.depends),
                 )
 
@@ -221,69 +220,64 @@ def _records(images: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
 
 def recovered(leaked: ProtectedSet) -> np.ndarray:
     """What the owner of the key recovers."""
-    files = leaked.files("train")
+    files = leaked.files
     blobs = [files.blob(index) for index in range(len(files.kept))]
     return np.stack(leaked.protector(float(files.aim)).estimate(files.images, blobs))
 
 
 def defended(leaked: ProtectedSet, name: str) -> np.ndarray:
     """Files after a defence."""
-    files = leaked.files("train").images
-    return leaked.cached(name, lambda: leaked.change(files, DEFENCES[name]))
+    return leaked.cached(name, lambda: leaked.change(leaked.files.images, DEFENCES[name]))
 
 
 def cleaned(leaked: ProtectedSet, pairs: int) -> np.ndarray:
     """Files after a remover that was trained on so many leaked pairs; 0 for all."""
     name = f"remover_{pairs}_{leaked.run.config.suite.remover_steps}"
-    files = leaked.files("train").images
-    return leaked.cached(name, lambda: leaked.change(files, remover(leaked, pairs)))
+    return leaked.cached(name, lambda: leaked.change(leaked.files.images, remover(leaked, pairs)))
 
 
 def partly_protected(leaked: ProtectedSet, share: float) -> np.ndarray:
     """Originals of which a share is protected."""
-    images = leaked.originals("train")[0].copy()
+    images = leaked.originals()[0].copy()
     chosen = choose(len(images), max(1, round(share * len(images))))
-    images[chosen] = leaked.files("train").images[chosen]
+    images[chosen] = leaked.files.images[chosen]
     return images
 
 
 def table(results: Results, context: Context) -> Table:
-    """Mean and mean_and_range over seeds."""
-    groups = grouped(results, lambda r: (r["images"], r["training"], r["architecture"]))
-    rows = [
-        (
-            TITLES.get(images, images),
-            training or "plain",
-            architecture,
-            str(len([result for result in group if result["peak"] is not None])),
-            mean_and_range([result["count"] for result in group], 0),
-            *(mean_and_range([result[score] for result in group]) for score in ("peak", "last")),
-            share_of_honest(group, results),
-        )
-        for (images, training, architecture), group in groups.items()
-    ]
-    head = ("trained on", "training", "model", "seeds", "images", "peak", "last", "peak of honest")
+    """A row for each training set, training and architecture."""
+    columns = {
+        "trained on": lambda r: TITLES.get(r["images"], r["images"]),
+        "training": lambda r: r["training"] or "plain",
+        "model": column("architecture"),
+    }
+    more = {
+        "seeds": lambda group: str(sum(r["peak"] is not None for r in group)),
+        "images": over("count", 0),
+        "peak": over("peak"),
+        "last": over("last"),
+        "peak of honest": lambda group: share_of_honest(group, results),
+    }
     note = (
         "Accuracy on clean unseen originals: mean (least to most over the seeds). The last column "
         "is the mean peak as a share of that of honest models with the same training."
     )
-    return Table("Pirated models", note, head, rows)
+    return over_seeds("Pirated models", note, results, columns, more)
 
 
 def share_of_honest(results: Results, every: Results) -> str:
     """The mean peak as a share of that of honest models of the same trainings and architectures."""
-    kinds = {(result["training"], result["architecture"]) for result in results}
+
+    def mean_peak(models: Results) -> float:
+        peaks = [r["peak"] for r in models if r["peak"] is not None]
+        return statistics.fmean(peaks) if peaks else 0.0
+
+    kinds = {(r["training"], r["architecture"]) for r in results}
     honest = [
-        result["peak"]
-        for result in every
-        if result["images"] == HONEST and (result["training"], result["architecture"]) in kinds
+        r for r in every if r["images"] == HONEST and (r["training"], r["architecture"]) in kinds
     ]
-    peaks = [result["peak"] for result in results]
-    means = [
-        statistics.fmean(values) if (values := [p for p in each if p is not None]) else 0.0
-        for each in (peaks, honest)
-    ]
-    return number(means[0] / means[1], 2) if all(means) else ""
+    own, other = mean_peak(results), mean_peak(honest)
+    return number(own / other, 2) if own and other else ""
 
 
 def headline(method: str, results: Results, context: Context) -> dict[str, str]:

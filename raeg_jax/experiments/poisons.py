@@ -3,6 +3,7 @@
 Each row is a generator: `config.generator` with other stages, and other settings of its shortcut.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax.adversarial.distortions import DEFENCES
 from raeg_jax.config.rules import Each, OneOf
-from raeg_jax.experiments.context import Context, ProtectedSet
+from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Experiment, Results
 from raeg_jax.experiments.pirates import (
     HONEST,
@@ -22,7 +23,7 @@ from raeg_jax.experiments.pirates import (
     train,
 )
 from raeg_jax.experiments.store import Unit
-from raeg_jax.experiments.tables import Table, grouped, mean_and_range
+from raeg_jax.experiments.tables import Table, column, over, over_seeds
 from raeg_jax.generator.build import check_stages, check_targets, shortcut_stage
 
 _LONG = {"period": 32, "cycles": (2, 3)}
@@ -91,48 +92,39 @@ def measure(
       than there are classes some share one.
     """
     config = changed(context.run.config, row)
-    run = context.run.with_config(config)
-    most = {"train": config.suite.pirates.images}
-    leaked = ProtectedSet(run, "raeg", None, 0, most, context.folder / "images")
+    context = dataclasses.replace(context, run=context.run.with_config(config))
+    leaked = context.leaked("raeg")
 
     def load() -> Images:
         if row == HONEST:
-            originals, labels = leaked.candidates("train")
+            originals, labels = leaked.candidates()
             images = leaked.change(originals, DEFENCES[defence])
         else:
-            originals, labels = leaked.originals("train")
+            originals, labels = leaked.originals()
             images = defended(leaked, defence)
         return Images(images, originals, labels)
 
     patterns = None
     if "shortcut" in ROWS[row][0]:
         patterns = shortcut_stage(config).conditioner.count
-    model = train(run, context.folder, TrainingSet(row, load), architecture, seed)
+    model = train(context.run, context.folder, TrainingSet(row, load), architecture, seed)
     return model | {"defence": defence, "patterns": patterns}
 
 
 def table(results: Results, context: Context) -> Table:
-    """Mean (least to most) over the seeds."""
-    groups = grouped(
-        results, lambda r: (r["images"], r["patterns"], r["defence"], r["architecture"])
-    )
-    rows = [
-        (
-            row,
-            str(patterns or ""),
-            defence,
-            architecture,
-            str(len(group)),
-            *(mean_and_range([result[score] for result in group]) for score in ("peak", "last")),
-        )
-        for (row, patterns, defence, architecture), group in groups.items()
-    ]
-    head = ("generator", "patterns", "defence", "model", "seeds", "peak", "last")
+    """A row for each generator, defence and architecture."""
+    columns = {
+        "generator": column("images"),
+        "patterns": lambda r: str(r["patterns"] or ""),
+        "defence": column("defence"),
+        "model": column("architecture"),
+    }
+    more = {"seeds": lambda group: str(len(group)), "peak": over("peak"), "last": over("last")}
     note = (
         "Accuracy on clean unseen originals of models trained on the files. Patterns: how many "
         "classes can differ; with fewer than there are classes some share one."
     )
-    return Table("Poisons", note, head, rows)
+    return over_seeds("Poisons", note, results, columns, more)
 
 
 EXPERIMENT = Experiment(

@@ -65,13 +65,13 @@ def measure(context: Context, method: str, psnr: float | None, repeat: int = 0) 
       `recover` an image.
     """
     protected = context.protected(method, psnr, repeat)
-    files, run = protected.files("test"), context.run
+    files, run = protected.files, context.run
     count, reversible = len(files.kept), method in REVERSIBLE
     result: dict[str, Any] = {
         "method": method,
         "asked": psnr,
         "repeat": repeat,
-        "images": len(protected.candidates("test")[1]),
+        "images": len(protected.candidates()[1]),
         "protected": count,
         "failures": dict(collections.Counter(map(_reason, files.failures))),
         "in_pixels": int(files.in_pixels.sum()),
@@ -86,9 +86,9 @@ def measure(context: Context, method: str, psnr: float | None, repeat: int = 0) 
     def make(index, originals, labels):
         return {state: images[index] for state, images in states.items()}
 
-    originals, size = protected.originals("test"), protected.batch_size("test")
+    originals, size = protected.originals(), protected.batch_size
     found, per_image = measure_kinds(run.frozen, make, *originals, size)
-    images, labels = protected.candidates("test")
+    images, labels = protected.candidates()
     # Of these only the originals are classified.
     every, _ = measure_kinds(run.frozen, lambda *_: {}, images, labels, run.batch_size(labels))
     for name, scores in found["classifiers"].items():
@@ -103,8 +103,8 @@ def measure(context: Context, method: str, psnr: float | None, repeat: int = 0) 
 
 def _recover(protected: ProtectedSet) -> tuple[int, float]:
     """How many files give back their originals, and the seconds an image."""
-    files, (originals, _) = protected.files("test"), protected.originals("test")
-    size, exact, watch = protected.batch_size("test"), 0, programs.Stopwatch()
+    files, (originals, _) = protected.files, protected.originals()
+    size, exact, watch = protected.batch_size, 0, programs.Stopwatch()
     protector = protected.protector(float(files.aim))
     for start in range(0, len(originals), size):
         index = range(start, min(start + size, len(originals)))

@@ -185,22 +185,24 @@ def table(results: Results, context: Context) -> Table:
     rows = []
     for group in grouped(results, lambda result: result["split"]).values():
         for result, behind in zip(group, behind_pgd(group, context.run.targets), strict=True):
-            for variant in VARIANTS:
-                if variant in result["quality"]:
-                    rows.append(_row(result, variant, behind))
+            rows += [
+                {**result, "kind": kind, "behind": _behind(behind) if kind == "protected" else ""}
+                for kind in VARIANTS
+                if kind in result["quality"]
+            ]
     columns = {
         "generator": lambda row: ", ".join(row["stages"]),
         "images": lambda row: SPLITS[row["split"]],
         "count": column("images"),
-        "method": column("variant"),
-        "PSNR, dB": lambda row: decibels(row["quality"][row["variant"]]["psnr"]),
-        "worst miss, dB": lambda row: number(row["worst_miss"][row["variant"]], 2),
+        "method": column("kind"),
+        "PSNR, dB": lambda row: decibels(row["quality"][row["kind"]]["psnr"]),
+        "worst miss, dB": lambda row: number(row["worst_miss"][row["kind"]], 2),
         "behind PGD, dB": column("behind"),
     }
     scores = {
         "{} original": ("accuracy", "original"),
-        "{}": ("accuracy", "changed"),
-        "{} success": ("attack_success", "changed"),
+        "{}": ("accuracy", None),
+        "{} success": ("attack_success", None),
     }
     note = (
         "Accuracy on originals and on changed files, and attack success: of the images classified "
@@ -211,22 +213,14 @@ def table(results: Results, context: Context) -> Table:
     return table_of("Reading", note, rows, columns, scores)
 
 
-def _row(result, variant: str, behind) -> dict[str, Any]:
-    """A result as a row for one variant, whose scores are those of 'changed' images."""
-    classifiers = {
-        name: {
-            score: scores[score] | {"changed": scores[score][variant]}
-            for score in ("accuracy", "attack_success")
-        }
-        for name, scores in result["classifiers"].items()
-    }
-    cell = ""
-    if variant == "protected" and behind is not None:
-        cell = f"{behind['beyond']} all of PGD's accuracies"
-        if behind["gap"] is not None:
-            low, high = behind["interval"]
-            cell = f"{behind['gap']:+.2f} ({low:+.2f} to {high:+.2f})"
-    return {**result, "variant": variant, "behind": cell, "classifiers": classifiers}
+def _behind(behind: dict[str, Any] | None) -> str:
+    """What `behind_pgd` returned, as a cell."""
+    if behind is None:
+        return ""
+    if behind["gap"] is None:
+        return f"{behind['beyond']} all of PGD's accuracies"
+    low, high = behind["interval"]
+    return f"{behind['gap']:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def curves(results: Results, context: Context) -> str:

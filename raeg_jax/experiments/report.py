@@ -126,11 +126,11 @@ def _samples(context: Context, results: Mapping[str, Results]) -> np.ndarray:
     if not measured:
         return np.full((1, 1, 3), 255, np.uint8)
     methods = [method for method in TITLES if method in measured]
-    images, labels = context.protected(methods[0], context.psnr).candidates("test")
+    images, labels = context.protected(methods[0], context.psnr).candidates()
     chosen = spread(labels, min(_PICTURES, len(labels)))
     columns = {"original": images[chosen]}
     for method in methods:
-        files = context.protected(method, context.psnr).files("test")
+        files = context.protected(method, context.psnr).files
         by_number = dict(zip(files.kept.tolist(), files.images, strict=True))
         grey = np.full(images.shape[1:], 128, np.uint8)
         shown = np.stack([by_number.get(index, grey) for index in chosen.tolist()])

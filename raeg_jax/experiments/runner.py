@@ -48,7 +48,7 @@ def run_experiments(
         classifiers or checkpoint.
     """
     compared = methods is not None
-    names = choose_methods(methods) if methods is not None else ("raeg",)
+    names = ("raeg",) if methods is None else choose_methods(methods)
     chosen = choose(experiments or "quality", compared)
     check_settings(config, chosen)
     config, params, step, splits, classifiers = open_run(config, workdir, checkpoint)

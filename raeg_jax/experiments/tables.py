@@ -29,7 +29,7 @@ def table_of(
     note: str,
     results: Sequence[Result],
     columns: Mapping[str, Callable[[Result], str]],
-    scores: Mapping[str, tuple[str, str]],
+    scores: Mapping[str, tuple[str, str | None]],
 ) -> Table:
     """A table with a row for each result.
 
@@ -39,24 +39,43 @@ def table_of(
       results: with `classifiers`, as `scores.scores` makes them; empty of a method without files.
       columns: cells by head.
       scores: a score ('accuracy' or 'attack_success') and a kind of images each, by head with '{}'
-        in place of the classifier.
+        in place of the classifier; None for the result's own `kind`.
     """
     names = next((tuple(r["classifiers"]) for r in results if r["classifiers"]), ())
-    rows = [
-        (*(cell(result) for cell in columns.values()), *_score_cells(result, names, scores))
-        for result in results
-    ]
+    rows = [tuple(cell(result) for cell in columns.values()) for result in results]
+    for i, result in enumerate(results):
+        for score, kind in scores.values():
+            own = result["kind"] if kind is None else kind
+            found = [result["classifiers"].get(name, {}).get(score, {}).get(own) for name in names]
+            rows[i] += tuple(map(number, found))
     head = (*columns, *(text.format(name) for text in scores for name in names))
     return Table(title, note, head, rows)
 
 
-def _score_cells(result, names, scores) -> list[str]:
-    classifiers = result["classifiers"]
-    return [
-        number(classifiers[name][score].get(kind)) if name in classifiers else ""
-        for score, kind in scores.values()
-        for name in names
-    ]
+def over_seeds(
+    title: str,
+    note: str,
+    results: Iterable[Result],
+    columns: Mapping[str, Callable[[Result], str]],
+    more: Mapping[str, Callable[[list[Result]], str]],
+) -> Table:
+    """A table with a row for all models that differ in their seed alone: mean (least to most).
+
+    Args:
+      title: heading.
+      note: what the numbers mean.
+      results: of `pirates.train`.
+      columns: cells by head, the same for all models of a row.
+      more: cells by head, of the models of a row.
+    """
+    groups = grouped(results, lambda result: tuple(cell(result) for cell in columns.values()))
+    rows = [(*key, *(cell(group) for cell in more.values())) for key, group in groups.items()]
+    return Table(title, note, (*columns, *more), rows)
+
+
+def over(key: str, digits: int = 3) -> Callable[[list[Result]], str]:
+    """A column of `over_seeds`: the mean of the values with that key."""
+    return lambda group: mean_and_range([result[key] for result in group], digits)
 
 
 def number(value: float | None, digits: int = 3, missing: str = "") -> str:

@@ -20,7 +20,7 @@ from raeg_jax.evaluation.scores import measure_kinds
 from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Experiment, Results
 from raeg_jax.experiments.store import Unit
-from raeg_jax.experiments.tables import Table, decibels, number
+from raeg_jax.experiments.tables import Table, column, decibels, number, table_of
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.gradient_coupling import SideInfo
 from raeg_jax.image.quantise import to_uint8
@@ -201,21 +201,17 @@ def best_of(
 def table(results: Results, context: Context) -> Table:
     """A row for each way."""
     (result,) = results
-    names = tuple(result["classifiers"])
-    rows = [
-        (
-            way,
-            decibels(result["psnr"][way]),
-            number(result["exact"][way]),
-            *(number(result["classifiers"][name]["accuracy"][way]) for name in names),
-        )
-        for way in result["psnr"]
-    ]
+    rows = [{**result, "kind": way} for way in result["psnr"]]
+    columns = {
+        "undone with": column("kind"),
+        "PSNR, dB": lambda row: decibels(row["psnr"][row["kind"]]),
+        "exact": lambda row: number(row["exact"][row["kind"]]),
+    }
     note = (
         "Unseen images, undone with their side information (as the class) and clipped values; the "
         "last rows: the protected image that misleads the targets most, of several tokens."
     )
-    return Table("Secret token", note, ("undone with", "PSNR, dB", "exact", *names), rows)
+    return table_of("Secret token", note, rows, columns, {"{}": ("accuracy", None)})
 
 
 EXPERIMENT = Experiment(

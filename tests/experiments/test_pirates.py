@@ -21,7 +21,7 @@ def context(tmp_path_factory):
 
 def test_training_sets_have_the_images_that_their_names_say(context):
     originals, labels = context.run.images("train")
-    files = context.leaked("raeg").files("train").images
+    files = context.leaked("raeg").files.images
     sets = {(each.name, each.training): each.load() for each in pirates.training_sets(context)}
     for images in sets.values():
         np.testing.assert_array_equal(images.originals, originals)
@@ -85,8 +85,8 @@ def test_a_model_is_trained_on_its_images_and_tested_on_clean_ones(context, monk
 
 
 def test_images_without_a_file_are_left_out_of_training(tmp_path, monkeypatch):
-    def last_two(self, split):
-        images = self.candidates(split)[0]
+    def last_two(self):
+        images = self.candidates()[0]
         made = [Result("no room" * (i == 0), one, one, one) for i, one in enumerate(images)]
         return collect(made, images.shape[1:], 0.0, 0.0, whole=False)
 

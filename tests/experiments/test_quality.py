@@ -32,7 +32,7 @@ def classes(run, name, images):
 @pytest.mark.parametrize("method", TITLES)
 def test_files_have_the_psnr_and_the_result_is_true_of_them(context, measured, method):
     protected, result = context.protected(method, PSNR), measured[method]
-    files, (originals, labels) = protected.files("test"), protected.originals("test")
+    files, (originals, labels) = protected.files, protected.originals()
     own = psnrs(files.images, originals)
     # Each file of the compared methods, the mean of a generator's.
     assert abs(np.mean(own) - PSNR) < 0.2
@@ -44,7 +44,7 @@ def test_files_have_the_psnr_and_the_result_is_true_of_them(context, measured, m
     assert scores["accuracy"]["original"] == np.mean(before)
     wrong = classes(context.run, "near", files.images)[before] != labels[before]
     assert scores["attack_success"]["file"] == np.mean(wrong)
-    images, truth = protected.candidates("test")
+    images, truth = protected.candidates()
     all_correct = classes(context.run, "near", images) == truth
     assert scores["success_of_all"] == wrong.sum() / all_correct.sum()
 
@@ -74,7 +74,7 @@ def test_another_run_takes_the_files_that_are_there(context, measured, monkeypat
 
 @pytest.mark.parametrize("method", ["raeg", "noise"])
 def test_repetitions_differ_where_keys_or_noise_do(context, method):
-    first, second = (context.protected(method, PSNR, r).files("test").images for r in (0, 1))
+    first, second = (context.protected(method, PSNR, r).files.images for r in (0, 1))
     assert not np.array_equal(first, second)
 
 
@@ -94,8 +94,8 @@ def test_a_method_without_files_has_a_row(context):
 def test_images_that_fail_count_as_no_success(tmp_path, monkeypatch):
     """Two of five, of which no file is left; noise of 8 dB changes what others are taken for."""
 
-    def protect_some(self, split):
-        images, labels = self.candidates(split)
+    def protect_some(self):
+        images, labels = self.candidates()
         index = np.arange(len(labels), dtype=np.int32)
         made = self.protector().protect(images, labels, index)
         lost = [one._replace(failure="no room for 12 bytes") for one in made[:2]]
@@ -130,6 +130,6 @@ def test_a_generator_with_fractions_recovers_what_its_pixels_give(tmp_path):
     context = alone(tmp_path, FloatRun)
     result = quality.measure(context, "raeg", None)
     assert (result["protected"], result["exact"], result["in_pixels"]) == (5, 5, 0)
-    changed = context.protected("raeg", None).files("test").images
+    changed = context.protected("raeg", None).files.images
     difference = changed.astype(int) - context.run.images("test")[0]
     assert set(np.unique(difference)) == {20, 21}
