@@ -10,6 +10,7 @@ from PIL import Image
 
 from raeg_jax.data import decode
 from raeg_jax.image_file.read import decode_image_file
+from tests.image_file.files import png_of
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 14, 3), np.uint8)
 GREY = RGB[..., 0]
@@ -53,20 +54,6 @@ def deep_grey(kind, dtype):
     return encode(Image.fromarray(values), kind), expected
 
 
-def deep_rgb_png():
-    """Pillow can't write 16-bit RGB; the format is simple enough to do it here."""
-    values = RGB.astype(">u2") * 257
-
-    def chunk(name, data):
-        checksum = struct.pack(">I", zlib.crc32(name + data))
-        return struct.pack(">I", len(data)) + name + data + checksum
-
-    rows = b"".join(b"\0" + row.tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", 14, 10, 16, 2, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts, RGB
-
-
 def float_tiff(largest):
     values = (GREY / 255 * largest).astype(np.float32)
     return encode(Image.fromarray(values), "TIFF"), np.repeat(GREY[..., None], 3, -1)
@@ -102,7 +89,7 @@ ODD_FILES = {
     ),
     "16-bit grey png": lambda: deep_grey("PNG", np.uint16),
     "16-bit grey tiff": lambda: deep_grey("TIFF", np.uint16),
-    "16-bit rgb png": deep_rgb_png,
+    "16-bit rgb png": lambda: (png_of(RGB.astype(int) * 257, 16, 2), RGB),
     "32-bit tiff": lambda: deep_grey("TIFF", np.int32),
     "float tiff 0..1": lambda: float_tiff(1.0),
     "float tiff 0..1000": lambda: float_tiff(1000.0 * 255 / GREY.max()),
@@ -242,35 +229,16 @@ def test_fit_leaves_fitting_images_alone():
     np.testing.assert_array_equal(decode.fit(image, 16), image)
 
 
-def keyed_png(values, depth, colour, key, palette=b""):
-    """A PNG with a chunk tRNS, by hand; values [H, W * channels] are samples of the file."""
-
-    def chunk(kind, content):
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
-    bits = (values[..., None] >> np.arange(depth - 1, -1, -1)) & 1
-    rows = np.packbits(bits.reshape(len(values), -1).astype(np.uint8), axis=1)
-    width = values.shape[1] // (3 if colour == 2 else 1)
-    header = struct.pack(">IIBBBBB", width, len(values), depth, colour, 0, 0, 0)
-    content = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    parts = [(b"IHDR", header), (b"PLTE", palette), (b"tRNS", key), (b"IDAT", content)]
-    chunks = [chunk(kind, part) for kind, part in parts if part]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize(
     ("depth", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (8, 2), (1, 3), (2, 3), (4, 3), (8, 3)]
 )
 def test_transparent_colours_are_read_as_the_codec_reads_them(depth, colour):
-    values = np.arange(6 * 24).reshape(6, 24) * 7 % 2**depth
-    key, palette = struct.pack(">H", values[0, 1]), b""
-    if colour == 2:
-        key = b"".join(struct.pack(">H", value) for value in values[0, 3:6])
-    elif colour == 3:
-        key = b"\x60\0"
+    values = np.arange(6 * 24).reshape(6, -1, 3 if colour == 2 else 1) * 7 % 2**depth
+    chunks = [(b"tRNS", values[0, 1].astype(">u2").tobytes())]
+    if colour == 3:
         palette = np.random.default_rng(0).bytes(3 * 2**depth)
-    data = keyed_png(values, depth, colour, key, palette)
+        chunks = [(b"PLTE", palette), (b"tRNS", b"\x60\0")]
+    data = png_of(values, depth, colour, *chunks)
     picture = decode_image_file(data, "a.png")
     assert (picture.alpha < 255).any()
     expected = on_white(picture.pixels, picture.alpha)
@@ -281,9 +249,9 @@ def test_transparent_colours_are_read_as_the_codec_reads_them(depth, colour):
 
 @pytest.mark.parametrize("colour", [0, 2])
 def test_transparent_colours_of_16_bits(colour):
-    values = np.arange(12 * 24).reshape(12, 24) * 200
-    key = b"".join(struct.pack(">H", value) for value in values[4, 6 : 9 if colour else 7])
-    image = decode.to_rgb(keyed_png(values, 16, colour, key))
+    values = np.arange(12 * 24).reshape(12, -1, 3 if colour else 1) * 200
+    key = values[4, 2 if colour else 6].astype(">u2").tobytes()
+    image = decode.to_rgb(png_of(values, 16, colour, (b"tRNS", key)))
     assert (image[4, 2 if colour else 6] == 255).all()
     assert (image.min(-1) == 255).sum() == 1
 

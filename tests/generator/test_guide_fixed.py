@@ -1,9 +1,6 @@
 """Gradient couplings in fixed point: the same bits from any program, and from NumPy's integers."""
 
 import functools
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +17,9 @@ from raeg_jax.generator.gradient_coupling import GradientCoupling
 from raeg_jax.generator.guide import FixedGuide, Guide
 from raeg_jax.networks.classifiers import FrozenClassifier
 from tests.exact.random_classifiers import CLASSES, TINY, pictures, small, variables_of
+from tests.generator import other_program
 from tests.oracles import integer_gradient
+from tests.oracles.integer_classifiers import network
 
 LABELS = np.arange(3, dtype=np.int32)
 STAGE = {"step": 5.4, "max_mse": 25.0, "rounds": 3, "bound": 40, "margin": 8}
@@ -80,8 +79,7 @@ def test_numpy_integers_recover_the_same_bits(names, size, loss, locked):
     if locked:
         np.testing.assert_array_equal(np.asarray(y)[:, 4:9, 3:], x[:, 4:9, 3:])
     networks = [
-        integer_gradient.network(name, variables)
-        for name, (_, variables) in zip(names, classifiers, strict=True)
+        network(name, variables) for name, (_, variables) in zip(names, classifiers, strict=True)
     ]
     info = jax.tree.map(np.asarray, info)
     targets = class_permutation(CLASSES)[LABELS[:2]] if loss == "targeted" else None
@@ -146,16 +144,7 @@ np.save(sys.argv[3], inverse(tiny(), files["y"], info))
 def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp_path):
     x, y, info = protected()
     np.savez(tmp_path / "y.npz", y=y, **vars(info))
-    environment = os.environ | {
-        "XLA_FLAGS": flags,
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    files = str(tmp_path / "y.npz"), precision, str(tmp_path / "x.npy")
-    command = [sys.executable, "-c", _OTHER_PROGRAM, *files]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
+    other_program.run(_OTHER_PROGRAM, flags, tmp_path / "y.npz", precision, tmp_path / "x.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), x)
 
 

@@ -2,9 +2,6 @@
 
 import dataclasses
 import functools
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +10,7 @@ import pytest
 
 from raeg_jax.errors import UserError
 from raeg_jax.generator.unet import InvertibleUNet
+from tests.generator import other_program
 from tests.oracles import integer_generator
 
 SMALL = InvertibleUNet(coupling="integer", blocks=(1, 1), widths=(4, 6), depth=1)
@@ -86,17 +84,7 @@ np.save(sys.argv[1], jax.jit(lambda v, y: SMALL.apply(v, y, method="inverse"))(p
 def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp_path):
     x = images((8, 8))
     np.save(tmp_path / "y.npy", program("forward")(perturbed(), x))
-    environment = os.environ | {
-        "XLA_FLAGS": flags,
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        # Compile again, rather than read what the tests have compiled.
-        "JAX_ENABLE_COMPILATION_CACHE": "0",
-    }
-    command = [sys.executable, "-c", _OTHER_PROGRAM, str(tmp_path / "y.npy"), precision]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    other_program.run(_OTHER_PROGRAM, flags, tmp_path / "y.npy", precision)
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), x)
 
 

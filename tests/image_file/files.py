@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -48,3 +49,20 @@ def riff(name, content=b""):
     content += bytes(len(content) % 2)
     webp = webp[:4] + struct.pack("<I", len(webp) + len(content)) + webp[8:]
     return webp + name + struct.pack("<I", len(content)) + content
+
+
+def png_of(samples, depth, colour, *chunks):
+    """A PNG by hand, of samples [H, W] or [H, W, C] below 2**depth: Pillow can't write them all."""
+    flat = samples.reshape(len(samples), -1)
+    if depth == 16:
+        rows = [row.astype(">u2").tobytes() for row in flat]
+    else:
+        bits = np.unpackbits(flat[..., None].astype(np.uint8), axis=-1)[..., 8 - depth :]
+        rows = [np.packbits(row).tobytes() for row in bits.reshape(len(flat), -1)]
+    header = struct.pack(">IIBBBBB", samples.shape[1], len(samples), depth, colour, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    result = b"\x89PNG\r\n\x1a\n"
+    for kind, content in [(b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")]:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        result += struct.pack(">I", len(content)) + kind + content + checksum
+    return result

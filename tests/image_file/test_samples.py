@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from PIL import Image, ImageOps
 from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import decode_image_file
 from raeg_jax.image_file.samples import ORIENTATIONS, stored, swaps_axes, upright
-from tests.image_file.files import encode
+from tests.image_file.files import encode, png_of
 
 H, W = 10, 14
 RNG = np.random.default_rng(0)
@@ -22,23 +21,6 @@ GREY = RGB[..., 0]
 ALPHA = np.linspace(0, 255, H * W).reshape(H, W).astype(np.uint8)
 RGBA, GREY_ALPHA = np.dstack([RGB, ALPHA]), np.dstack([GREY, ALPHA])
 PALETTE = RNG.integers(0, 256, (256, 3), np.uint8)
-
-
-def png(samples, depth, colour, *chunks):
-    """A PNG by hand, of samples [H, W] or [H, W, C] below 2**depth: Pillow can't write them all."""
-    flat = samples.reshape(len(samples), -1)
-    if depth == 16:
-        rows = [row.astype(">u2").tobytes() for row in flat]
-    else:
-        bits = np.unpackbits(flat[..., None].astype(np.uint8), axis=-1)[..., 8 - depth :]
-        rows = [np.packbits(row).tobytes() for row in bits.reshape(len(flat), -1)]
-    header = struct.pack(">IIBBBBB", samples.shape[1], len(samples), depth, colour, 0, 0, 0)
-    data = zlib.compress(b"".join(b"\0" + row for row in rows))
-    result = b"\x89PNG\r\n\x1a\n"
-    for kind, content in [(b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")]:
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        result += struct.pack(">I", len(content)) + kind + content + checksum
-    return result
 
 
 def tiff(samples, **options):
@@ -65,13 +47,13 @@ def shallow(depth):
 
 def grey_png(depth):
     samples = shallow(depth)
-    return png(samples, depth, 0), samples * (255 // (2**depth - 1)), None
+    return png_of(samples, depth, 0), samples * (255 // (2**depth - 1)), None
 
 
 def keyed_grey_png(depth):
     samples = shallow(depth)
     key = samples[3, 4]
-    data = png(samples, depth, 0, (b"tRNS", struct.pack(">H", key)))
+    data = png_of(samples, depth, 0, (b"tRNS", struct.pack(">H", key)))
     return data, samples * (255 // (2**depth - 1)), np.where(samples == key, 0, 255)
 
 
@@ -84,7 +66,7 @@ def palette_png(depth, alphas=None):
         # Those after the last that is given are opaque.
         chunks.append((b"tRNS", bytes(alphas)))
         alpha = np.array([*alphas, *[255] * (2**depth - len(alphas))])[indices]
-    return png(indices, depth, 3, *chunks), palette[indices], alpha
+    return png_of(indices, depth, 3, *chunks), palette[indices], alpha
 
 
 def keyed_rgb_png():
@@ -94,7 +76,7 @@ def keyed_rgb_png():
     alpha[2, 3] = 0
     # The same in one channel only is another colour.
     assert (RGB[..., 0] == RGB[2, 3, 0]).sum() > 0
-    return png(RGB, 8, 2, (b"tRNS", key)), RGB, alpha
+    return png_of(RGB, 8, 2, (b"tRNS", key)), RGB, alpha
 
 
 def keyed_gif(image, values):
@@ -194,9 +176,9 @@ DEEP = "has more than 8 bits a sample: convert it to 8 bits first"
 TO_RGB = ".* convert it to RGB first"
 FRAMES = "has 2 frames or pages: save each as a file"
 REFUSED = {
-    "16-bit grey png": (png(deep(GREY), 16, 0), DEEP),
-    "16-bit rgb png": (png(deep(RGB), 16, 2), DEEP),
-    "16-bit rgba png": (png(deep(RGBA), 16, 6), DEEP),
+    "16-bit grey png": (png_of(deep(GREY), 16, 0), DEEP),
+    "16-bit rgb png": (png_of(deep(RGB), 16, 2), DEEP),
+    "16-bit rgba png": (png_of(deep(RGBA), 16, 6), DEEP),
     "16-bit grey tiff": (tiff(deep(GREY)), DEEP),
     "16-bit rgb tiff": (tiff(deep(RGB)), DEEP),
     "32-bit tiff": (tiff(GREY.astype(np.uint32)), DEEP),
@@ -230,7 +212,7 @@ REFUSED = {
         palette_tiff(RNG.integers(1, 255, (3, 256), np.uint16))[0],
         "palette of 16-bit colours: convert it to 8 bits first",
     ),
-    "png without palette": (png(shallow(4), 4, 3), "its palette is missing: copy it again"),
+    "png without palette": (png_of(shallow(4), 4, 3), "its palette is missing: copy it again"),
     "animated gif": (several("GIF"), FRAMES),
     "animated png": (several("PNG"), FRAMES),
     "animated webp": (several("WEBP"), FRAMES),

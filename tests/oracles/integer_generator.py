@@ -1,6 +1,6 @@
 """The integer generator in plain NumPy int32: no JAX, no floating point but to read the weights.
 
-Written from DESIGN and the docstrings, not from the code: the same bits from both mean that nothing
+Written from the docstrings, not from the code: the same bits from both mean that nothing
 depends on how JAX compiles or which algorithm multiplies.
 """
 

@@ -1,13 +1,11 @@
-"""Gradient couplings in fixed point in plain NumPy: the inverse, from the small classifiers up.
+"""Gradient couplings in fixed point in plain NumPy: the inverse, with `integer_classifiers`.
 
-Written from the docstrings, not from the code. All sums are sums of integers; floating point only
-reads the weights, holds single rounded numbers between layers, and adds two where branches meet.
+Written from the docstrings, not from the code.
 """
 
 import numpy as np
 
-MEAN = np.round(np.float32([123.675, 116.28, 103.53]) * 16) / 16
-STD = np.float64([58.395, 57.12, 57.375])
+from tests.oracles.integer_classifiers import whole
 
 
 def inverse(
@@ -19,8 +17,9 @@ def inverse(
     Args:
       y: int32 [B, H, W, 3].
       label: int [B].
-      rounds, part: int [B], of the side information.
-      networks: functions from images to logits and a pullback, see `network`.
+      rounds: int [B], of the side information.
+      part: int [B], of the side information.
+      networks: functions from images to logits and a pullback, see `integer_classifiers.network`.
       token: +1 and -1, [B, H, W, P], or None.
       editable: bool [B, H, W, 1], the pixels that could change; None for all.
       step, reach, steps, kappa, loss, bound, margin: of the coupling and its conditioner; for
@@ -94,7 +93,7 @@ def _descend(image, label, networks, reach, steps, kappa, targets):
             for pull, weight, (_, gradient) in zip(pulls, weights, margins, strict=True)
         ]
         bits = int(np.log2(4096 // len(directions)))
-        down = _whole(np.stack(directions, axis=1), bits)[0].sum(1)
+        down = whole(np.stack(directions, axis=1), bits)[0].sum(1)
         displacement = np.clip(displacement + _to_rms(down, length), -4080, 4080)
         displacement = np.where(
             _rms(displacement) > radius, _to_rms(displacement, radius), displacement
@@ -132,269 +131,3 @@ def _rms(x):
 
 def _to_rms(x, target):
     return _divide(np.int64(x) * target, _rms(x))
-
-
-def _whole(x, bits=7, least=-60):
-    """Whole numbers int32 and the exponent of each image, [B, 1, ...]."""
-    peak = np.abs(x).max(tuple(range(1, x.ndim)), keepdims=True)
-    exponent = np.where(peak > 0, np.frexp(peak)[1] - bits, -60)
-    exponent = np.clip(exponent, least, 30)
-    limit = 2**bits - 1
-    return np.clip(np.rint(np.ldexp(x, -exponent)), -limit, limit).astype(np.int32), exponent
-
-
-def _snap(x, bits=7):
-    numbers, exponent = _whole(x, bits)
-    return np.ldexp(np.float32(numbers), exponent)
-
-
-class Layer:
-    """A rounded kernel and bias: of a convolution, or a multiplication where it has one axis."""
-
-    def __init__(self, kernel, bias, pixels=False):
-        self.pixels = pixels
-        limit = 127
-        if kernel.ndim > 1:
-            rows, columns, channels, features = kernel.shape
-            fan = max(rows * columns * channels * (20 if pixels else 1), rows * columns * features)
-            limit = min(127, (2**24 - 2**20 - 1) // (127 * fan)) - 1 | 1
-        peaks = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(0)
-        units = np.ceil(np.log2(np.maximum(peaks / limit, 2.0**-60)))
-        units = np.maximum(units, units.max() - 3)
-        if pixels:
-            units = np.maximum(units, np.ceil(np.log2(np.maximum(np.abs(bias) / 2**16, 2.0**-60))))
-        self.units = units.astype(int)
-        self.kernel = np.clip(np.rint(kernel / 2.0**units), -limit, limit).astype(np.int32)
-        self.bias = np.float32(bias / 2.0**units)
-        peak = max(np.abs(self.bias).max() / 2**20, 2.0**-60)
-        self.least = int(np.ceil(np.log2(peak)))
-
-    def _read(self, x):
-        if self.pixels:
-            return np.int32(x * 16), np.full((len(x), 1, 1, 1), -4)
-        return _whole(x, least=self.least)
-
-    def _made(self, sums, exponent):
-        offsets = np.rint(np.ldexp(self.bias, -exponent)).astype(np.int32)
-        return np.ldexp(np.float32(sums + offsets), exponent + self.units)
-
-    def scale(self, x):
-        numbers, exponent = self._read(x)
-
-        def pull(g):
-            back, exponent = _whole(np.ldexp(g, self.units))
-            return np.ldexp(np.float32(back * self.kernel), exponent)
-
-        return self._made(numbers * self.kernel, exponent), pull
-
-    def conv(self, x, stride=1):
-        numbers, exponent = self._read(x)
-        (H, W), (rows, columns) = x.shape[1:3], self.kernel.shape[:2]
-        border = ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0))
-        padded = np.pad(numbers, border)
-        seen = [
-            (slice(None), slice(i, i + H, stride), slice(j, j + W, stride))
-            for i in range(rows)
-            for j in range(columns)
-        ]
-        kernels = self.kernel.reshape(-1, *self.kernel.shape[2:])
-        sums = sum(padded[own] @ kernel for own, kernel in zip(seen, kernels, strict=True))
-
-        def pull(g):
-            back, exponent = _whole(np.ldexp(g, self.units))
-            sums = np.zeros_like(padded)
-            for own, kernel in zip(seen, kernels, strict=True):
-                sums[own] += back @ kernel.T
-            sums = sums[:, rows // 2 :, columns // 2 :][:, :H, :W]
-            return np.ldexp(np.float32(sums), exponent)
-
-        return self._made(sums, exponent), pull
-
-    def dense(self, x):
-        y, pull = self.conv(x[:, None, None])
-        return y[:, 0, 0], lambda g: pull(g[:, None, None])[:, 0, 0]
-
-
-def network(name, variables):
-    """A small classifier: images float32 [B, H, W, 3] -> logits and the pullback."""
-    build = {"resnet_small": _resnet, "vgg_small": _vgg, "densenet_small": _densenet}[name]
-    whole = build(variables["params"], variables.get("batch_stats", {}))
-    return lambda images: _sequence(_pad, _standardise, whole)(images)
-
-
-def _sequence(*layers):
-    def run(x):
-        pulls = []
-        for layer in layers:
-            x, pull = layer(x)
-            pulls.append(pull)
-
-        def back(g):
-            for pull in reversed(pulls):
-                g = pull(g)
-            return g
-
-        return x, back
-
-    return run
-
-
-def _pad(x):
-    """To 32 pixels at least, by reflection."""
-    rows, columns = (
-        np.pad(np.arange(n), (0, max(0, 32 - n)), mode="symmetric") for n in x.shape[1:3]
-    )
-
-    def pull(g):
-        sums = np.zeros(x.shape, np.float32)
-        np.add.at(sums, (slice(None), *np.ix_(rows, columns)), g)
-        return sums
-
-    return x[:, rows][:, :, columns], pull
-
-
-def _standardise(x):
-    return x - MEAN, lambda g: _snap(g, 12)
-
-
-def _relu(x):
-    return np.maximum(x, 0), lambda g: np.where(x > 0, g, np.float32(0))
-
-
-def _halve(x):
-    """Maximum of two rows, then of two columns; among equals the first."""
-    B, H, W, C = x.shape
-    windows = x[:, : H // 2 * 2, : W // 2 * 2].reshape(B, H // 2, 2, W // 2, 2, C)
-    upper = windows[:, :, 0] >= windows[:, :, 1]
-    rows = np.where(upper, windows[:, :, 0], windows[:, :, 1])
-    left = rows[:, :, :, 0] >= rows[:, :, :, 1]
-    chosen = np.stack([left, ~left], axis=3)
-    chosen = np.stack([chosen & upper, chosen & ~upper], axis=2)
-
-    def pull(g):
-        back = np.zeros_like(x)
-        back[:, : H // 2 * 2, : W // 2 * 2] = np.where(
-            chosen, g[:, :, None, :, None], np.float32(0)
-        ).reshape(B, H // 2 * 2, W // 2 * 2, C)
-        return back
-
-    return np.where(left, rows[:, :, :, 0], rows[:, :, :, 1]), pull
-
-
-def _halve_by_mean(x):
-    B, H, W, C = x.shape
-    windows = _snap(x)[:, : H // 2 * 2, : W // 2 * 2].reshape(B, H // 2, 2, W // 2, 2, C)
-
-    def pull(g):
-        back = np.zeros_like(x)
-        back[:, : H // 2 * 2, : W // 2 * 2] = (g / 4).repeat(2, axis=1).repeat(2, axis=2)
-        return _snap(back)
-
-    return windows.sum((2, 4)) / 4, pull
-
-
-def _mean(x):
-    share = np.float32(1 / (x.shape[1] * x.shape[2]))
-
-    def pull(g):
-        return _snap(np.broadcast_to((g * share)[:, None, None], x.shape))
-
-    return _snap(x).sum((1, 2)) * share, pull
-
-
-class _Weights:
-    """The parameters of one module, by the names that Flax gives."""
-
-    def __init__(self, params, stats):
-        self.params, self.stats = params, stats
-
-    def inside(self, name):
-        return _Weights(self.params[name], self.stats.get(name, {}))
-
-    def norm(self, name):
-        params, stats = (
-            {key: np.float64(value) for key, value in part[name].items()}
-            for part in (self.params, self.stats)
-        )
-        factor = params["scale"] / np.sqrt(stats["var"] + 1e-5)
-        return factor, params["bias"] - stats["mean"] * factor
-
-    def scale(self, norm):
-        return Layer(*self.norm(norm)).scale
-
-    def conv(self, name, norm=None, stride=1, pixels=False):
-        kernel = np.float64(self.params[name]["kernel"])
-        bias = np.float64(self.params[name].get("bias", np.zeros(kernel.shape[-1])))
-        if pixels:
-            kernel = kernel / STD[:, None]
-        if norm:
-            factor, offset = self.norm(norm)
-            kernel, bias = kernel * factor, bias * factor + offset
-        layer = Layer(kernel, bias, pixels)
-        return lambda x: layer.conv(x, stride)
-
-    def dense(self, name):
-        kernel, bias = (np.float64(self.params[name][key]) for key in ("kernel", "bias"))
-        return Layer(kernel[None, None], bias).dense
-
-
-def _resnet(params, stats):
-    own = _Weights(params, stats)
-    layers = [own.conv("Conv_0", "BatchNorm_0", 2, pixels=True), _relu, _halve]
-    for index in range(5):
-        layers.append(_residual(own.inside(f"BasicBlock_{index}"), 2 if index in (2, 4) else 1))
-    return _sequence(*layers, _mean, own.dense("Dense_0"))
-
-
-def _residual(own, stride):
-    main = _sequence(
-        own.conv("Conv_0", "BatchNorm_0", stride), _relu, own.conv("Conv_1", "BatchNorm_1")
-    )
-    short = lambda x: (x, lambda g: g)  # noqa: E731
-    if stride > 1:
-        short = own.conv("shortcut", "shortcut_norm", stride)
-
-    def both(x):
-        x = _snap(x)
-        (y, pull_main), (z, pull_short) = main(x), short(x)
-        return y + z, lambda g: _snap(pull_main(g) + pull_short(g))
-
-    return _sequence(both, _relu)
-
-
-def _vgg(params, stats):
-    own = _Weights(params, stats)
-    layers = []
-    for index, halved in enumerate((True, False, True, True)):
-        first = index == 0
-        layers += [own.conv(f"Conv_{index}", f"BatchNorm_{index}", 1 + first, first), _relu]
-        layers += [_halve] * halved
-    return _sequence(*layers, _mean, own.dense("Dense_0"))
-
-
-def _densenet(params, stats):
-    own = _Weights(params, stats)
-    layers = [own.conv("Conv_0", "BatchNorm_0", 2, pixels=True), _relu, _halve]
-    for block in range(3):
-        if block:
-            layers += [own.scale(f"BatchNorm_{block}"), _relu, own.conv(f"Conv_{block}")]
-            layers.append(_halve_by_mean)
-        layers += [_appended(own.inside(f"DenseLayer_{4 * block + i}")) for i in range(4)]
-    return _sequence(*layers, own.scale("BatchNorm_3"), _relu, _mean, own.dense("Dense_0"))
-
-
-def _appended(own):
-    new = _sequence(
-        own.scale("BatchNorm_0"), _relu, own.conv("Conv_0", "BatchNorm_1"), _relu,
-        own.conv("Conv_1"),
-    )  # fmt: skip
-
-    def both(x):
-        x = _snap(x)
-        y, pull = new(x)
-        channels = x.shape[-1]
-        return np.concatenate([x, y], axis=-1), lambda g: _snap(
-            g[..., :channels] + pull(g[..., channels:])
-        )
-
-    return both
