@@ -33,9 +33,6 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax.errors import UserError
     from raeg_jax.evaluation import programs, protectors
     from raeg_jax.evaluation.programs import batches
-    from raeg_jax.files import json_bytes, write_whole
-    from raeg_jax.evaluation import programs, tokens
-    from raeg_jax.evaluation.batches import batches
     from raeg_jax.generator.build import build_generator, check_targets
     from raeg_jax.generator.unet import unet_from_config
     from raeg_jax.workdir.classifiers import check_classifiers, load_classifiers

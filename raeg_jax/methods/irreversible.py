@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from raeg_jax.evaluation import programs
-from raeg_jax.evaluation.batches import batches
+from raeg_jax.evaluation.programs import batches
 from raeg_jax.methods.method import Method, Result
 
 
