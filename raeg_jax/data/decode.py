@@ -10,21 +10,9 @@ from raeg_jax.files import read_file
 from raeg_jax.image_file import samples
 
 # Pillow's other formats either run external programs (EPS) or hold no photographs.
-_PHOTOGRAPHIC = (
-    "JPEG",
-    "MPO",
-    "PNG",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "WEBP",
-    "PPM",
-    "TGA",
-    "JPEG2000",
-    "AVIF",
-)
+_NAMES = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF")
 Image.init()
-FORMATS = tuple(name for name in _PHOTOGRAPHIC if name in Image.OPEN)
+FORMATS = tuple(name for name in _NAMES if name in Image.OPEN)
 # Larger images are stored at reduced size, so that reading them later costs little.
 MAX_STORED_PIXELS = 2**24
 STORED_SIDE = 1024

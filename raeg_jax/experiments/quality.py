@@ -198,9 +198,7 @@ def _protected(result) -> str:
 def _success_of_all(result, targets) -> float | None:
     if not result["protected"]:
         return 0.0
-    shares = [
-        one["success_of_all"] for name, one in result["classifiers"].items() if name in targets
-    ]
+    shares = [result["classifiers"][name]["success_of_all"] for name in targets]
     shares = [share for share in shares if share is not None]
     return statistics.fmean(shares) if shares else None
 

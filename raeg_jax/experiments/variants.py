@@ -214,24 +214,15 @@ def measure(
 def table(results: Results, context: Context) -> Table:
     """A row for each split, PSNR and way to protect."""
     names, rows = tuple(results[0]["rows"][0]["accuracy"]), []
-    for result in results:
-        for row in result["rows"]:
-            scores = [
-                cell
-                for name in names
-                for cell in (*row["accuracy"][name].values(), row["goal"][name])
-            ]
-            rows.append(
-                (
-                    SPLITS[result["split"]],
-                    row["row"],
-                    ", ".join(row["attacked"]),
-                    "" if row["asked"] is None else f"{row['asked']:g}",
-                    decibels(row["psnr"]),
-                    number(row["worst_miss"], 2),
-                    *map(number, scores),
-                )
-            )
+    for split, row in ((result["split"], row) for result in results for row in result["rows"]):
+        cells = [
+            SPLITS[split], row["row"], ", ".join(row["attacked"]),
+            "" if row["asked"] is None else f"{row['asked']:g}",
+            decibels(row["psnr"]), number(row["worst_miss"], 2),
+        ]  # fmt: skip
+        for name in names:
+            cells += map(number, (*row["accuracy"][name].values(), row["goal"][name]))
+        rows.append(tuple(cells))
     columns = [f"{name} {kind}" for name in names for kind in (*_DEFENCES, "goal")]
     head = ("images", "row", "attacks", "asked, dB", "PSNR, dB", "worst miss, dB", *columns)
     note = (
