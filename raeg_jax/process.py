@@ -29,7 +29,8 @@ class _Terminated(KeyboardInterrupt):
 def command_errors() -> Iterator[None]:
     """Ends the process with one line and a status where the block meets an error of the user.
 
-    So do Ctrl-C and SIGTERM. A command imports its program inside of the block, as Ctrl-C may
+    So do Ctrl-C and SIGTERM; while steps are taken, `training.loop.Preemption` handles the first of
+    these and saves a checkpoint. A command imports its program inside of the block, as Ctrl-C may
     come at any time.
 
     Raises:

@@ -6,7 +6,7 @@
 - the views of gradient stages (`generator.build.parse_view`), written as `jpeg:50`;
 - the defences of the evaluation (`DEFENCES`), by names such as `jpeg_50`.
 
-A new distortion is one entry.
+A new distortion is one entry here, and its probability and strength in configs/base.py.
 """
 
 import functools

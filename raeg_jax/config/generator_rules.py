@@ -1,4 +1,8 @@
-"""Which values the settings of a generator may have; generator files, from anyone, follow them."""
+"""Which values the settings of a generator may have; generator files, from anyone, follow them.
+
+Files of version 0.1.0 lack settings that are added later: `protection.loaded_generator` must fill
+them in with a value that changes nothing, and leave that value out of the generator's id.
+"""
 
 from raeg_jax.adversarial.losses import LOSSES
 from raeg_jax.config import rules

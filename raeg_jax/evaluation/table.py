@@ -1,4 +1,7 @@
-"""The result table, for the terminal and as Markdown."""
+"""The table of train.py and eval.py, for the terminal and as Markdown.
+
+That of `--suite=quality` is in `experiments.quality`.
+"""
 
 from collections.abc import Mapping
 from typing import Any

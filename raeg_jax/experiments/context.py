@@ -41,7 +41,7 @@ class _FloatGenerator:
         """Does nothing."""
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
-        """See `Contender.protect`."""
+        """See `Method.protect`."""
         made = []
         for numbers, batch, truth, count in batches(images, labels, self._batch_size):
             protected = self._protector.protect(index[numbers], batch, truth).images[:count]

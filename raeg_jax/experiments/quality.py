@@ -1,4 +1,7 @@
-"""What each method does to classifiers and images, what comes back, and what it takes."""
+"""What each method does to classifiers and images, what is recovered, and what it costs.
+
+The table of train.py and eval.py without `--suite` is `evaluation.table`.
+"""
 
 import collections
 import functools

@@ -67,7 +67,8 @@ class GradientCoupling:
     Attributes:
       conditioner: any deterministic function of the filled image and the label; a pytree.
       step: c, the root mean square of a full shift before rounding, in pixel units.
-      max_mse: mean squared error at which rounds stop, in squared pixel units.
+      max_mse: mean squared error at which rounds stop, in squared pixel units; of
+        `config.generator.gradient.target_psnr` by `generator.build`.
       rounds: greatest number of rounds of an image.
       bound: m, greatest change of a value in one round.
       margin: distance that a shift keeps between the neighbours' range and the ends of 0..255.
