@@ -51,7 +51,7 @@ class SourceImage:
     output: str
 
     def cost(self) -> int:
-        """Returns what reading it takes of the pixel budget, see `budget.pixel_cost`."""
+        """Returns what reading it takes of the pixel budget, see `read.pixel_cost`."""
         return pixel_cost(self.source)
 
     def read(self) -> ImageFile:

@@ -33,7 +33,7 @@ class Originals(abc.ABC):
 
     @abc.abstractmethod
     def cost(self, image: Any) -> int:
-        """Returns what reading takes of the pixel budget, see `budget.pixel_cost`."""
+        """Returns what reading takes of the pixel budget, see `read.pixel_cost`."""
 
     @abc.abstractmethod
     def read(self, image: Any) -> tuple[ImageFile, ...]:

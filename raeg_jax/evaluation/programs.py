@@ -56,7 +56,7 @@ def protect(
       generator: its stages.
       images: uint8 [B, H, W, 3].
       labels: int32 [B].
-      token: as `tokens.draw` makes it for the generator.
+      token: as `protectors.draw_token` makes it for the generator.
 
     Returns:
       The protected images, uint8 [B, H, W, 3]; per image, float32 [B], the share of samples

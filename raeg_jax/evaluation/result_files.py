@@ -158,7 +158,7 @@ def image_rows(
 
     Args:
       split: its name.
-      per_image: arrays [N] by name, see `summary.summarise`.
+      per_image: arrays [N] by name, see `split.summarise`.
       labels: int [N], the true classes.
       names: of the N files.
       class_names: one a label.

@@ -61,7 +61,7 @@ def evaluate_split(
       description: what the progress bar says.
 
     Returns:
-      What `summary.summarise` returns; `per_image`, the arrays [N] that it was made from; and
+      What `summarise` returns; `per_image`, the arrays [N] that it was made from; and
       `speeds`, images a second to `protect` and to `recover`, without compilation.
 
     Raises:

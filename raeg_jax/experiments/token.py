@@ -87,7 +87,7 @@ def undo(
 
     Args:
       generator: with token planes.
-      index: int [B], the images' numbers, as `tokens.draw` takes them.
+      index: int [B], the images' numbers, as `protectors.draw_token` takes them.
       protected: float32 [B, H, W, 3], as `forward` made them.
       side_info: of these images.
       guesses: wrong tokens to try for the last two ways.

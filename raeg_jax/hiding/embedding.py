@@ -1,7 +1,7 @@
 """Embeds a message in an image reversibly, and the format of a marked image.
 
 The method is prediction-error expansion in two interleaved layers a channel (Sachnev et al. 2009,
-see `prediction` and `expansion`) with expansion bins by class of activity (Li et al. 2015, see
+see `expansion`) with expansion bins by class of activity (Li et al. 2015, see
 `plan`). Any lossless file format keeps the message.
 
 The lowest bits of the first 64 samples hold the header: the plan by which the image is marked. The
