@@ -41,11 +41,6 @@ def test_gradient_is_that_of_the_identity(name):
     np.testing.assert_array_equal(gradient, weights)
 
 
-def test_clip_to_other_bounds():
-    x = jnp.array([-3.0, 0.25, 9.0])
-    np.testing.assert_array_equal(quantise.clip_ste(x, -1.0, 1.0), [-1.0, 0.25, 1.0])
-
-
 @pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_to_uint8_rounds_and_does_not_wrap_around(transform):
     y = transform(quantise.to_uint8)(SAMPLES)
