@@ -179,16 +179,16 @@ def export(
     """Writes a generator file; see `export.export` for the arguments; returns the exit status."""
     from raeg_jax.cli import export as export_lib
 
-    bundle = export_lib.export(
+    loaded = export_lib.export(
         workdir, generator, checkpoint, classifier, stages.split(",") if stages else None
     )
-    names = " and ".join(bundle.config.generator.stages)
-    machines = "any machine" if bundle.portable else "the same kind of machine only"
+    names = " and ".join(loaded.config.generator.stages)
+    machines = "any machine" if loaded.portable else "the same kind of machine only"
     echo(
-        f"generator {bundle.id.hex()} ({names}; recovers on {machines}) is in {generator}: "
+        f"generator {loaded.id.hex()} ({names}; recovers on {machines}) is in {generator}: "
         "keep a copy, images can't be recovered without it"
     )
-    lines, warnings = export_lib.effect(workdir, bundle.config, checkpoint)
+    lines, warnings = export_lib.effect(workdir, loaded.config, checkpoint)
     for line in lines:
         echo(line)
     for line in warnings:

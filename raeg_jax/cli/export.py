@@ -10,7 +10,7 @@ from raeg_jax.config import run_config
 from raeg_jax.config.validate import validate
 from raeg_jax.evaluation import result_files, split
 from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
-from raeg_jax.workdir.run import bundle_from_workdir
+from raeg_jax.workdir.run import generator_from_workdir
 
 # A generator of a lower attack success on every classifier protects nothing.
 _LEAST_SUCCESS = 0.05
@@ -33,15 +33,15 @@ def export(
       stages: of the generator; those of the run by default.
 
     Raises:
-      UserError: as `bundle_from_workdir`, `config.load` and `save_bundle`.
+      UserError: as `generator_from_workdir`, `run_config.load` and `save_generator`.
     """
     config = run_config.load(pathlib.Path(workdir) / run_config.FILE)
     if stages is not None:
         config.generator.stages = tuple(stages)
     validate(config)
-    bundle = bundle_from_workdir(config, workdir, checkpoint, classifiers)
-    save_generator(generator, bundle)
-    return bundle
+    loaded = generator_from_workdir(config, workdir, checkpoint, classifiers)
+    save_generator(generator, loaded)
+    return loaded
 
 
 def effect(

@@ -125,7 +125,7 @@ def open_manifest(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator
     Args:
       folder: made if missing, with the folders above it.
       settings: of the run, as JSON holds them; a run resumes with the same ones only. A manifest of
-        failures alone binds nobody, such as one begun with a wrong key: it begins anew.
+        failures alone, such as that of a wrong key, binds no later run: it is written anew.
 
     Raises:
       UserError: another run is at work in the folder, its manifest has other settings or is damaged
@@ -163,10 +163,10 @@ def open_manifest(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator
 
 
 def origins(folder: pathlib.Path) -> dict[str, str]:
-    """Names of the images of which protected ones were made, by output, as a manifest tells.
+    """Names of the images of which protected ones were made, by output, as a manifest says.
 
     Args:
-      folder: of the outputs; without a manifest of protection nothing is told.
+      folder: of the outputs; without a manifest of protection there are none.
     """
     try:
         head, entries, _ = _read(folder / NAME)
@@ -299,6 +299,6 @@ def _check_head(
     for name, value in settings.items() if binding else ():
         if head.get(name) != value:
             raise UserError(
-                f"{folder} holds the work of a run with {name} {head.get(name)}, and this is "
+                f"{folder} holds images of a run with {name} {head.get(name)}, and this run has "
                 f"{value}: resume with the same {name}, or name another folder"
             )

@@ -50,7 +50,7 @@ class Output:
       picture: to be written.
       notes: for the result.
       details: for the result and the manifest.
-      options: further arguments of `write_picture`.
+      options: further arguments of `write_image_file`.
     """
 
     picture: ImageFile
@@ -93,7 +93,7 @@ class Outputs(abc.ABC):
 
         Raises:
           NoSpaceError: the disk is full.
-          UserError: as `write_picture`.
+          UserError: as `write_image_file`.
         """
 
     def commit(self, written: Sequence[Written]) -> list[Result]:

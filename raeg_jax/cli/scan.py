@@ -15,7 +15,7 @@ from raeg_jax.image_file.read import ImageFile, pixel_cost, read_image_file
 from raeg_jax.image_file.write import SUFFIXES as WRITTEN
 from raeg_jax.image_file.write import output_format
 
-# By these suffixes a file counts as an image. What `read_picture` doesn't read is there too: the
+# By these suffixes a file counts as an image. What `read_image_file` doesn't read is there too: the
 # owner must know that such an image was not protected.
 _READ = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff"),
@@ -55,7 +55,7 @@ class SourceImage:
         return pixel_cost(self.source)
 
     def read(self) -> ImageFile:
-        """Reads it, see `picture.read_picture`."""
+        """Reads it, see `image_file.read.read_image_file`."""
         return read_image_file(self.source)
 
 

@@ -117,7 +117,7 @@ class TfdsSource(Source):
                         runner.add(result, outputs)
 
     def _examples(self, shard: Shard, outputs: Outputs, runner: Runner) -> Iterator[Example] | None:
-        """Opens a shard; a damaged one fails, and the run goes on with the others."""
+        """Opens a shard; a damaged one fails, and the run continues with the others."""
         try:
             return self._dataset.examples(shard)
         except UserError as error:

@@ -233,7 +233,7 @@ def read_index(folder: pathlib.Path) -> dict[str, list]:
     """
     with reading_from(folder):
         index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-        if index.pop("digest") != digest_of(json.dumps(index).encode()):
+        if index.pop("digest", None) != digest_of(json.dumps(index).encode()):
             raise ValueError(f"{INDEX_FILE} has another content than was written")
         return index
 

@@ -157,24 +157,24 @@ class FileProtector:
     Key and nonces are no secret, so that runs can be repeated.
 
     Args:
-      bundle: the generator, an exact one.
+      generator: the generator, an exact one.
       seed: of the keys.
       batch_size: images at a time.
     """
 
     has_payload = True
 
-    def __init__(self, bundle: LoadedGenerator, seed: int, batch_size: int):
-        self.chain, self._batch_size = bundle.chain, batch_size
+    def __init__(self, generator: LoadedGenerator, seed: int, batch_size: int):
+        self.chain, self._batch_size = generator.chain, batch_size
         self._key, self._wrong_key = key_of(seed, "evaluation"), key_of(seed, "wrong")
         self._numbers: Iterator[int] = iter(())
         self._protector = Protector(
-            bundle,
+            generator,
             self._key,
             batch_size=batch_size,
             nonces=lambda: nonce_of(next(self._numbers)),
         )
-        self._recoverer = Recoverer(bundle, self._key, batch_size=batch_size)
+        self._recoverer = Recoverer(generator, self._key, batch_size=batch_size)
 
     def protect(self, index: np.ndarray, images: np.ndarray, labels: np.ndarray) -> ProtectedBatch:
         """As `raeg protect` does, in memory.
@@ -287,5 +287,6 @@ def protector_of(
     if not generator.exact:
         return PixelProtector(generator)
     params = [stage.params for stage in generator.stages if isinstance(stage, LearnedStage)]
-    bundle = LoadedGenerator(config, tuple(class_names), params[0] if params else None, classifiers)
-    return FileProtector(bundle, config.seed, batch_size)
+    learned = params[0] if params else None
+    loaded = LoadedGenerator(config, tuple(class_names), learned, classifiers)
+    return FileProtector(loaded, config.seed, batch_size)

@@ -23,8 +23,6 @@ from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.tables import Table, column, mean_and_range, number, table_of
 from raeg_jax.methods.registry import RANDOMISED, REVERSIBLE, TITLES
 
-# On the way from the original to the file; of some methods two are the same.
-STATES = ("adversarial", "unmarked", "file")
 # In place of the number of all images, for the time left.
 _ALL = 1000
 
@@ -61,11 +59,11 @@ def measure(context: Context, method: str, psnr: float | None, repeat: int = 0) 
       `method`, `asked` (decibels), `repeat`; `images`, how many were to be protected, `protected`
       of them, and `failures`, how many failed for each reason; `in_pixels`, how many files have
       their payload in the pixels; `payload`, mean bytes; `psnr` (decibels) and `ssim` of each of
-      `STATES`, means over images that differ from their originals; `classifiers`, scores on all
-      states, and `success_of_all`: of all images that are classified correctly, protected or not,
-      the share on whose files the attack succeeds; `exact`, how many files gave back their
-      originals bit for bit (None where nothing can be undone); `seconds` to `protect` and to
-      `recover` an image.
+      'adversarial', 'unmarked' and 'file', means over images that differ from their originals;
+      `classifiers`, scores on all states, and `success_of_all`: of all images that are classified
+      correctly, protected or not, the share on whose files the attack succeeds; `exact`, how many
+      files gave back their originals bit for bit (None where nothing can be undone); `seconds` to
+      `protect` and to `recover` an image.
     """
     protected = context.protected(method, psnr, repeat)
     files, run = protected.files, context.run

@@ -45,11 +45,11 @@ class RAEG(Method):
         config = run.config.copy_and_resolve_references()
         aim_at(config, aim)
         targets = {name: run.classifiers[name] for name in run.targets}
-        bundle = LoadedGenerator(config, tuple(run.splits.class_names), run.params, targets)
+        generator = LoadedGenerator(config, tuple(run.splits.class_names), run.params, targets)
         self._protector = Protector(
-            bundle, self._key, nonces=self._nonces, batch_size=self.batch_size
+            generator, self._key, nonces=self._nonces, batch_size=self.batch_size
         )
-        self._recoverer = Recoverer(bundle, self._key, batch_size=self.batch_size)
+        self._recoverer = Recoverer(generator, self._key, batch_size=self.batch_size)
 
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:
         """Finds `aim`: the squared errors of the generator and of hiding add up."""

@@ -21,7 +21,7 @@ class ToolProtector:
 
     Args:
       name: 'rae' or 'rit'.
-      bundle: has the classifiers.
+      generator: has the classifiers.
       key: the owner's.
       psnr: of each file, in decibels; by default what the generator's last stage aims at.
       batch_size: images at a time.
@@ -31,21 +31,21 @@ class ToolProtector:
     """
 
     def __init__(
-        self, name: str, bundle: LoadedGenerator, key: Key, psnr: float | None, batch_size: int
+        self, name: str, generator: LoadedGenerator, key: Key, psnr: float | None, batch_size: int
     ):
-        targets = bundle.config.classifiers.targets
-        if not bundle.classifiers or not set(targets) <= bundle.classifiers.keys():
+        targets = generator.config.classifiers.targets
+        if not generator.classifiers or not set(targets) <= generator.classifiers.keys():
             raise UserError(
                 f"--method={name} attacks the generator's target classifiers, and this generator's "
                 "file has none: give with --generator one that `raeg export` made with --stages "
                 "gradient, or with --classifier for each target"
             )
         if psnr is None:
-            psnr = list(target_psnrs(bundle.config).values())[-1]
-        self._name, self._bundle, self._batch_size = name, bundle, batch_size
+            psnr = list(target_psnrs(generator.config).values())[-1]
+        self._name, self._generator, self._batch_size = name, generator, batch_size
         self._protector = TransformProtector(
             TRANSFORMS[name](),
-            [FrozenClassifier(*bundle.classifiers[target]) for target in targets],
+            [FrozenClassifier(*generator.classifiers[target]) for target in targets],
             key,
             psnr=psnr,
             batch_size=batch_size,
@@ -65,7 +65,7 @@ class ToolProtector:
           Of each the protected image, or the error that says why it can't be protected.
         """
         unknown = [image for image, label in zip(images, labels, strict=True) if label is None]
-        read = iter(predict_labels(self._bundle, unknown, self._batch_size) if unknown else ())
+        read = iter(predict_labels(self._generator, unknown, self._batch_size) if unknown else ())
         classes = [int(next(read)) if label is None else label for label in labels]
         attempts = self._protector.protect(images, classes, modes, orientations)
         return [self._result(attempt) for attempt in attempts]

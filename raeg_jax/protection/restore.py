@@ -64,7 +64,7 @@ def restore(
 
     Args:
       recoverer: of the generator and key.
-      pictures: protected, as `read_picture` reads them.
+      pictures: protected, as `read_image_file` reads them.
 
     Returns:
       for each picture its original, or the error that says why it can't be recovered.

@@ -1,6 +1,6 @@
 """What a training run left in its workdir: opened for measuring, or as a generator file's content.
 
-Nothing here trains or measures, and nothing validates a config: entry points do, with `validation`.
+Nothing here trains, measures, or validates a config: entry points do, with `config.validate`.
 """
 
 import pathlib
@@ -74,7 +74,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "lates
     return Run(config, params, step, splits, load_classifiers(config, splits, workdir))
 
 
-def bundle_from_workdir(
+def generator_from_workdir(
     config: ConfigDict,
     workdir: str | pathlib.Path,
     checkpoint: str = "latest",

@@ -19,11 +19,11 @@ def workdir(tmp_path):
 def test_the_settings_are_those_that_the_run_saved(workdir, monkeypatch, stages):
     given = {}
 
-    def bundle_from_workdir(config, *arguments):
+    def generator_from_workdir(config, *arguments):
         given.update(config=config, arguments=arguments)
         return "bundle"
 
-    monkeypatch.setattr(export, "bundle_from_workdir", bundle_from_workdir)
+    monkeypatch.setattr(export, "generator_from_workdir", generator_from_workdir)
     monkeypatch.setattr(export, "save_generator", lambda *pair: given.update(saved=pair))
     made = export.export(workdir, "generator", "best", ("vgg_small",), stages)
     expected = smoke.get_config()

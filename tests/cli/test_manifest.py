@@ -73,7 +73,9 @@ def test_what_raeg_did_not_write_is_refused_and_left_as_it_is(tmp_path, number, 
 
 def test_other_settings_are_refused_with_the_way_out(tmp_path):
     fill(tmp_path)
-    message = "with key beef, and this is cafe: resume with the same key, or name another folder"
+    message = (
+        "with key beef, and this run has cafe: resume with the same key, or name another folder"
+    )
     with pytest.raises(UserError, match=message):
         open_manifest(tmp_path, SETTINGS | {"key": "cafe"}).__enter__()
 

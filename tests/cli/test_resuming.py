@@ -172,12 +172,12 @@ def test_a_file_that_is_no_longer_alone_keeps_its_output(raeg, photos, out):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--format", "webp"), "with format png, and this is webp"),
-        (("--strip",), "with strip False, and this is True"),
-        (("--labels", "none"), "with labels auto, and this is none"),
-        (("--tries", "2"), "with tries 1, and this is 2"),
-        (("--key", "other.key"), "with key [0-9a-f]{4}, and this is [0-9a-f]{4}"),
-        (("--generator", "other"), "with generator [0-9a-f]{16}, and this is [0-9a-f]{16}"),
+        (("--format", "webp"), "with format png, and this run has webp"),
+        (("--strip",), "with strip False, and this run has True"),
+        (("--labels", "none"), "with labels auto, and this run has none"),
+        (("--tries", "2"), "with tries 1, and this run has 2"),
+        (("--key", "other.key"), "with key [0-9a-f]{4}, and this run has [0-9a-f]{4}"),
+        (("--generator", "other"), "with generator [0-9a-f]{16}, and this run has [0-9a-f]{16}"),
     ],
 )
 def test_other_settings_are_refused(raeg, photos, out, tmp_path, monkeypatch, arguments, message):
@@ -201,7 +201,7 @@ def test_a_run_in_which_all_failed_binds_nobody(raeg, out, tmp_path):
 
 def test_an_output_folder_of_protection_takes_no_recovered_images(raeg, photos, out, tmp_path):
     result = raeg("recover", photos, out, status=2)
-    assert "with command protect, and this is recover" in result.err
+    assert "with command protect, and this run has recover" in result.err
 
 
 def test_ctrl_c_ends_in_a_sentence_and_the_run_resumes(raeg, photos, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.protection.generator_file import from_int8, to_int8
 from raeg_jax.protection.loaded_generator import load_generator, save_generator
 from raeg_jax.workdir.origin import DataOrigin
-from raeg_jax.workdir.run import bundle_from_workdir
+from raeg_jax.workdir.run import generator_from_workdir
 from tests.workdir.untrained import save_checkpoints, save_classifier
 
 NAMES = ("anchor", "lotus", "ibis")
@@ -44,7 +44,7 @@ def no_data(monkeypatch):
 
 
 def on_grids(params):
-    """As a bundle has them, see `whole_weights`."""
+    """As a generator file has them, in int8."""
     arrays = {k: np.asarray(v) for k, v in flatten_dict(params, sep="/").items()}
     return unflatten_dict(from_int8(to_int8(arrays)), sep="/")
 
@@ -56,7 +56,7 @@ def assert_equal(tree, expected):
 @pytest.mark.parametrize(("checkpoint", "step"), [("latest", 2), ("best", 1), ("2", 2)])
 def test_a_learned_generator_needs_its_checkpoint_alone(run, checkpoint, step):
     workdir, params, _ = run
-    bundle = bundle_from_workdir(settings(("learned",)), workdir, checkpoint)
+    bundle = generator_from_workdir(settings(("learned",)), workdir, checkpoint)
     assert_equal(bundle.params, on_grids(params[step]))
     assert bundle.class_names == NAMES
     assert bundle.classifiers == {}
@@ -65,7 +65,7 @@ def test_a_learned_generator_needs_its_checkpoint_alone(run, checkpoint, step):
 @pytest.mark.parametrize("stage", ["shortcut", "gradient"])
 def test_other_generators_need_their_targets_alone(run, stage):
     workdir, _, variables = run
-    bundle = bundle_from_workdir(settings((stage,)), workdir)
+    bundle = generator_from_workdir(settings((stage,)), workdir)
     assert bundle.params is None
     assert list(bundle.classifiers) == ["resnet_small"]
     assert_equal(bundle.classifiers["resnet_small"][1], variables["resnet_small"])
@@ -74,7 +74,7 @@ def test_other_generators_need_their_targets_alone(run, stage):
 def test_a_bundle_of_both_stages_goes_to_a_file_and_back(run, tmp_path):
     workdir, params, variables = run
     config = settings(("learned", "gradient"), **{"loss.target_psnr": 36.0})
-    bundle = bundle_from_workdir(config, workdir, "best", ("vgg_small", "resnet_small"))
+    bundle = generator_from_workdir(config, workdir, "best", ("vgg_small", "resnet_small"))
     # The settings that made the checkpoint, with the gradient settings that are asked for.
     made = settings(("learned", "gradient"))
     assert to_json(bundle.config) == to_json(made)
@@ -105,7 +105,7 @@ def test_a_bundle_of_both_stages_goes_to_a_file_and_back(run, tmp_path):
 )
 def test_what_the_workdir_lacks_is_named(run, stages, changes, options, message):
     with pytest.raises(UserError, match=message):
-        bundle_from_workdir(settings(stages, **changes), run[0], **options)
+        generator_from_workdir(settings(stages, **changes), run[0], **options)
 
 
 def test_classifiers_of_different_data_do_not_go_together(tmp_path):
@@ -115,11 +115,11 @@ def test_classifiers_of_different_data_do_not_go_together(tmp_path):
     other = ORIGIN._replace(fingerprint="fedcba9876543210")
     save_classifier("vgg_small", other, config, tmp_path)
     with pytest.raises(UserError, match="has no classifier 'vgg_small' for these data"):
-        bundle_from_workdir(config, tmp_path)
+        generator_from_workdir(config, tmp_path)
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(UserError, match=f"no run to evaluate in {tmp_path}"):
-        bundle_from_workdir(settings(("learned",)), tmp_path)
+        generator_from_workdir(settings(("learned",)), tmp_path)
     with pytest.raises(UserError, match=f"{tmp_path}: no classifiers there"):
-        bundle_from_workdir(settings(("gradient",)), tmp_path)
+        generator_from_workdir(settings(("gradient",)), tmp_path)
