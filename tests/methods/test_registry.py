@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from raeg_jax.image.metrics import psnr
 from raeg_jax.methods import files
 from raeg_jax.methods.registry import METHODS, RANDOMISED, REVERSIBLE, TITLES, make_method
 from raeg_jax.payload.errors import PayloadError
@@ -49,8 +50,10 @@ def test_files_have_the_psnr_and_reversible_ones_come_back(toy, name, tmp_path):
     np.testing.assert_array_equal(again.recover(kept.images, [None, None]), ORIGINALS[1:])
     changed = kept.images ^ 1
     assert all(isinstance(x, PayloadError) for x in again.recover(changed, [None, None]))
-    for found, original in zip(again.estimate(changed, blobs), ORIGINALS[1:], strict=True):
-        assert found is None or found.shape == original.shape
+    for estimate, original in zip(again.estimate(changed, blobs), ORIGINALS[1:], strict=True):
+        # A payload of RIT depends on the pixels that it describes.
+        if estimate is not None or name != "rit":
+            assert psnr(estimate[None], original[None]) > 30
 
 
 def test_nothing_is_collected_of_failures_alone(toy):
