@@ -225,7 +225,7 @@ def get_config() -> ConfigDict:
     config.suite.images = 500
     # PSNRs of shortcut and gradient stages, in dB; that of a learned stage is fixed.
     config.suite.psnrs = (30.0, 34.0, 38.0, 42.0)
-    # Further generators of the run for `reading`: names of stages, such as ("learned", "gradient")
+    # Further generators of the run for `accuracy`: names of stages, such as ("learned", "gradient")
     # for two generators of one stage each; "shortcut+gradient" has both.
     config.suite.stages = ()
     # `token`: number of wrong tokens whose results are averaged and chosen from, 0 for none; and

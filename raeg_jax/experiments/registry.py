@@ -9,12 +9,12 @@ from ml_collections import ConfigDict
 from raeg_jax.config.rules import COUNT, NATURAL, PSNR, OneOf, Rule, check
 from raeg_jax.errors import UserError
 from raeg_jax.experiments import (
+    accuracy,
     defences,
     distortion,
     pirates,
     poisons,
     quality,
-    reading,
     token,
     transfer,
     variants,
@@ -27,7 +27,7 @@ from raeg_jax.methods.recovery import TRANSFORMS
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (
-        quality, reading, defences, distortion, transfer, token, variants, pirates, poisons,
+        quality, accuracy, defences, distortion, transfer, token, variants, pirates, poisons,
     )
 }  # fmt: skip
 

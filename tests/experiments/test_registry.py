@@ -11,17 +11,17 @@ def names(flag, compared=False):
     return [experiment.name for experiment in choose(flag, compared)]
 
 
-FULL = ["quality", "reading", "defences", "distortion", "transfer", "token", "pirates"]
+FULL = ["quality", "accuracy", "defences", "distortion", "transfer", "token", "pirates"]
 
 
 def test_experiments_are_chosen_by_name():
     assert names("full") == FULL
-    assert names("pirates,reading,pirates") == ["pirates", "reading"]
-    assert names("reading,full,pirates") == FULL
+    assert names("pirates,accuracy,pirates") == ["pirates", "accuracy"]
+    assert names("accuracy,full,pirates") == FULL
     assert names("full,poisons") == [*FULL, "poisons"]
     assert names("full", True) == ["quality", "defences", "distortion", "pirates"]
-    with pytest.raises(UserError, match=r"--suite=reading,pirate: .*'pirate'; choose 'full' or"):
-        choose("reading,pirate", False)
+    with pytest.raises(UserError, match=r"--suite=accuracy,pirate: .*'pirate'; choose 'full' or"):
+        choose("accuracy,pirate", False)
     with pytest.raises(UserError, match=r"--suite=token: with --method there is no .*'token'"):
         choose("token", True)
 
@@ -58,9 +58,9 @@ def test_impossible_settings_are_named(change, message):
 def test_settings_that_are_impossible_together_are_named_where_they_matter():
     config = base.get_config()
     config.suite.pirates.architectures = ("vgg_small",)
-    check_settings(config, choose("reading", False))
+    check_settings(config, choose("accuracy", False))
     with pytest.raises(UserError, match="has 'vgg_small', which is a target"):
-        check_settings(config, choose("reading,pirates", False))
+        check_settings(config, choose("accuracy,pirates", False))
 
 
 def test_every_experiment_has_a_table_of_its_own():

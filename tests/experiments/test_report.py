@@ -44,7 +44,7 @@ def test_the_report_needs_no_other_file_and_has_all_numbers(suite):
     assert "toy &lt;1&gt;: what the protection is worth" in page
     sources = re.findall(r'(?:src|href)="([^"#]*)', page)
     assert [source[:22] for source in sources if source] == ["data:image/png;base64,"]
-    # Quality, curve and histogram of reading, defences, pirates.
+    # Quality, curve and histogram of accuracy, defences, pirates.
     assert page.count("<svg") == 5
     for heading in ("Overview", "Quality", "Reading", "Recovery after distortion", "Black box"):
         assert f">{heading}</h2>" in page

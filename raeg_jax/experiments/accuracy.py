@@ -46,7 +46,7 @@ def units(context: Context) -> Iterator[Unit]:
             for psnr in psnrs:
                 own = "own" if psnr is None else f"{psnr:g}"
                 yield Unit(
-                    f"reading/{'+'.join(stages)}-{split}-{own}",
+                    f"accuracy/{'+'.join(stages)}-{split}-{own}",
                     (settings.images or 1000) * 0.5,
                     functools.partial(measure, context, config, split, psnr),
                     {"images": settings.images},
@@ -267,7 +267,7 @@ def histogram(results: Results, context: Context) -> str:
 
 
 EXPERIMENT = Experiment(
-    name="reading",
+    name="accuracy",
     units=units,
     table=table,
     plots=(curves, histogram),
