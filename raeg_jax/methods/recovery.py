@@ -12,10 +12,9 @@ from raeg_jax.payload.errors import (
     DamagedPayloadError,
     OtherGeneratorError,
     PayloadError,
-    TamperedPixelsError,
 )
 from raeg_jax.payload.key import Key
-from raeg_jax.payload.payload import Payload, check_pixels
+from raeg_jax.payload.payload import Payload, check_pixels, check_size
 from raeg_jax.payload.seal import extract_payload, open_sealed
 from raeg_jax.protection.recover import Recovered, Recoverer, check_image
 
@@ -82,11 +81,7 @@ def _open(pixels: np.ndarray, blob: bytes, key: Key) -> Payload:
             f"protected by the generator {payload.generator_id.hex()}, and neither by "
             f"{' nor by '.join(name.upper() for name in TRANSFORMS)}: recover it with its generator"
         )
-    if pixels.shape[:2] != (payload.height, payload.width):
-        raise TamperedPixelsError(
-            f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels and had "
-            f"{payload.width} x {payload.height} when it was protected: take an untouched copy"
-        )
+    check_size(payload, pixels)
     return payload
 
 

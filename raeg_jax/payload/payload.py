@@ -154,6 +154,23 @@ def digest(image: np.ndarray) -> bytes:
     return sha256.digest()
 
 
+def check_size(payload: Payload, pixels: np.ndarray) -> None:
+    """Makes sure that a protected image has the size that it was protected with.
+
+    Args:
+      payload: the image's.
+      pixels: uint8 [H, W, 3], protected.
+
+    Raises:
+      TamperedPixelsError: it has another one.
+    """
+    if pixels.shape[:2] != (payload.height, payload.width):
+        raise TamperedPixelsError(
+            f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels and had "
+            f"{payload.width} x {payload.height} when it was protected: take an untouched copy"
+        )
+
+
 def check_pixels(payload: Payload, image: np.ndarray) -> None:
     """Makes sure that a recovered image equals the original.
 

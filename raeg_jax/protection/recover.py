@@ -9,7 +9,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.payload import overflow
 from raeg_jax.payload.errors import PayloadError, TamperedPixelsError
 from raeg_jax.payload.key import Key, Token
-from raeg_jax.payload.payload import MAX_SIDE, Payload, SourceMode, check_pixels
+from raeg_jax.payload.payload import MAX_SIDE, Payload, SourceMode, check_pixels, check_size
 from raeg_jax.payload.seal import check_cipher, check_generator, extract_payload, open_sealed
 from raeg_jax.protection import passes, tiles
 from raeg_jax.protection.loaded_generator import LoadedGenerator
@@ -130,11 +130,7 @@ class Recoverer:
         payload = open_sealed(blob, self._key)
         check_generator(payload, self._generator.id)
         passes.check_side_info(self._generator.chain, payload.side_info)
-        if pixels.shape[:2] != (payload.height, payload.width):
-            raise TamperedPixelsError(
-                f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels and had "
-                f"{payload.width} x {payload.height} when it was protected: take an untouched copy"
-            )
+        check_size(payload, pixels)
         return _Opened(pixels, payload, in_pixels)
 
     def _recover_group(self, group: Mapping[int, _Opened]) -> dict[int, Recovered | PayloadError]:
