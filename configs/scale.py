@@ -52,8 +52,8 @@ def paper(images: int) -> ConfigDict:
     config.data.workers = 8
     config.generator.blocks = (2, 2, 2)
     config.generator.widths = (64, 96, 128)
-    config.classifiers.targets = ("resnet50", "densenet121", "vgg19")
-    config.classifiers.held_out = ("resnet18", "vgg16")
+    config.classifiers.targets = ("resnet50", "densenet121", "vgg19_bn")
+    config.classifiers.held_out = ("resnet18", "vgg16_bn")
     config.classifiers.steps = 20_000
     config.augment.crop_padding = 16
     config.attack_layer.probability.update(

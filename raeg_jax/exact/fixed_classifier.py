@@ -17,20 +17,18 @@ from flax import linen as nn
 from raeg_jax.exact.block_float import PIXEL_PARTS, Layer, conv, scale, snap
 from raeg_jax.exact.fixed_point import LIMIT, SUM_LIMIT
 from raeg_jax.networks.layers import (
-    IMAGENET_MEAN,
-    MIN_SIDE,
     Halve,
     MaxPool,
     MeanPool,
     Standardise,
-    at_least,
     larger,
+    network_input,
+    preprocessing_of,
 )
 
 # Bits of the image's gradient, which enters no products. Where a small image was continued by
 # reflection, the gradient of a pixel is a sum of up to 2^10 terms.
 _IMAGE_BITS = 12
-_MEAN = np.round(np.array(IMAGENET_MEAN, np.float32) * PIXEL_PARTS) / PIXEL_PARTS
 
 
 @flax.struct.dataclass
@@ -55,9 +53,10 @@ class FixedClassifier:
         Args:
           images: float32 [B, H, W, 3], multiples of 1/16 within 0..255.
         """
+        images = network_input(images, preprocessing_of(self.module))
         with nn.intercept_methods(self._replace_layer):
             # Flax declares a tuple as well, which `apply` returns with `mutable` only.
-            return self.module.apply({}, at_least(images, MIN_SIDE), train=False)  # type: ignore[return-value]
+            return self.module.apply({}, images, train=False)  # type: ignore[return-value]
 
     def _replace_layer(self, call, args, kwargs, context):
         module, path = context.module, "/".join(context.module.path)
@@ -66,7 +65,8 @@ class FixedClassifier:
         x, layer = args[0], self.layers.get(path)
         match module:
             case Standardise():
-                return snap(x - _MEAN, _IMAGE_BITS)
+                mean = np.round(np.array(module.mean, np.float32) * PIXEL_PARTS) / PIXEL_PARTS
+                return snap(x - mean, _IMAGE_BITS)
             case nn.Conv():
                 return conv(x, layer, stride(module), path == self.first)
             case nn.Dense():

@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict
 from raeg_jax.errors import UserError
 from raeg_jax.exact.block_float import make_layer
 from raeg_jax.exact.fixed_classifier import FixedClassifier, stride
-from raeg_jax.networks.layers import IMAGENET_STD, MIN_SIDE, MeanPool, Standardise
+from raeg_jax.networks.layers import MIN_SIDE, MeanPool, Standardise
 
 
 def fold_classifier(name: str, module: nn.Module, variables: Mapping[str, Any]) -> FixedClassifier:
@@ -41,8 +41,8 @@ def fold_classifier(name: str, module: nn.Module, variables: Mapping[str, Any]) 
         match layer:
             case nn.Conv() | nn.Dense():
                 kernel, bias = _kernel_and_bias(weights, path)
-                if isinstance(modules.get(source), Standardise):
-                    first, kernel = path, kernel / np.array(IMAGENET_STD)[:, None]
+                if isinstance(before_it := modules.get(source), Standardise):
+                    first, kernel = path, kernel / np.array(before_it.std)[:, None]
                 affine[path] = kernel, bias
             case nn.BatchNorm():
                 factor, offset = _batch_norm(weights, path, layer.epsilon)

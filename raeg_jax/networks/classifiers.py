@@ -17,35 +17,51 @@ from raeg_jax.networks.architectures import (
     DenseNet,
     ResNet,
 )
-from raeg_jax.networks.layers import MIN_SIDE, at_least, small_stem
+from raeg_jax.networks.efficientnet import EfficientNetLite
+from raeg_jax.networks.layers import network_input, preprocessing_of, small_stem
+from raeg_jax.networks.preprocessing import Preprocessing
 
 # float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
 LogitsFn = Callable[[jax.Array], jax.Array]
 
 # The small classifiers are our own, for images of 32 to 96 pixels: about 20 million multiplications
-# for 64 pixels. The others are the published ImageNet architectures, of torchvision's sizes.
-CLASSIFIERS: dict[str, Callable[[int], nn.Module]] = {
+# for 64 pixels. The others are the published ImageNet architectures, of torchvision's names and
+# sizes; `preprocessing.PUBLISHED` says what their published weights expect of a photograph.
+CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "resnet_small": functools.partial(ResNet, stage_sizes=(2, 2, 1), width=32, stem=small_stem),
     "resnet18": functools.partial(ResNet, stage_sizes=(2, 2, 2, 2)),
+    "resnet34": functools.partial(ResNet, stage_sizes=(3, 4, 6, 3)),
     "resnet50": functools.partial(ResNet, stage_sizes=(3, 4, 6, 3), block=BottleneckBlock),
+    "resnet101": functools.partial(ResNet, stage_sizes=(3, 4, 23, 3), block=BottleneckBlock),
     "vgg_small": functools.partial(
         VGG, stages=((32,), (64, 64), (128,)), hidden=(), grid=1, stem_stride=2
     ),
-    "vgg16": functools.partial(VGG, stages=VGG16_STAGES),
-    "vgg19": functools.partial(VGG, stages=VGG19_STAGES),
+    "vgg16": functools.partial(VGG, stages=VGG16_STAGES, norm=False),
+    "vgg16_bn": functools.partial(VGG, stages=VGG16_STAGES),
+    "vgg19": functools.partial(VGG, stages=VGG19_STAGES, norm=False),
+    "vgg19_bn": functools.partial(VGG, stages=VGG19_STAGES),
     "densenet_small": functools.partial(
         DenseNet, block_sizes=(4, 4, 4), growth=16, width=32, stem=small_stem
     ),
     "densenet121": functools.partial(DenseNet, block_sizes=(6, 12, 24, 16)),
+    "densenet169": functools.partial(DenseNet, block_sizes=(6, 12, 32, 32)),
+    "efficientnet_lite0": functools.partial(EfficientNetLite),
+    "efficientnet_lite1": functools.partial(EfficientNetLite, depth=1.1),
+    "efficientnet_lite2": functools.partial(EfficientNetLite, width=1.1, depth=1.2),
+    "efficientnet_lite3": functools.partial(EfficientNetLite, width=1.2, depth=1.4),
+    "efficientnet_lite4": functools.partial(EfficientNetLite, width=1.4, depth=1.8),
 }
 
 
-def build_classifier(name: str, num_classes: int) -> nn.Module:
+def build_classifier(
+    name: str, num_classes: int, preprocessing: Preprocessing | None = None
+) -> nn.Module:
     """Builds an untrained classifier.
 
     Args:
       name: a key of `CLASSIFIERS`.
       num_classes: K, at least 2.
+      preprocessing: of published weights.
 
     Raises:
       UserError: an unknown name, or fewer than two classes.
@@ -54,7 +70,7 @@ def build_classifier(name: str, num_classes: int) -> nn.Module:
         raise UserError(f"unknown classifier {name!r}; known are {', '.join(sorted(CLASSIFIERS))}")
     if num_classes < 2:
         raise UserError(f"a classifier needs at least two classes, not {num_classes}")
-    return CLASSIFIERS[name](num_classes)
+    return CLASSIFIERS[name](num_classes, preprocessing=preprocessing)
 
 
 def as_pytree(logits_fn: LogitsFn) -> LogitsFn:
@@ -81,7 +97,9 @@ class FrozenClassifier:
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps float32 images [B, H, W, 3] in pixel units to logits [B, K].
 
-        Images of any size: small ones, such as tiles at an edge, are continued by reflection.
+        Images of any size: small ones, such as tiles at an edge, are continued by reflection, and
+        for published weights enlarged first.
         """
+        images = network_input(images, preprocessing_of(self.module))
         # Flax declares a tuple as well, which `apply` returns with `mutable` only.
-        return self.module.apply(self.variables, at_least(images, MIN_SIDE), train=False)  # type: ignore[return-value]
+        return self.module.apply(self.variables, images, train=False)  # type: ignore[return-value]

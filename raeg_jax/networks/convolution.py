@@ -1,13 +1,19 @@
-"""A convolution whose gradient is also fast inside loops on CPU.
+"""Convolutions that are fast on CPU, forwards and backwards, also inside loops.
 
 XLA's CPU backend has a fast kernel for convolutions whose arrays are [batch, rows, columns, in] and
 [rows, columns, in, out]. It transposes other layouts to this one, but only in the outermost
 computation of a program: in the body of a loop or the branch of a condition they run up to 28 times
 slower (https://github.com/jax-ml/jax/issues/12868). JAX's gradient in the image is such a layout,
 as it exchanges `in` and `out` by name only. Here the kernel is transposed, and the sums are equal.
+
+Depthwise convolutions have no fast kernel there at all; as sums of shifted products they take a
+quarter of the time (EfficientNet-Lite0, one image of 224 pixels, two cores: 0.15 s -> 0.035 s
+forwards, 0.56 s -> 0.11 s with the gradient).
 """
 
 import functools
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -30,7 +36,39 @@ def conv_general_dilated(
       float32 [B, H', W', features].
     """
     del options["dimension_numbers"]  # Flax gives those of x and kernel
+    dilations = (options.get(f"{side}_dilation") or (1, 1) for side in ("lhs", "rhs"))
+    is_plain = strides[0] == strides[1] and all(d == 1 for each in dilations for d in each)
+    if is_plain and 1 < options.get("feature_group_count", 1) == x.shape[-1] == kernel.shape[-1]:
+        return depthwise(x, kernel[:, :, 0], strides[0], padding)
     return _convolve(x, kernel, (strides, padding, *options.items()))
+
+
+def depthwise(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: str | Sequence[tuple[int, int]]
+) -> jax.Array:
+    """A convolution of each channel by itself, as a sum of shifted products.
+
+    Args:
+      x: float32 [B, H, W, C].
+      kernel: float32 [rows, columns, C].
+      stride: of both axes.
+      padding: with zeros; 'SAME', 'VALID', or what is added before and after each axis.
+
+    Returns:
+      float32 [B, H', W', C].
+    """
+    size = kernel.shape[:2]
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[1:3], size, (stride, stride), padding)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    rows, columns = (1 + (x.shape[i + 1] - size[i]) // stride for i in (0, 1))
+    spans = [slice(0, 1 + (count - 1) * stride, stride) for count in (rows, columns)]
+    shifted = [
+        kernel[i, j] * x[:, i:, j:][:, spans[0], spans[1]]
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    return functools.reduce(operator.add, shifted)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -17,8 +17,8 @@ SMALL = [name for name in CLASSIFIERS if name.endswith("_small")]
 PUBLISHED_PARAMETERS = {
     "resnet18": 11_689_512,
     "resnet50": 25_557_032,
-    "vgg16": 138_365_992,
-    "vgg19": 143_678_248,
+    "vgg16_bn": 138_365_992,
+    "vgg19_bn": 143_678_248,
     "densenet121": 7_978_856,
 }
 
