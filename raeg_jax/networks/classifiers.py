@@ -1,11 +1,12 @@
 """The registry of classifiers, and classifiers frozen for attack and evaluation."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from raeg_jax.errors import UserError
@@ -78,6 +79,35 @@ def as_pytree(logits_fn: LogitsFn) -> LogitsFn:
     if isinstance(logits_fn, FrozenClassifier | jax.tree_util.Partial):
         return logits_fn
     return jax.tree_util.Partial(logits_fn)
+
+
+def mean_reading(classifiers: Sequence[LogitsFn], images: jax.Array) -> jax.Array:
+    """The class that classifiers read together, by their mean probabilities: int32 [B].
+
+    Args:
+      classifiers: of the same classes.
+      images: float32 [B, H, W, 3] in pixel units.
+    """
+    probabilities = sum(jax.nn.softmax(classifier(images)) for classifier in classifiers)
+    return jnp.argmax(probabilities, axis=-1).astype(jnp.int32)
+
+
+def attack_labels(
+    classifiers: Sequence[LogitsFn], images: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """The classes that an attack on classifiers leads away from.
+
+    Args:
+      classifiers: the targets, all of a run or all published.
+      images: the originals, float32 [B, H, W, 3] in pixel units.
+      labels: int32 [B], the true classes.
+
+    Returns:
+      int32 [B]: the true classes; for published classifiers, which have other classes than the
+      data set, what they read on the originals.
+    """
+    published = [preprocessing_of(getattr(each, "module", None)) for each in classifiers]
+    return mean_reading(classifiers, images) if any(published) else labels
 
 
 @flax.struct.dataclass

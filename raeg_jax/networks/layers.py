@@ -68,7 +68,7 @@ def network_input(images: jax.Array, preprocessing: Preprocessing | None) -> jax
     return at_least(images, MIN_SIDE)
 
 
-def preprocessing_of(module: nn.Module) -> Preprocessing | None:
+def preprocessing_of(module: nn.Module | None) -> Preprocessing | None:
     """Of a network with published weights; None for a classifier of a run."""
     return getattr(module, "preprocessing", None)
 
