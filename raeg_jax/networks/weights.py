@@ -37,6 +37,13 @@ def is_published(name: str) -> bool:
     return name.endswith(SUFFIX)
 
 
+def array_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of a network by name: `params/...` and `batch_stats/...`."""
+    images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
+    return {name: x.shape for name, x in flatten_dict(variables, sep="/").items()}
+
+
 @dataclasses.dataclass(frozen=True)
 class PublishedNetwork:
     """What a file of published weights says of itself.
@@ -65,11 +72,7 @@ class PublishedNetwork:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of its arrays by name: `params/...` and `batch_stats/...`."""
-        images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
-        variables = jax.eval_shape(
-            lambda x: self.module.init(jax.random.key(0), x, train=False), images
-        )
-        return {name: x.shape for name, x in flatten_dict(variables, sep="/").items()}
+        return array_shapes(self.module)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -100,7 +103,7 @@ def save_weights(
     Args:
       path: of the new file.
       network: what the file says of itself.
-      arrays: float32 by name, as `PublishedNetwork.shapes` has them.
+      arrays: float32 by name, as `array_shapes` has them.
 
     Raises:
       UserError: the file exists, or can't be written.
