@@ -105,10 +105,9 @@ def _read_torch(path):
             f"{path} holds more than weights, or is damaged, and is not read, as its code would "
             "run: save `model.state_dict()` alone"
         ) from error
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror or error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no file of PyTorch, or a damaged one") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"{path} is no file of PyTorch, or a damaged one ({reason})") from error
     return {name: _to_numpy(torch, name, x, path) for name, x in _unwrap(content, path).items()}
 
 
