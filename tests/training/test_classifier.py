@@ -56,7 +56,7 @@ def splits():
 def toys():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("toy_a", "toy_b"):
-            patch.setitem(classifiers_lib.CLASSIFIERS, name, ToyNet)
+            patch.setitem(classifiers_lib.CLASSIFIERS, name, lambda n, preprocessing: ToyNet(n))
         yield
 
 
