@@ -13,14 +13,28 @@ from raeg_jax.networks.classifiers import CLASSIFIERS, build_classifier
 
 SMALL = [name for name in CLASSIFIERS if name.endswith("_small")]
 
-# num_params in torchvision's model table, 1000 classes; the VGG ones with batch norm.
+# num_params in torchvision's model table, and timm's of EfficientNet-Lite; 1000 classes.
 PUBLISHED_PARAMETERS = {
     "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
     "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "vgg16": 138_357_544,
     "vgg16_bn": 138_365_992,
+    "vgg19": 143_667_240,
     "vgg19_bn": 143_678_248,
     "densenet121": 7_978_856,
+    "densenet169": 14_149_480,
+    "efficientnet_lite0": 4_652_008,
+    "efficientnet_lite1": 5_416_680,
+    "efficientnet_lite2": 6_092_072,
+    "efficientnet_lite3": 8_197_096,
+    "efficientnet_lite4": 13_006_568,
 }
+# They have parameters only.
+WITHOUT_NORM = ("vgg16", "vgg19")
+# Others differ from these in their depth only.
+KINDS = [*SMALL, "resnet18", "resnet50", "vgg16", "vgg16_bn", "densenet121", "efficientnet_lite0"]
 
 
 def images_of(shape, seed=0):
@@ -100,20 +114,21 @@ def stripes(rng, size=16):
     return np.clip(128 + 50 * wave[..., None] + noise, 0, 255).astype(np.float32), labels
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("shape", [(2, 32, 32, 3), (1, 45, 67, 3)])
 def test_logits_and_collections(name, shape):
     variables, logits, (train_logits, updates) = shapes(name, 7, shape)
-    assert set(variables) == {"params", "batch_stats"}
+    statistics = set() if name in WITHOUT_NORM else {"batch_stats"}
+    assert set(variables) == {"params", *statistics}
     for each in (logits, train_logits):
         assert (each.shape, each.dtype) == ((shape[0], 7), jnp.float32)
     assert jax.tree.map(jnp.shape, updates) == {
-        "batch_stats": jax.tree.map(jnp.shape, variables["batch_stats"])
+        name: jax.tree.map(jnp.shape, variables[name]) for name in statistics
     }
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", KINDS)
 def test_parameters_do_not_depend_on_image_size(name):
     square, oblong = (variables_of(name, 7, shape) for shape in ((2, 32, 32, 3), (1, 45, 67, 3)))
     assert jax.tree.map(jnp.shape, square) == jax.tree.map(jnp.shape, oblong)
@@ -121,7 +136,7 @@ def test_parameters_do_not_depend_on_image_size(name):
 
 @pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
 def test_size_is_the_published_one(name):
-    variables = variables_of(name, 1000, (1, 224, 224, 3))
+    variables = variables_of(name, 1000, (1, 32, 32, 3))
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     assert count == PUBLISHED_PARAMETERS[name]
 
