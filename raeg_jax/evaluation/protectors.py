@@ -18,6 +18,10 @@ from raeg_jax.evaluation import programs
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.image_file.read import ImageFile, decode_image_file
 from raeg_jax.image_file.write import png_bytes
+from raeg_jax.networks import imagenet
+from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
+from raeg_jax.networks.layers import preprocessing_of
+from raeg_jax.networks.weights import is_published
 from raeg_jax.payload.key import Key, Token, draw_planes
 from raeg_jax.payload.overflow import clip
 from raeg_jax.payload.payload import NONCE_SIZE, Payload
@@ -93,12 +97,14 @@ class PixelProtector:
 
     Args:
       chain: the generator.
+      targets: the attacked classifiers; published ones say the classes to lead away from.
     """
 
     has_payload = False
 
-    def __init__(self, chain: Chain):
+    def __init__(self, chain: Chain, targets: Sequence[LogitsFn] = ()):
         self.chain = programs.on_one_device(chain)
+        self._targets = programs.on_one_device(tuple(targets))
 
     def protect(self, index: np.ndarray, images: np.ndarray, labels: np.ndarray) -> ProtectedBatch:
         """Protects a batch.
@@ -148,13 +154,15 @@ class PixelProtector:
 
     def _run(self, chain, index, images, labels):
         token = draw_token(self.chain, index, *images.shape[1:3])
+        labels = programs.labels_of_attack(self._targets, images, labels)
         return programs.protect(chain, images, labels, token)
 
 
 class FileProtector:
     """A generator with payloads in its files; methods are those of `PixelProtector`.
 
-    Key and nonces are no secret, so that runs can be repeated.
+    Key and nonces are no secret, so that runs can be repeated. With published targets, which have
+    other classes than the data set, `Protector` has them say the class.
 
     Args:
       generator: the generator, an exact one.
@@ -167,6 +175,7 @@ class FileProtector:
     def __init__(self, generator: LoadedGenerator, seed: int, batch_size: int):
         self.chain, self._batch_size = generator.chain, batch_size
         self._key, self._wrong_key = key_of(seed, "evaluation"), key_of(seed, "wrong")
+        self._labelled = not any(map(is_published, generator.config.classifiers.targets))
         self._numbers: Iterator[int] = iter(())
         self._protector = Protector(
             generator,
@@ -183,7 +192,8 @@ class FileProtector:
           DivergedError: values too far outside 0..255.
         """
         self._numbers = iter(index)
-        protected = self._protector.protect(list(images), labels.tolist())
+        known = labels.tolist() if self._labelled else None
+        protected = self._protector.protect(list(images), known)
         files = [_png(one) for one in protected]
         opened = [_Opened.read(file, self._key) for file in files]
         payloads = [one.payload for one in opened]
@@ -207,6 +217,11 @@ class FileProtector:
     ) -> np.ndarray:
         """What the first stages alone make of a batch, without a payload."""
         first, payloads = Chain(self.chain.stages[:count]), [one.payload for one in batch.undo]
+        columns = passes.side_info_columns(self.chain)
+        if passes.LABEL in columns:
+            # What published targets said, if it wasn't the owner.
+            at = columns.index(passes.LABEL)
+            labels = np.array([payload.side_info[0, at] for payload in payloads], np.int32)
         all_values, _ = passes.forward(
             first,
             list(images),
@@ -268,6 +283,24 @@ def _png(one: Protected) -> bytes:
     return png_bytes(ImageFile(one.pixels), payload_chunk=None if one.in_pixels else one.blob)
 
 
+def classes_of_attack(
+    class_names: Sequence[str],
+    targets: Sequence[str],
+    classifiers: Mapping[str, tuple[nn.Module, Any]],
+) -> tuple[str, ...]:
+    """Names of the classes that the targets tell apart, one a label of a payload.
+
+    Args:
+      class_names: of the data set.
+      targets: names.
+      classifiers: (module, variables) of the targets at least by name.
+    """
+    module = classifiers[targets[0]][0]
+    if preprocessing_of(module) is None:
+        return tuple(class_names)
+    return imagenet.class_names(module.num_classes)  # type: ignore[attr-defined]
+
+
 def protector_of(
     config: ConfigDict,
     class_names: Sequence[str],
@@ -279,14 +312,16 @@ def protector_of(
 
     Args:
       config: the whole configuration.
-      class_names: one a label.
+      class_names: of the data set.
       generator: its stages.
       classifiers: (module, variables) of the targets at least by name.
       batch_size: images at a time.
     """
     if not generator.exact:
-        return PixelProtector(generator)
+        targets = config.classifiers.targets
+        return PixelProtector(generator, [FrozenClassifier(*classifiers[name]) for name in targets])
     params = [stage.params for stage in generator.stages if isinstance(stage, LearnedStage)]
     learned = params[0] if params else None
-    loaded = LoadedGenerator(config, tuple(class_names), learned, classifiers)
+    names = classes_of_attack(class_names, config.classifiers.targets, classifiers)
+    loaded = LoadedGenerator(config, names, learned, classifiers)
     return FileProtector(loaded, config.seed, batch_size)
