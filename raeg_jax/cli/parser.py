@@ -161,8 +161,8 @@ def _parser() -> argparse.ArgumentParser:
         "interpolation=bilinear,mean=123.675:116.28:103.53,std=58.395:57.12:57.375 (these)",
     )
 
-    inspect = add("inspect", commands.inspect, "show what a protected image holds")
-    inspect.add_argument("file", metavar="FILE", help="a protected image")
+    inspect = add("inspect", commands.inspect, "show what a protected image or a generator holds")
+    inspect.add_argument("file", metavar="FILE", help="a protected image, or a generator file")
     inspect.add_argument("--key", metavar="K", help="key file; shows what is locked, too")
     return parser
 

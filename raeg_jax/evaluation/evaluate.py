@@ -143,7 +143,7 @@ def run(
 def _settings(config: ConfigDict) -> dict[str, Any]:
     settings = run_config.to_json(config)
     # Where files lie, which changes no result.
-    settings["classifiers"].pop("weights", None)
+    settings["classifiers"]["weights"] = ""
     return settings
 
 

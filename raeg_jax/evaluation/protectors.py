@@ -18,10 +18,7 @@ from raeg_jax.evaluation import programs
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.image_file.read import ImageFile, decode_image_file
 from raeg_jax.image_file.write import png_bytes
-from raeg_jax.networks import imagenet
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
-from raeg_jax.networks.layers import preprocessing_of
-from raeg_jax.networks.weights import is_published
 from raeg_jax.payload.key import Key, Token, draw_planes
 from raeg_jax.payload.overflow import clip
 from raeg_jax.payload.payload import NONCE_SIZE, Payload
@@ -161,8 +158,7 @@ class PixelProtector:
 class FileProtector:
     """A generator with payloads in its files; methods are those of `PixelProtector`.
 
-    Key and nonces are no secret, so that runs can be repeated. With published targets, which have
-    other classes than the data set, `Protector` has them say the class.
+    Key and nonces are no secret, so that runs can be repeated.
 
     Args:
       generator: the generator, an exact one.
@@ -175,7 +171,6 @@ class FileProtector:
     def __init__(self, generator: LoadedGenerator, seed: int, batch_size: int):
         self.chain, self._batch_size = generator.chain, batch_size
         self._key, self._wrong_key = key_of(seed, "evaluation"), key_of(seed, "wrong")
-        self._labelled = not any(map(is_published, generator.config.classifiers.targets))
         self._numbers: Iterator[int] = iter(())
         self._protector = Protector(
             generator,
@@ -192,8 +187,7 @@ class FileProtector:
           DivergedError: values too far outside 0..255.
         """
         self._numbers = iter(index)
-        known = labels.tolist() if self._labelled else None
-        protected = self._protector.protect(list(images), known)
+        protected = self._protector.protect(list(images), labels.tolist())
         files = [_png(one) for one in protected]
         opened = [_Opened.read(file, self._key) for file in files]
         payloads = [one.payload for one in opened]
@@ -219,7 +213,7 @@ class FileProtector:
         first, payloads = Chain(self.chain.stages[:count]), [one.payload for one in batch.undo]
         columns = passes.side_info_columns(self.chain)
         if passes.LABEL in columns:
-            # What published targets said, if it wasn't the owner.
+            # Published targets name the classes without the owner.
             at = columns.index(passes.LABEL)
             labels = np.array([payload.side_info[0, at] for payload in payloads], np.int32)
         all_values, _ = passes.forward(
@@ -283,24 +277,6 @@ def _png(one: Protected) -> bytes:
     return png_bytes(ImageFile(one.pixels), payload_chunk=None if one.in_pixels else one.blob)
 
 
-def classes_of_attack(
-    class_names: Sequence[str],
-    targets: Sequence[str],
-    classifiers: Mapping[str, tuple[nn.Module, Any]],
-) -> tuple[str, ...]:
-    """Names of the classes that the targets tell apart, one a label of a payload.
-
-    Args:
-      class_names: of the data set.
-      targets: names.
-      classifiers: (module, variables) of the targets at least by name.
-    """
-    module = classifiers[targets[0]][0]
-    if preprocessing_of(module) is None:
-        return tuple(class_names)
-    return imagenet.class_names(module.num_classes)  # type: ignore[attr-defined]
-
-
 def protector_of(
     config: ConfigDict,
     class_names: Sequence[str],
@@ -322,6 +298,5 @@ def protector_of(
         return PixelProtector(generator, [FrozenClassifier(*classifiers[name]) for name in targets])
     params = [stage.params for stage in generator.stages if isinstance(stage, LearnedStage)]
     learned = params[0] if params else None
-    names = classes_of_attack(class_names, config.classifiers.targets, classifiers)
-    loaded = LoadedGenerator(config, names, learned, classifiers)
+    loaded = LoadedGenerator(config, tuple(class_names), learned, classifiers)
     return FileProtector(loaded, config.seed, batch_size)

@@ -176,22 +176,20 @@ def _open(path: pathlib.Path, preprocess: str) -> Reader:
 
 
 def published_readers(
-    classifiers: Mapping[str, tuple[nn.Module, Any]], folder: str | None = None
+    classifiers: Mapping[str, tuple[nn.Module, Any]],
+    networks: Mapping[str, weights.PublishedNetwork] | None = None,
 ) -> dict[str, Reader]:
     """Those of some classifiers that have published weights, as readers of whole images.
 
     Args:
       classifiers: (module, variables) by name.
-      folder: where their files lie, which say where they come from; None where nobody asks.
+      networks: what the files of their weights say, by name; None where nobody asks.
     """
-    readers = {}
-    for name, pair in classifiers.items():
-        if preprocessing_of(pair[0]) is not None:
-            source = name
-            if folder is not None:
-                source = weights.describe_weights(pathlib.Path(folder, name)).source
-            readers[name] = _published(name, FrozenClassifier(*pair), source)
-    return readers
+    return {
+        name: _published(name, FrozenClassifier(*pair), networks[name].source if networks else "")
+        for name, pair in classifiers.items()
+        if preprocessing_of(pair[0]) is not None
+    }
 
 
 def of_generator(generator: LoadedGenerator) -> dict[str, Reader]:
@@ -207,7 +205,7 @@ def of_generator(generator: LoadedGenerator) -> dict[str, Reader]:
     # With it come TFDS and Grain, seconds of importing that few commands need.
     from raeg_jax.data.decode import fit
 
-    readers = published_readers(classifiers)
+    readers = published_readers(classifiers, generator.published)
     for name, (module, variables) in classifiers.items():
         if name not in readers:
             count = getattr(module, "num_classes", len(class_names))

@@ -160,8 +160,7 @@ def quick(
 
     def measure(index, originals, labels):
         token = protectors.draw_token(generator, index, *originals.shape[1:3])
-        attacked = programs.labels_of_attack(tuple(fns.values()), originals, labels)
-        protected, outside, side_info = programs.protect(generator, originals, attacked, token)
+        protected, outside, side_info = programs.protect(generator, originals, labels, token)
         quality = programs.compare(protected, originals)
         recovered = programs.recover(generator, protected, side_info, token)
         by_kind = correct(read_by, {ORIGINAL: originals, "protected": protected}, labels)

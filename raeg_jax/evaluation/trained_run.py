@@ -16,6 +16,8 @@ from raeg_jax.evaluation.readers import Reader, published_readers
 from raeg_jax.generator.build import build_generator, stages_without_budget
 from raeg_jax.generator.chain import Chain
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
+from raeg_jax.networks.weights import is_published
+from raeg_jax.workdir import published
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,7 +54,9 @@ class TrainedRun:
     @functools.cached_property
     def published(self) -> dict[str, Reader]:
         """Those of the classifiers that have published weights, as readers of whole images."""
-        return published_readers(self.classifiers, self.config.classifiers.get("weights", ""))
+        names = filter(is_published, self.classifiers)
+        networks = {name: published.describe(self.config, name) for name in names}
+        return published_readers(self.classifiers, networks)
 
     @functools.cached_property
     def read_by(self) -> dict[str, LogitsFn | Reader]:

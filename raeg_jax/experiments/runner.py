@@ -99,6 +99,8 @@ def origin_of(run: TrainedRun, step: int | None) -> dict[str, Any]:
     """What results come from, as JSON holds it."""
     settings = run_config.to_json(run.config)
     published = {name: reader.describe() for name, reader in run.published.items()}
+    # Where files lie, which changes no result.
+    settings["classifiers"].pop("weights", None)
     return {
         **({"published": published} if published else {}),
         "config": settings["name"],

@@ -45,8 +45,7 @@ class RAEG(Method):
         config = run.config.copy_and_resolve_references()
         aim_at(config, aim)
         targets = {name: run.classifiers[name] for name in run.targets}
-        names = protectors.classes_of_attack(run.splits.class_names, run.targets, targets)
-        generator = LoadedGenerator(config, names, run.params, targets)
+        generator = LoadedGenerator(config, tuple(run.splits.class_names), run.params, targets)
         self._protector = Protector(
             generator, self._key, nonces=self._nonces, batch_size=self.batch_size
         )
@@ -58,7 +57,7 @@ class RAEG(Method):
             return
         requested, best = mse_of_psnr(self.psnr), (math.inf, self.aim)
         for _ in range(_TRIES):
-            protected = self._protect(images, labels)
+            protected = self._protector.protect(list(images), labels.tolist())
             psnrs = [image.psnr for image in protected if math.isfinite(image.psnr)]
             if not psnrs:
                 break
@@ -78,12 +77,7 @@ class RAEG(Method):
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
         """Protects as `raeg protect` does; a payload without room stays beside the pixels."""
-        return [_result(image) for image in self._protect(images, labels)]
-
-    def _protect(self, images: np.ndarray, labels: np.ndarray) -> list[Protected]:
-        # Published targets say the class themselves.
-        known = None if any(map(is_published, self.run.targets)) else labels.tolist()
-        return self._protector.protect(list(images), known)
+        return [_result(image) for image in self._protector.protect(list(images), labels.tolist())]
 
     def recover(
         self, images: np.ndarray, blobs: Sequence[bytes | None]

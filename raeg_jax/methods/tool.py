@@ -9,7 +9,6 @@ from raeg_jax.generator.build import target_psnrs
 from raeg_jax.methods.protector import Attempt, TransformProtector
 from raeg_jax.methods.recovery import TRANSFORMS
 from raeg_jax.networks.classifiers import FrozenClassifier
-from raeg_jax.networks.weights import is_published
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import SourceMode
 from raeg_jax.protection.loaded_generator import LoadedGenerator
@@ -65,9 +64,6 @@ class ToolProtector:
         Returns:
           Of each the protected image, or the error that says why it can't be protected.
         """
-        if any(map(is_published, self._generator.config.classifiers.targets)):
-            # The owner's are of other classes.
-            labels = [None] * len(labels)
         unknown = [image for image, label in zip(images, labels, strict=True) if label is None]
         read = iter(predict_labels(self._generator, unknown, self._batch_size) if unknown else ())
         classes = [int(next(read)) if label is None else label for label in labels]
