@@ -141,11 +141,27 @@ def _parser() -> argparse.ArgumentParser:
         "verify",
         _with_options(commands.verify, commands.VerifyOptions),
         "recover in memory, and compare",
-        "Says which images come back exactly, and what the generator's classifiers see.",
+        "Says which images come back exactly, and what the generator's classifiers and models of "
+        "yours see.",
     )
     _add_image_options(verify)
     verify.add_argument(
         "--originals", metavar="DIR", help="compare with these files too, not only with the hash"
+    )
+    verify.add_argument(
+        "--reader",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="ask this model too what it reads: FILE.onnx, or FILE.safetensors that `raeg weights "
+        "import` made; may be given several times",
+    )
+    verify.add_argument(
+        "--preprocess",
+        metavar="SPEC",
+        default="",
+        help="what ONNX models expect of a photograph, such as resize=256,crop=224,"
+        "interpolation=bilinear,mean=123.675:116.28:103.53,std=58.395:57.12:57.375 (these)",
     )
 
     inspect = add("inspect", commands.inspect, "show what a protected image or a generator holds")
