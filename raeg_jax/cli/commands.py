@@ -211,6 +211,18 @@ def inspect(file: str, key: str | None) -> int:
     return 0
 
 
+def import_weights(architecture: str, file: str, out: str, preprocess: str) -> int:
+    """Makes a file of published weights; see `torch_file.import_weights`; returns the status."""
+    from raeg_jax.networks import torch_file
+
+    network = torch_file.import_weights(architecture, file, out, preprocess)
+    echo(
+        f"{network.architecture} of {network.num_classes:,} classes is in {out}; it takes "
+        f"photographs with {network.preprocessing}"
+    )
+    return 0
+
+
 def launch_program(command: str, program: str, flags: Sequence[str]) -> int:
     """Runs `train` or `evaluate`, which exit with the status.
 

@@ -14,7 +14,7 @@ def classes() -> dict[str, str]:
     text = (importlib.resources.files("raeg_jax.networks") / "imagenet.txt").read_text()
     rows = [line.split("\t") for line in text.splitlines()]
     count = collections.Counter(name for _, name in rows)
-    # Two pairs of classes share a name.
+    # The bird and the machine are both called 'crane'.
     return {wnid: name if count[name] == 1 else f"{name} ({wnid})" for wnid, name in rows}
 
 

@@ -9,7 +9,17 @@ import optax
 import pytest
 
 from raeg_jax.errors import UserError
-from raeg_jax.networks.classifiers import CLASSIFIERS, build_classifier
+from raeg_jax.networks.architectures import VGG
+from raeg_jax.networks.classifiers import (
+    CLASSIFIERS,
+    FrozenClassifier,
+    as_pytree,
+    attack_labels,
+    build_classifier,
+    mean_reading,
+)
+from raeg_jax.networks.layers import network_input, preprocessing_of
+from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
 
 SMALL = [name for name in CLASSIFIERS if name.endswith("_small")]
 
@@ -226,3 +236,66 @@ def test_too_few_classes(num_classes):
 def test_bad_images_are_named(name, shape):
     with pytest.raises(ValueError, match=r"a classifier takes images .*not"):
         shapes(name, 7, shape)
+
+
+def test_published_networks_are_known_by_their_preprocessing():
+    preprocessing = PUBLISHED["efficientnet_lite0"]
+    published = build_classifier("efficientnet_lite0", 7, preprocessing)
+    assert preprocessing_of(published) == preprocessing
+    assert preprocessing_of(build_classifier("efficientnet_lite0", 7)) is None
+
+
+def constant(*logits):
+    """A classifier that reads the same in all images."""
+    return lambda images: jnp.broadcast_to(jnp.array(logits), (len(images), len(logits)))
+
+
+@functools.cache
+def frozen(seed, preprocessing=None):
+    module = VGG(5, ((8,), (8,)), (), 1, preprocessing=preprocessing)
+    init = jax.jit(module.init, static_argnames="train")
+    variables = init(jax.random.key(seed, impl="rbg"), jnp.zeros((1, 32, 32, 3)), train=False)
+    return FrozenClassifier(module, variables)
+
+
+def test_the_mean_of_probabilities_decides_not_that_of_logits():
+    # Probabilities .11 .79 .11 and .49 .02 .49; the mean of the logits is largest for class 0.
+    images = jnp.zeros((2, 32, 32, 3))
+    sure, unsure = constant(0.0, 2.0, 0.0), constant(33.0, 30.0, 33.0)
+    np.testing.assert_array_equal(mean_reading([sure, unsure], images), [1, 1])
+    assert mean_reading([unsure], images).dtype == jnp.int32
+    np.testing.assert_array_equal(mean_reading([unsure], images), [0, 0])
+
+
+def test_an_attack_leads_away_from_the_true_class_or_from_what_published_targets_read():
+    images, labels = images_of((4, 32, 32, 3)), jnp.array([4, 3, 2, 1], jnp.int32)
+    assert attack_labels([constant(0.0, 1.0), frozen(0)], images, labels) is labels
+    targets = [frozen(seed, Preprocessing(40, 32)) for seed in (0, 1)]
+    readings, expected = jax.jit(lambda *args: (attack_labels(*args), mean_reading(*args[:2])))(
+        targets, images, labels
+    )
+    np.testing.assert_array_equal(readings, expected)
+    assert np.any(readings != labels)
+
+
+def test_a_frozen_classifier_takes_images_of_any_size():
+    own, published = frozen(0), frozen(0, Preprocessing(80, 70))
+    images = images_of((2, 20, 24, 3))
+    enlarged = jnp.repeat(jnp.repeat(images, 4, axis=1), 4, axis=2)
+    read = jax.jit(FrozenClassifier.__call__)
+    np.testing.assert_allclose(read(own, images), read(own, network_input(images, None)), rtol=1e-5)
+    # Their weights are equal, and their scales.
+    np.testing.assert_allclose(read(published, images), read(own, enlarged), rtol=1e-4, atol=1e-5)
+    assert np.any(np.abs(read(published, images) - read(own, images)) > 1e-3)
+
+
+def test_a_frozen_classifier_and_a_function_are_arguments_of_programs():
+    classifier = frozen(0)
+    assert as_pytree(classifier) is classifier
+    wrapped = as_pytree(constant(0.0, 1.0))
+    assert as_pytree(wrapped) is wrapped
+    images = images_of((1, 32, 32, 3))
+    read = jax.jit(lambda classifier, images: classifier(images))
+    np.testing.assert_array_equal(read(wrapped, images), [[0, 1]])
+    # The program has no weights in it: those of another classifier give other logits.
+    assert np.any(np.abs(read(classifier, images) - read(frozen(1), images)) > 1e-3)
