@@ -143,7 +143,7 @@ def test_published_targets_are_led_away_from_what_they_read(tmp_path, monkeypatc
     names = ("tiny.safetensors",)
     context = alone(tmp_path)
     context = dataclasses.replace(context, run=published(context.run, tmp_path, monkeypatch, names))
-    context.run.config.generator.gradient.update(arithmetic="float", attack_steps=1, rounds=1)
+    context.run.config.generator.gradient.update(arithmetic="float", attack_steps=4)
     context.run.config.generator.stages = ("gradient",)
     result = quality.measure(context, method, None)
     assert result["protected"] == result["exact"] == 5
