@@ -270,6 +270,10 @@ def get_config() -> ConfigDict:
     # pgd | ifgsm | cw: the attack that RAE and RIT start from; its steps, and those of PGD alone.
     config.comparison.attack = "pgd"
     config.comparison.steps = 20
+    # Of PGD alone: momentum of its directions; in each step the targets see a random part of the
+    # image, at least this share of each side. With 0.9 and 0.7 it misleads other networks, too.
+    config.comparison.momentum = 0.0
+    config.comparison.crop_share = 1.0
     # Distortions of the protected files before recovery.
     config.comparison.distortions = ("jpeg_90", "jpeg_50", "blur_1")
     # Sides of superpixels in pixels, in the order in which they are tried.

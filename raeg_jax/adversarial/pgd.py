@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from raeg_jax.adversarial.distortions import random_view
 from raeg_jax.adversarial.losses import ensemble_loss, margin
 from raeg_jax.image.inputs import as_images, as_labels
 from raeg_jax.networks.classifiers import LogitsFn
@@ -27,12 +28,16 @@ def pgd_l2(
     steps: int,
     *,
     targeted: bool = False,
+    momentum: float = 0.0,
+    crop_share: float = 1.0,
 ) -> jax.Array:
     """Projected gradient descent on the margins of several classifiers, see `ensemble_loss`.
 
     Madry et al. (2017, arXiv 1706.06083), L2 form, from the original: each step goes
     2.5 radius / steps along the normalised gradient, then back into the ball of the radius around
-    the original and into 0..255.
+    the original and into 0..255. Momentum (Dong et al. 2017, arXiv 1710.06081) and random crops
+    (as the input diversity of Xie et al. 2018, arXiv 1803.06978) help it to mislead other
+    classifiers, too.
 
     Args:
       logits_fns: the classifiers attacked together, in evaluation mode.
@@ -41,6 +46,9 @@ def pgd_l2(
       radius: greatest L2 distance of each image, in pixel units; `[B]` or a scalar.
       steps: number of steps, at least 1.
       targeted: raise the margin of `labels` rather than lower it.
+      momentum: see `descend`.
+      crop_share: in each step the classifiers see a part of the images, enlarged to their size: at
+        least this share of each side, drawn at random, and the same in every call; 1 for all.
 
     Returns:
       float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
@@ -48,8 +56,15 @@ def pgd_l2(
     Raises:
       ValueError: fewer than one step, or no classifier.
     """
-    images, descent = _prepare("PGD", logits_fns, images, labels, steps, targeted)
-    return descend(lambda x, _: descent(x), images, radius, steps)
+
+    def view(x, step):
+        if crop_share == 1:
+            return x
+        key = jax.random.fold_in(jax.random.key(0), step)
+        return random_view(key, x, "crop_resize", (crop_share, 1.0))
+
+    images, descent = _prepare("PGD", logits_fns, images, labels, steps, targeted, view)
+    return descend(descent, images, radius, steps, momentum)
 
 
 def descend(
@@ -57,6 +72,7 @@ def descend(
     images: jax.Array,
     radius: jax.Array | float,
     steps: int,
+    momentum: float = 0.0,
 ) -> jax.Array:
     """The loop of projected gradient descent in the L2 norm, for any direction of descent.
 
@@ -66,6 +82,8 @@ def descend(
       images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
       radius: greatest L2 distance of each image, in pixel units; `[B]` or a scalar.
       steps: number of steps, of 2.5 radius / steps each.
+      momentum: share of the direction so far that is added to the next, which has length 1; 0 to
+        go along each alone.
 
     Returns:
       float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
@@ -73,10 +91,13 @@ def descend(
     radius = jnp.asarray(radius, jnp.float32)
     length = 2.5 * radius / steps
 
-    def step(index, adversarial):
-        return _move(images, adversarial, descent(adversarial, index), length, radius)
+    def step(index, state):
+        adversarial, direction = state
+        slope = descent(adversarial, index)
+        direction = momentum * direction + _normalise(slope) if momentum else slope
+        return _move(images, adversarial, direction, length, radius), direction
 
-    return jax.lax.fori_loop(0, steps, step, images)
+    return jax.lax.fori_loop(0, steps, step, (images, jnp.zeros_like(images)))[0]
 
 
 def ifgsm(
@@ -111,8 +132,8 @@ def ifgsm(
     length = 2.5 * bound / steps
     low, high = jnp.maximum(images - bound, 0), jnp.minimum(images + bound, 255)
 
-    def step(_, adversarial):
-        return jnp.clip(adversarial + length * jnp.sign(descent(adversarial)), low, high)
+    def step(index, adversarial):
+        return jnp.clip(adversarial + length * jnp.sign(descent(adversarial, index)), low, high)
 
     return jax.lax.fori_loop(0, steps, step, images)
 
@@ -132,8 +153,8 @@ def gaussian_noise(key: jax.Array, images: jax.Array, radius: jax.Array | float)
     return _move(images, images, jax.random.normal(key, images.shape), radius, radius)
 
 
-def _prepare(name, logits_fns, images, labels, steps, targeted=False):
-    """Checks arguments; returns float32 images and the direction of steepest descent at images."""
+def _prepare(name, logits_fns, images, labels, steps, targeted=False, view=lambda x, step: x):
+    """Checks arguments; returns float32 images, and the direction of steepest descent in a step."""
     if steps < 1:
         raise ValueError(f"{name} needs at least one step, not {steps}")
     (images,) = as_images(images)
@@ -142,9 +163,9 @@ def _prepare(name, logits_fns, images, labels, steps, targeted=False):
     def loss(logits, labels):
         return -margin(logits, labels) if targeted else margin(logits, labels)
 
-    def gain(images):
+    def gain(images, step):
         # Each image's loss depends on that image only: the sum's gradient holds every image's.
-        return -jnp.sum(ensemble_loss(logits_fns, images, labels, loss))
+        return -jnp.sum(ensemble_loss(logits_fns, view(images, step), labels, loss))
 
     return images, jax.grad(gain)
 

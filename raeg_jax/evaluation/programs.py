@@ -259,7 +259,7 @@ def noise_control(
     return noisy(jax.lax.fori_loop(0, _CORRECTIONS, correct, distance))
 
 
-@functools.partial(jax.jit, static_argnames=("steps", "targeted"))
+@functools.partial(jax.jit, static_argnames=("steps", "targeted", "momentum", "crop_share"))
 def pgd_control(
     logits_fns: Sequence[LogitsFn],
     images: jax.Array,
@@ -267,6 +267,8 @@ def pgd_control(
     distance: jax.Array,
     steps: int,
     targeted: bool = False,
+    momentum: float = 0.0,
+    crop_share: float = 1.0,
 ) -> jax.Array:
     """Attacks all target classifiers together by projected gradient descent, white box.
 
@@ -277,9 +279,15 @@ def pgd_control(
       distance: float32 [B], greatest L2 norms in pixel units, before rounding.
       steps: of the descent.
       targeted: go toward `labels` rather than away from them.
+      momentum: as of `pgd_l2`.
+      crop_share: as of `pgd_l2`.
 
     Returns:
       uint8 [B, H, W, 3].
     """
     originals = images.astype(jnp.float32)
-    return to_uint8(pgd_l2(logits_fns, originals, labels, distance, steps, targeted=targeted))
+    attacked = pgd_l2(
+        logits_fns, originals, labels, distance, steps,
+        targeted=targeted, momentum=momentum, crop_share=crop_share,
+    )  # fmt: skip
+    return to_uint8(attacked)
