@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from raeg_jax.adversarial.distortions import random_view
+from raeg_jax.adversarial.features import likeness
 from raeg_jax.adversarial.losses import ensemble_loss, margin
 from raeg_jax.image.inputs import as_images, as_labels
 from raeg_jax.networks.classifiers import LogitsFn
@@ -57,14 +58,54 @@ def pgd_l2(
       ValueError: fewer than one step, or no classifier.
     """
 
-    def view(x, step):
-        if crop_share == 1:
-            return x
-        key = jax.random.fold_in(jax.random.key(0), step)
-        return random_view(key, x, "crop_resize", (crop_share, 1.0))
+    images, loss = _prepare("PGD", logits_fns, images, labels, steps, targeted)
+    return descend(_descent(loss, crop_share), images, radius, steps, momentum)
 
-    images, descent = _prepare("PGD", logits_fns, images, labels, steps, targeted, view)
-    return descend(descent, images, radius, steps, momentum)
+
+def pgd_on_features(
+    networks: Sequence[LogitsFn],
+    images: jax.Array,
+    radius: jax.Array | float,
+    steps: int,
+    *,
+    momentum: float = 0.0,
+    crop_share: float = 1.0,
+) -> jax.Array:
+    """As `pgd_l2`, on the cosines between the features of images and originals, see `likeness`.
+
+    Args:
+      networks: the feature extractors attacked together, see `features`.
+      images: as of `pgd_l2`; features of parts of them are compared with those of the whole.
+      radius: as of `pgd_l2`.
+      steps: as of `pgd_l2`.
+      momentum: as of `pgd_l2`.
+      crop_share: as of `pgd_l2`.
+
+    Returns:
+      As `pgd_l2`.
+
+    Raises:
+      ValueError: fewer than one step, or no network.
+    """
+    _check_steps("PGD", steps)
+    (images,) = as_images(images)
+    start = beside(images, radius)
+    descent = _descent(likeness(networks, images), crop_share)
+    return descend(descent, images, radius, steps, momentum, start)
+
+
+def beside(images: jax.Array, radius: jax.Array | float) -> jax.Array:
+    """Where descents begin that can't at the images, as the gradient is 0 there.
+
+    Args:
+      images: float32 `[B, H, W, 3]` in pixel units, within 0..255.
+      radius: of the descent, `[B]` or a scalar.
+
+    Returns:
+      The images and a fixed noise of a tenth of the radius, within 0..255.
+    """
+    noise = jax.random.normal(jax.random.key(0), images.shape[1:])
+    return _move(images, images, jnp.broadcast_to(noise, images.shape), 0.1 * radius, radius)
 
 
 def descend(
@@ -73,6 +114,7 @@ def descend(
     radius: jax.Array | float,
     steps: int,
     momentum: float = 0.0,
+    start: jax.Array | None = None,
 ) -> jax.Array:
     """The loop of projected gradient descent in the L2 norm, for any direction of descent.
 
@@ -84,12 +126,14 @@ def descend(
       steps: number of steps, of 2.5 radius / steps each.
       momentum: share of the direction so far that is added to the next, which has length 1; 0 to
         go along each alone.
+      start: of the descent, within the radius; default the images.
 
     Returns:
       float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
     """
     radius = jnp.asarray(radius, jnp.float32)
     length = 2.5 * radius / steps
+    start = images if start is None else start
 
     def step(index, state):
         adversarial, direction = state
@@ -97,7 +141,7 @@ def descend(
         direction = momentum * direction + _normalise(slope) if momentum else slope
         return _move(images, adversarial, direction, length, radius), direction
 
-    return jax.lax.fori_loop(0, steps, step, (images, jnp.zeros_like(images)))[0]
+    return jax.lax.fori_loop(0, steps, step, (start, jnp.zeros_like(images)))[0]
 
 
 def ifgsm(
@@ -127,7 +171,8 @@ def ifgsm(
     Raises:
       ValueError: fewer than one step, or no classifier.
     """
-    images, descent = _prepare("I-FGSM", logits_fns, images, labels, steps)
+    images, loss = _prepare("I-FGSM", logits_fns, images, labels, steps)
+    descent = _descent(loss)
     bound = _per_image(epsilon)
     length = 2.5 * bound / steps
     low, high = jnp.maximum(images - bound, 0), jnp.minimum(images + bound, 255)
@@ -153,21 +198,34 @@ def gaussian_noise(key: jax.Array, images: jax.Array, radius: jax.Array | float)
     return _move(images, images, jax.random.normal(key, images.shape), radius, radius)
 
 
-def _prepare(name, logits_fns, images, labels, steps, targeted=False, view=lambda x, step: x):
-    """Checks arguments; returns float32 images, and the direction of steepest descent in a step."""
+def _check_steps(name, steps):
     if steps < 1:
         raise ValueError(f"{name} needs at least one step, not {steps}")
+
+
+def _prepare(name, logits_fns, images, labels, steps, targeted=False):
+    """Checks arguments; returns float32 images, and what an attack lowers: images -> [B]."""
+    _check_steps(name, steps)
     (images,) = as_images(images)
     labels = as_labels(labels, images)
 
     def loss(logits, labels):
         return -margin(logits, labels) if targeted else margin(logits, labels)
 
-    def gain(images, step):
-        # Each image's loss depends on that image only: the sum's gradient holds every image's.
-        return -jnp.sum(ensemble_loss(logits_fns, view(images, step), labels, loss))
+    return images, lambda x: ensemble_loss(logits_fns, x, labels, loss)
 
-    return images, jax.grad(gain)
+
+def _descent(loss, crop_share=1.0):
+    """The direction in which a loss falls in a step, seen through a random crop of that step."""
+
+    def gain(images, step):
+        if crop_share < 1:
+            key = jax.random.fold_in(jax.random.key(0), step)
+            images = random_view(key, images, "crop_resize", (crop_share, 1.0))
+        # Each image's loss depends on that image only: the sum's gradient holds every image's.
+        return -jnp.sum(loss(images))
+
+    return jax.grad(gain)
 
 
 def _move(images, start, direction, length, radius):

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from raeg_jax.adversarial.distortions import view
+from raeg_jax.adversarial.features import likeness
 from raeg_jax.adversarial.losses import LOSSES, class_permutation, ensemble_loss
-from raeg_jax.adversarial.pgd import descend
+from raeg_jax.adversarial.pgd import beside, descend
 from raeg_jax.exact import integers
 from raeg_jax.exact.block_float import PIXEL_PARTS, to_integers
 from raeg_jax.exact.fixed_classifier import FixedClassifier
@@ -60,11 +61,17 @@ class Guide:
           labels: int32 [B], the true classes.
         """
 
+        def loss(x):
+            return ensemble_loss(self.classifiers, x, labels, LOSSES[self.loss], self.kappa)
+
+        radius = self.reach * math.sqrt(math.prod(images.shape[1:]))
+        start = images
+        if self.loss == "features":
+            loss, start = likeness(self.classifiers, images), beside(images, radius)
+
         def gain(images, name, strength):
             # Each image's loss depends on that image only: the sum's gradient holds every image's.
-            viewed = view(images, name, strength)
-            loss = LOSSES[self.loss]
-            return -jnp.sum(ensemble_loss(self.classifiers, viewed, labels, loss, self.kappa))
+            return -jnp.sum(loss(view(images, name, strength)))
 
         descents = [jax.grad(lambda x, v=v: gain(x, *v)) for v in self.views]
 
@@ -74,8 +81,7 @@ class Guide:
                 direction = gaussian_blur(direction, self.smoothing)
             return direction
 
-        radius = self.reach * math.sqrt(math.prod(images.shape[1:]))
-        return descend(descent, images, radius, self.steps) - images
+        return descend(descent, images, radius, self.steps, start=start) - images
 
 
 @flax.struct.dataclass
