@@ -109,10 +109,11 @@ def protect(options: ProtectOptions) -> int:
     _check_method(options)
     source, key, generator = _load(options)
     protector = make_protector(generator, key, options)
-    label_of = source.label_of(options.labels, generator.class_names)
+    labels = _usable_labels(options.labels, generator)
+    label_of = source.label_of(labels, generator.class_names)
     settings = {
         "strip": options.strip,
-        "labels": options.labels or "auto",
+        "labels": labels or "auto",
         "tries": options.tries,
     }
     if options.method != GENERATOR:
@@ -189,7 +190,7 @@ def export(
         "keep a copy, images can't be recovered without it"
     )
     lines, warnings = export_lib.effect(workdir, loaded.config, checkpoint)
-    for line in lines:
+    for line in (*inspect_lib.classifier_lines(loaded), *lines):
         echo(line)
     for line in warnings:
         log(f"warning: {line}")
@@ -268,6 +269,23 @@ def _check_method(options: ProtectOptions) -> None:
         raise UserError(
             f"--psnr={options.psnr:g} is for --method=rae or rit: a generator has its own PSNR"
         )
+
+
+def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None:
+    """--labels, for generators whose targets name the classes of images without the owner.
+
+    Raises:
+      UserError: the owner's classes are asked for.
+    """
+    if not generator.labels_are_readings:
+        return labels
+    if labels == "folders":
+        raise UserError(
+            "--labels=folders: this generator's targets are published classifiers with classes of "
+            "their own, and the label of an image is what they read in it: leave --labels out"
+        )
+    log("labels: what the generator's published targets read in each image")
+    return "none"
 
 
 def _check_files(options: ImageOptions) -> tuple[Key, pathlib.Path]:

@@ -145,8 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         "--originals", metavar="DIR", help="compare with these files too, not only with the hash"
     )
 
-    inspect = add("inspect", commands.inspect, "show what a protected image holds")
-    inspect.add_argument("file", metavar="FILE", help="a protected image")
+    inspect = add("inspect", commands.inspect, "show what a protected image or a generator holds")
+    inspect.add_argument("file", metavar="FILE", help="a protected image, or a generator file")
     inspect.add_argument("--key", metavar="K", help="key file; shows what is locked, too")
     return parser
 

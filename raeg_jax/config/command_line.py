@@ -50,7 +50,8 @@ def run(
         config = flags.FLAGS.config
         data = config.get("data", {})
         cache_dir = data.get("cache_dir", "")
-        for path in (flags.FLAGS.workdir, cache_dir, data.get("source", "")):
+        weights = config.get("classifiers", {}).get("weights", "")
+        for path in (flags.FLAGS.workdir, cache_dir, data.get("source", ""), weights):
             check_local(path)
         enable_cache(cache_dir, flags.FLAGS.compile_cache)
         workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}")

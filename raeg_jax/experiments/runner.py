@@ -94,6 +94,8 @@ def choose_methods(names: str) -> tuple[str, ...]:
 def origin_of(run: TrainedRun, step: int | None) -> dict[str, Any]:
     """What results come from, as JSON holds it."""
     settings = run_config.to_json(run.config)
+    # Where files lie, which changes no result.
+    settings["classifiers"].pop("weights", None)
     return {
         "config": settings["name"],
         "step": step,
