@@ -57,7 +57,6 @@ def pgd_l2(
     Raises:
       ValueError: fewer than one step, or no classifier.
     """
-
     images, loss = _prepare("PGD", logits_fns, images, labels, steps, targeted)
     return descend(_descent(loss, crop_share), images, radius, steps, momentum)
 

@@ -39,6 +39,7 @@ _SHARED: dict[str, Rule] = {
     "comparison.images": NATURAL,
     "comparison.attack": OneOf(ATTACKS),
     "comparison.steps": COUNT,
+    "comparison.loss": OneOf(("untargeted", "features")),
     "comparison.momentum": Number(0, 1),
     "comparison.crop_share": Number(*DISTORTIONS["crop_resize"].limits),
     **{

@@ -27,6 +27,9 @@ _LOGIT_PARTS, _WEIGHT_PARTS = 64, 16
 _RMS_PARTS = PIXEL_PARTS * integers.RMS_PARTS
 _MOST_LOGIT = 2**24
 
+# What a descent lowers: margins, or the likeness of features to those of the image itself.
+GUIDE_LOSSES = (*LOSSES, "features")
+
 
 @flax.struct.dataclass
 class Guide:
@@ -36,11 +39,12 @@ class Guide:
       classifiers: the ensemble, logits functions in evaluation mode; a pytree.
       reach: greatest distance of the descent from the image, a root mean square in pixel units.
       steps: of the descent.
-      loss: key of `LOSSES`.
+      loss: of `GUIDE_LOSSES`. Recovery doesn't have the original, so 'features' leads away from
+        those of the image that the guide is given.
       views: (name, strength) of distortions of the classifiers' input, in turn from step to step:
         a perturbation that survives them survives such defences.
       smoothing: standard deviation in pixels of the Gaussian that smooths each gradient.
-      kappa: in logits, see `ensemble_loss`.
+      kappa: in logits, see `ensemble_loss`; 'features' have none.
     """
 
     classifiers: tuple[LogitsFn, ...]
@@ -58,7 +62,7 @@ class Guide:
 
         Args:
           images: float32 [B, H, W, 3] in pixel units.
-          labels: int32 [B], the true classes.
+          labels: int32 [B], the true classes; 'features' need none.
         """
 
         def loss(x):

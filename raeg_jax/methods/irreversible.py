@@ -28,10 +28,11 @@ class PGD(Method):
     """
 
     title = "PGD"
-    settings: ClassVar = ("steps", "momentum", "crop_share")
+    settings: ClassVar = ("steps", "loss", "momentum", "crop_share")
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
         settings = {name: self.run.config.comparison[name] for name in self.settings}
+        settings["features"] = settings.pop("loss") == "features"
         targets, results = self.target_classifiers(), []
         for _, batch, truth, count in batches(images, labels, self.batch_size):
             norms = _change_norms(self.psnr, batch)
