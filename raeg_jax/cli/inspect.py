@@ -6,7 +6,6 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from raeg_jax.errors import UserError
-
 from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.methods import transform
 from raeg_jax.payload import seal

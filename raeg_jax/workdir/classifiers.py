@@ -110,9 +110,14 @@ def load_published(
       UserError: its file is missing, damaged or another one, or the workdir is another run's.
     """
     check_same_run(config, splits, workdir, name)
-    if origin := info_of(classifier_folder(workdir, name)).get("origin"):
-        published.check_identity(config, name, origin.get("published", {}))
+    if known := remembered(name, workdir):
+        published.check_identity(config, name, known)
     return published.load(config, name)
+
+
+def remembered(name: str, workdir: pathlib.Path) -> dict[str, Any]:
+    """What `published.identity` was of a published classifier of a run; {} where it is new."""
+    return info_of(classifier_folder(workdir, name)).get("origin", {}).get("published", {})
 
 
 def remember_published(
@@ -121,7 +126,7 @@ def remember_published(
     """Saves where the published classifiers of a run come from, of those that were loaded."""
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
         folder = classifier_folder(workdir, name)
-        if is_published(name) and is_main_process() and not info_of(folder):
+        if is_published(name) and is_main_process() and not remembered(name, workdir):
             folder.mkdir(parents=True, exist_ok=True)
             save_info(folder, {"origin": origin_of(name, splits, config)})
 

@@ -27,6 +27,7 @@ from raeg_jax.workdir.classifiers import (
     check_classifiers,
     load_classifiers,
     remember_published,
+    remembered,
     trained_on,
 )
 
@@ -122,7 +123,7 @@ def generator_from_workdir(
     }
     class_names = origin.class_names
     if is_published(targets[0]):
-        class_names = imagenet.class_names(published.describe(config, targets[0]).num_classes)
+        class_names = imagenet.class_names(remembered(targets[0], workdir)["num_classes"])
     return LoadedGenerator(config, class_names, params, classifiers, networks)
 
 

@@ -6,10 +6,12 @@ write(folder / "one.safetensors")    # other seeds have other readings
 
 import functools
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax.traverse_util import unflatten_dict
 from skimage.data import astronaut
 
@@ -37,6 +39,17 @@ def register(monkeypatch) -> None:
         monkeypatch.setitem(PUBLISHED, name, PREPROCESSING)
 
 
+def network(
+    architecture: str = ARCHITECTURE,
+    num_classes: int = 1000,
+    preprocessing: Preprocessing = PREPROCESSING,
+    seed: int = 0,
+) -> PublishedNetwork:
+    """What a file of `write` says of itself."""
+    source = f"{architecture}-{seed}.pth (0123456789abcdef)"
+    return PublishedNetwork(architecture, num_classes, preprocessing, source)
+
+
 def write(
     path: pathlib.Path,
     seed: int = 0,
@@ -56,14 +69,21 @@ def write(
     Returns:
       What the file says of itself.
     """
-    source = f"{architecture}-{seed}.pth (0123456789abcdef)"
-    network = PublishedNetwork(architecture, num_classes, preprocessing, source)
-    save_weights(path, network, _arrays(network, seed))
-    return network
+    described = network(architecture, num_classes, preprocessing, seed)
+    save_weights(path, described, _arrays(described, seed))
+    return described
+
+
+def classifier(seed: int = 0, **options: Any) -> tuple[nn.Module, Any]:
+    """(module, variables) of the same weights, without a file; the rest as of `network`."""
+    described = network(seed=seed, **options)
+    return described.module, unflatten_dict(
+        {name: jnp.asarray(array) for name, array in _arrays(described, seed).items()}, sep="/"
+    )
 
 
 @functools.cache
-def _arrays(network: PublishedNetwork, seed: int) -> dict[str, np.ndarray]:
+def _arrays(described: PublishedNetwork, seed: int) -> dict[str, np.ndarray]:
     """Random weights, the last layer's scaled to logits of mean 0 and of deviation `_SCALE`."""
     random = np.random.default_rng(seed)
 
@@ -76,9 +96,9 @@ def _arrays(network: PublishedNetwork, seed: int) -> dict[str, np.ndarray]:
                 return np.ones(shape)
         return np.zeros(shape)
 
-    shapes = network.shapes()
+    shapes = described.shapes()
     arrays = {name: np.float32(draw(name, shapes[name])) for name in sorted(shapes)}
-    classifier = FrozenClassifier(network.module, unflatten_dict(arrays, sep="/"))
+    classifier = FrozenClassifier(described.module, unflatten_dict(arrays, sep="/"))
     logits = np.asarray(jax.jit(FrozenClassifier.__call__)(classifier, _images()))
     factor = _SCALE / logits.std(axis=0)
     arrays["params/Dense_0/kernel"] *= factor
