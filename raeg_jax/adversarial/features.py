@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from raeg_jax.networks.classifiers import LogitsFn
+from raeg_jax.networks.function import FunctionNetwork
 
 # Least squared length of features that aren't zero.
 _LEAST = 1e-12
@@ -24,6 +25,8 @@ def features(network: LogitsFn, images: jax.Array) -> jax.Array:
         another function the result itself.
       images: float32 [B, H, W, 3] in pixel units.
     """
+    if isinstance(getattr(network, "module", None), FunctionNetwork):
+        return network(images)
     inputs = []
 
     def keep(call, args, kwargs, context):

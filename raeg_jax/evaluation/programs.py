@@ -290,7 +290,7 @@ def pgd_control(
       uint8 [B, H, W, 3].
     """
     originals = images.astype(jnp.float32)
-    how = {"steps": steps, "momentum": momentum, "crop_share": crop_share}
+    how: dict[str, Any] = {"steps": steps, "momentum": momentum, "crop_share": crop_share}
     if features:
         return to_uint8(pgd_on_features(logits_fns, originals, distance, **how))
     return to_uint8(pgd_l2(logits_fns, originals, labels, distance, **how, targeted=targeted))

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from ml_collections import ConfigDict
 
-from raeg_jax.adversarial.distortions import DISTORTIONS
 from raeg_jax.config.rules import COUNT, NATURAL, PSNR, Number, OneOf, Rule, check
 from raeg_jax.errors import UserError
 from raeg_jax.experiments import (
@@ -41,7 +40,7 @@ _SHARED: dict[str, Rule] = {
     "comparison.steps": COUNT,
     "comparison.loss": OneOf(("untargeted", "features")),
     "comparison.momentum": Number(0, 1),
-    "comparison.crop_share": Number(*DISTORTIONS["crop_resize"].limits),
+    "comparison.crop_share": Number(0.01, 1),
     **{
         f"comparison.{method}.{name}": rule
         for method, transform in TRANSFORMS.items()
