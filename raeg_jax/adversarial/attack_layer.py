@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from raeg_jax.adversarial.distortions import DISTORTIONS, random_view
+from raeg_jax.adversarial.distortions import DISTORTIONS
 from raeg_jax.errors import UserError
 from raeg_jax.image.quantise import quantise
 
@@ -54,7 +54,16 @@ def _branch(name, settings):
             return images
         if distortion.limits is None:
             return quantise(distortion.apply(images, bounds, bounds))
-        return quantise(random_view(key, images, name, bounds, index))
+        random: list = []
+        if distortion.random_keys:
+            key, *keys = jax.random.split(key, 1 + distortion.random_keys)
+            random = [keys, index]
+        low, high = bounds
+        if distortion.is_whole:
+            strength = jax.random.randint(key, (), low, high + 1)
+        else:
+            strength = jax.random.uniform(key, (), minval=low, maxval=high)
+        return quantise(distortion.apply(images, strength, high, *random))
 
     return run
 

@@ -10,7 +10,7 @@ A new distortion is one entry here, and its probability and strength in configs/
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -104,35 +104,6 @@ def view(images: jax.Array, name: str, strength: float) -> jax.Array:
       strength: within its limits.
     """
     return DISTORTIONS[name].apply(images, strength, strength)
-
-
-def random_view(
-    key: jax.Array,
-    images: jax.Array,
-    name: str,
-    bounds: Sequence[float],
-    index: jax.Array | None = None,
-) -> jax.Array:
-    """Distorts images with a strength drawn at random, one for the whole batch.
-
-    Args:
-      key: of all that is drawn.
-      images: float32 [B, H, W, 3] in pixel units.
-      name: key of `DISTORTIONS`, of one with limits.
-      bounds: least and greatest strength; static.
-      index: int32 [B], each image's index in the global batch, for distortions that draw something
-        for each; default 0..B-1.
-    """
-    distortion, (low, high) = DISTORTIONS[name], bounds
-    random: list = []
-    if distortion.random_keys:
-        key, *keys = jax.random.split(key, 1 + distortion.random_keys)
-        random = [keys, jnp.arange(len(images)) if index is None else index]
-    if distortion.is_whole:
-        strength = jax.random.randint(key, (), low, high + 1)
-    else:
-        strength = jax.random.uniform(key, (), minval=low, maxval=high)
-    return distortion.apply(images, strength, high, *random)
 
 
 @functools.partial(jax.jit, static_argnames=("name", "strength"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from raeg_jax.adversarial.distortions import random_view
+from raeg_jax.adversarial.crops import random_crops
 from raeg_jax.adversarial.features import likeness
 from raeg_jax.adversarial.losses import ensemble_loss, margin
 from raeg_jax.image.inputs import as_images, as_labels
@@ -48,8 +48,8 @@ def pgd_l2(
       steps: number of steps, at least 1.
       targeted: raise the margin of `labels` rather than lower it.
       momentum: see `descend`.
-      crop_share: in each step the classifiers see a part of the images, enlarged to their size: at
-        least this share of each side, drawn at random, and the same in every call; 1 for all.
+      crop_share: least share of each side in the part that the classifiers see, see
+        `random_crops`.
 
     Returns:
       float32 `[B, H, W, 3]` within 0..255, at most `radius` away; not rounded.
@@ -58,7 +58,7 @@ def pgd_l2(
       ValueError: fewer than one step, or no classifier.
     """
     images, loss = _prepare("PGD", logits_fns, images, labels, steps, targeted)
-    return descend(_descent(loss, crop_share), images, radius, steps, momentum)
+    return descend(_descent(loss, logits_fns, crop_share), images, radius, steps, momentum)
 
 
 def pgd_on_features(
@@ -74,7 +74,7 @@ def pgd_on_features(
 
     Args:
       networks: the feature extractors attacked together, see `features`.
-      images: as of `pgd_l2`; features of parts of them are compared with those of the whole.
+      images: as of `pgd_l2`.
       radius: as of `pgd_l2`.
       steps: as of `pgd_l2`.
       momentum: as of `pgd_l2`.
@@ -89,8 +89,11 @@ def pgd_on_features(
     _check_steps("PGD", steps)
     (images,) = as_images(images)
     start = beside(images, radius)
-    descent = _descent(likeness(networks, images), crop_share)
-    return descend(descent, images, radius, steps, momentum, start)
+
+    def loss(networks, x):
+        return likeness(networks, images)(x)
+
+    return descend(_descent(loss, networks, crop_share), images, radius, steps, momentum, start)
 
 
 def beside(images: jax.Array, radius: jax.Array | float) -> jax.Array:
@@ -171,7 +174,7 @@ def ifgsm(
       ValueError: fewer than one step, or no classifier.
     """
     images, loss = _prepare("I-FGSM", logits_fns, images, labels, steps)
-    descent = _descent(loss)
+    descent = _descent(loss, logits_fns)
     bound = _per_image(epsilon)
     length = 2.5 * bound / steps
     low, high = jnp.maximum(images - bound, 0), jnp.minimum(images + bound, 255)
@@ -203,7 +206,7 @@ def _check_steps(name, steps):
 
 
 def _prepare(name, logits_fns, images, labels, steps, targeted=False):
-    """Checks arguments; returns float32 images, and what an attack lowers: images -> [B]."""
+    """Checks arguments; returns float32 images, and what is lowered: (networks, images) -> [B]."""
     _check_steps(name, steps)
     (images,) = as_images(images)
     labels = as_labels(labels, images)
@@ -211,18 +214,16 @@ def _prepare(name, logits_fns, images, labels, steps, targeted=False):
     def loss(logits, labels):
         return -margin(logits, labels) if targeted else margin(logits, labels)
 
-    return images, lambda x: ensemble_loss(logits_fns, x, labels, loss)
+    return images, lambda networks, x: ensemble_loss(networks, x, labels, loss)
 
 
-def _descent(loss, crop_share=1.0):
-    """The direction in which a loss falls in a step, seen through a random crop of that step."""
+def _descent(loss, networks, crop_share=1.0):
+    """The direction in which a loss of networks falls, seen through a random crop of the step."""
 
     def gain(images, step):
-        if crop_share < 1:
-            key = jax.random.fold_in(jax.random.key(0), step)
-            images = random_view(key, images, "crop_resize", (crop_share, 1.0))
+        seen = random_crops(networks, images.shape, step, crop_share)
         # Each image's loss depends on that image only: the sum's gradient holds every image's.
-        return -jnp.sum(loss(images))
+        return -jnp.sum(loss(seen, images))
 
     return jax.grad(gain)
 

@@ -135,12 +135,12 @@ def test_pgd_is_that_of_foolbox(momentum):
 
 
 def test_a_step_changes_the_part_that_the_classifiers_see():
-    """Of 8 pixels a side at least 6, and what is seen of a linear classifier is all changed."""
+    """Of 8 pixels a side at least 4, and what is seen of a linear classifier is all changed."""
     images, nets = images_of(120, 135), (linear(),)
-    attacked = jitted(pgd_l2, steps=1, crop_share=0.75)(nets, images, LABELS, 50.0)
+    attacked = jitted(pgd_l2, steps=1, crop_share=0.5)(nets, images, LABELS, 50.0)
     changed = np.abs(np.asarray(attacked) - images).max(axis=(0, 3)) > 0
     rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
-    assert min(len(rows), len(columns)) >= 6
+    assert min(len(rows), len(columns)) >= 4
     assert changed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
     assert not changed.all()
 

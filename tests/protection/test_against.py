@@ -97,7 +97,11 @@ def zeros(*shape):
         ([(zeros(3), {})], {"step_size": 1}, "step_size is no setting of config.generator.grad"),
         ([(zeros(3), {})], {"loss": "hinge"}, "loss='hinge' is impossible: .*features"),
         ([(zeros(3), {})], {"views": ("fog:1",)}, "'fog:1' is unknown"),
-        ([(zeros(3), {})], {"arithmetic": "fixed"}, "'function_0' can't compute in fixed point.*'float'"),
+        (
+            [(zeros(3), {})],
+            {"arithmetic": "fixed"},
+            "'function_0' can't compute in fixed",
+        ),
         (["{0}/one.safetensors", "{0}/one.safetensors"], {}, "two files one.safetensors"),
     ],
 )
