@@ -25,13 +25,16 @@ def random_crops(
     if least == 1:
         return list(networks)
     share, *corner = jax.random.uniform(jax.random.fold_in(jax.random.key(0), step), (3,))
-    sides = [jnp.clip(jnp.round(size * (least + (1 - least) * share)), 1) for size in shape[1:3]]
-    # A whole number from 0 to what is left, all as likely.
-    start = [jnp.floor(u * (n - k + 1)) for u, n, k in zip(corner, shape[1:3], sides, strict=True)]
+    height, width = (
+        jnp.maximum(jnp.round(n * (least + (1 - least) * share)), 1) for n in shape[1:3]
+    )
+    # Whole numbers from 0 to what is left, all as likely.
+    top = jnp.floor(corner[0] * (shape[1] - height + 1))
+    left = jnp.floor(corner[1] * (shape[2] - width + 1))
 
     def seen(network):
         preprocessing = preprocessing_of(getattr(network, "module", None))
         size = (preprocessing.crop,) * 2 if preprocessing else None
-        return lambda images: network(crop_resize(images, *start, *sides, size))
+        return lambda images: network(crop_resize(images, top, left, height, width, size))
 
     return list(map(seen, networks))
