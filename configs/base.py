@@ -100,7 +100,8 @@ def get_config() -> ConfigDict:
     config.generator.gradient.margin = 8
     # checkerboard | diagonal | random
     config.generator.gradient.mask = "diagonal"
-    # untargeted | targeted (toward a fixed permutation of the classes)
+    # untargeted | targeted (toward a fixed permutation of the classes) | features (away from what
+    # the targets' last dense layers read; needs arithmetic = "float")
     config.generator.gradient.loss = "untargeted"
     # In logits: a classifier that misclassifies by a larger margin counts less than the others.
     config.generator.gradient.kappa = 1.0
@@ -276,6 +277,13 @@ def get_config() -> ConfigDict:
     # pgd | ifgsm | cw: the attack that RAE and RIT start from; its steps, and those of PGD alone.
     config.comparison.attack = "pgd"
     config.comparison.steps = 20
+    # Of PGD alone: untargeted (away from the class) | features (away from what the targets' last
+    # dense layers read of the original); momentum of its directions; in each step the targets see a
+    # random part of the image, at least this share of each side. With features, 0.9 and 0.7 it
+    # misleads other networks, too.
+    config.comparison.loss = "untargeted"
+    config.comparison.momentum = 0.0
+    config.comparison.crop_share = 1.0
     # Distortions of the protected files before recovery.
     config.comparison.distortions = ("jpeg_90", "jpeg_50", "blur_1")
     # Sides of superpixels in pixels, in the order in which they are tried.

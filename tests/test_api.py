@@ -47,6 +47,11 @@ def test_the_example_of_the_readme(tmp_path, monkeypatch):
     assert sorted(os.listdir()) == ["owner.key", "photo.jpg", "protected.png"]
 
 
+def test_the_example_of_a_function_as_target():
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/tool.md").read_text(), re.DOTALL)
+    exec(compile(example, "docs/tool.md", "exec"), {})
+
+
 def test_arrays_of_any_sizes_are_protected_and_recovered():
     generator = quick()
     images = [*photographs(2, 32, 32), *photographs(1, 5, 7)]

@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import pathlib
 import re
+import runpy
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -31,6 +32,11 @@ _DEFAULT = "quickstart"
 _CONFIG = re.compile(r"--?config(?:=(.*))?$")
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 _OVERRIDE_HELP = "--config.name=value changes a setting."
+
+
+def base_config() -> ConfigDict:
+    """The settings of configs/base.py."""
+    return runpy.run_path(str(CONFIGS / "base.py"))["get_config"]()
 
 
 def run(

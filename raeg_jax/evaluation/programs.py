@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.adversarial.pgd import gaussian_noise, pgd_l2
+from raeg_jax.adversarial.pgd import gaussian_noise, pgd_l2, pgd_on_features
 from raeg_jax.compilation import ProgressBar
 from raeg_jax.data.decode import encode_png, to_rgb
 from raeg_jax.data.memory import DecodedOnDemand
@@ -267,7 +267,9 @@ def noise_control(
     return noisy(jax.lax.fori_loop(0, _CORRECTIONS, correct, distance))
 
 
-@functools.partial(jax.jit, static_argnames=("steps", "targeted"))
+@functools.partial(
+    jax.jit, static_argnames=("steps", "targeted", "momentum", "crop_share", "features")
+)
 def pgd_control(
     logits_fns: Sequence[LogitsFn],
     images: jax.Array,
@@ -275,6 +277,9 @@ def pgd_control(
     distance: jax.Array,
     steps: int,
     targeted: bool = False,
+    momentum: float = 0.0,
+    crop_share: float = 1.0,
+    features: bool = False,
 ) -> jax.Array:
     """Attacks all target classifiers together by projected gradient descent, white box.
 
@@ -287,11 +292,17 @@ def pgd_control(
       distance: float32 [B], greatest L2 norms in pixel units, before rounding.
       steps: of the descent.
       targeted: go toward `labels` rather than away from them.
+      momentum: as of `pgd_l2`.
+      crop_share: as of `pgd_l2`.
+      features: lead their features away from the originals', whatever the labels.
 
     Returns:
       uint8 [B, H, W, 3].
     """
     originals = images.astype(jnp.float32)
+    how: dict[str, Any] = {"steps": steps, "momentum": momentum, "crop_share": crop_share}
+    if features:
+        return to_uint8(pgd_on_features(logits_fns, originals, distance, **how))
     if not targeted:
         labels = attack_labels(logits_fns, originals, labels)
-    return to_uint8(pgd_l2(logits_fns, originals, labels, distance, steps, targeted=targeted))
+    return to_uint8(pgd_l2(logits_fns, originals, labels, distance, **how, targeted=targeted))

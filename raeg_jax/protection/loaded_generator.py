@@ -21,6 +21,7 @@ from raeg_jax.generator.build import build_generator, check_stages
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import imagenet
+from raeg_jax.networks.function import FunctionNetwork
 from raeg_jax.networks.layers import MIN_SIDE
 from raeg_jax.networks.weights import PublishedNetwork, is_published
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
@@ -202,9 +203,14 @@ def save_generator(
       overwrite: replace a file that is there.
 
     Raises:
-      UserError: the file exists, or can't be written.
+      UserError: the file exists or can't be written, or a target is a function.
     """
     for name, (module, _) in generator.classifiers.items():
+        if isinstance(module, FunctionNetwork):
+            raise UserError(
+                f"the target {name} is a function, which no generator file can hold: make the "
+                "generator again with `raeg_jax.generator_against`, or of a file of weights"
+            )
         if module != module_of(name, generator.published, len(generator.class_names)):
             raise ValueError(f"the classifier {name!r} isn't the one of that name")
     description = {
