@@ -13,13 +13,12 @@ forwards, 0.56 s -> 0.11 s with the gradient).
 
 import functools
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-# Zeros before and after rows, and before and after columns.
-Padding = tuple[tuple[int, int], tuple[int, int]]
+import numpy as np
 
 
 def conv_general_dilated(
@@ -41,72 +40,90 @@ def conv_general_dilated(
     dilations = (options.get(f"{side}_dilation") or (1, 1) for side in ("lhs", "rhs"))
     is_plain = strides[0] == strides[1] and all(d == 1 for each in dilations for d in each)
     if is_plain and 1 < options.get("feature_group_count", 1) == x.shape[-1] == kernel.shape[-1]:
-        if isinstance(padding, str):
-            padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-        return depthwise(x, kernel[:, :, 0], strides[0], tuple(map(tuple, padding)))
+        return depthwise(x, kernel[:, :, 0], strides[0], padding)
     return _convolve(x, kernel, (strides, padding, *options.items()))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
+def depthwise(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: str | Sequence[tuple[int, int]]
+) -> jax.Array:
     """A convolution of each channel by itself, as a sum of shifted products.
 
     Args:
       x: float32 [B, H, W, C].
       kernel: float32 [rows, columns, C].
       stride: of both axes.
-      padding: zeros before and after rows, and before and after columns.
+      padding: with zeros; 'SAME', 'VALID', or what is added before and after each axis.
 
     Returns:
       float32 [B, H', W', C].
     """
-    return _shifted_sum(x, kernel, stride, padding)
+    padding = _padding(x.shape, kernel.shape, stride, padding)
+    return _shifted_products(jnp.pad(x, ((0, 0), *padding, (0, 0))), kernel, stride)
 
 
-def _shifted_sum(x, kernel, stride, padding):
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    counts = (1 + (x.shape[i + 1] - kernel.shape[i]) // stride for i in (0, 1))
-    spans = [slice(0, 1 + (count - 1) * stride, stride) for count in counts]
-    shifted = [
-        kernel[i, j] * x[:, i:, j:][:, spans[0], spans[1]]
-        for i in range(kernel.shape[0])
-        for j in range(kernel.shape[1])
-    ]
-    return functools.reduce(operator.add, shifted)
-
-
-def depthwise_transpose(
-    y: jax.Array, kernel: jax.Array, stride: int, padding: Padding, size: tuple[int, int]
+def depthwise_gradient(
+    gradient: jax.Array,
+    kernel: jax.Array,
+    stride: int,
+    padding: str | Sequence[tuple[int, int]],
+    shape: tuple[int, ...],
 ) -> jax.Array:
-    """The transpose of `depthwise` in x: again a sum of shifted products, of which XLA makes less.
+    """The gradient of `depthwise` in x.
+
+    A depthwise convolution as well: JAX's own adds up an array for each weight of the kernel.
 
     Args:
-      y: float32 [B, H', W', C].
-      kernel: as of `depthwise`, like the next two.
-      stride: see there.
-      padding: see there.
-      size: H and W.
+      gradient: in the result, float32 [B, H', W', C].
+      kernel: of `depthwise`.
+      stride: of `depthwise`.
+      padding: of `depthwise`.
+      shape: of x.
 
     Returns:
       float32 [B, H, W, C].
     """
-    pads = []
-    for axis, (before, _) in enumerate(padding):
-        side, span = kernel.shape[axis], (y.shape[axis + 1] - 1) * stride + 1
-        low = side - 1 - before
-        pads.append((low, size[axis] + side - 1 - low - span, stride - 1))
-    y = jax.lax.pad(y, jnp.zeros((), y.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
-    return _shifted_sum(y, kernel[::-1, ::-1], 1, ((0, 0), (0, 0)))
+    borders = []
+    padding = _padding(shape, kernel.shape, stride, padding)
+    for axis, (before, _) in enumerate(padding, start=1):
+        length = (gradient.shape[axis] - 1) * stride + 1
+        first = kernel.shape[axis - 1] - 1 - before
+        borders.append(
+            (first, shape[axis] + kernel.shape[axis - 1] - 1 - length - first, stride - 1)
+        )
+    spread = jax.lax.pad(gradient, np.float32(0), ((0, 0, 0), *borders, (0, 0, 0)))
+    return _shifted_products(spread, kernel[::-1, ::-1], 1)
+
+
+def _padding(shape, size, stride, padding):
+    if isinstance(padding, str):
+        return jax.lax.padtype_to_pads(shape[1:3], size[:2], (stride, stride), padding)
+    return padding
+
+
+def _shifted_products(x, kernel, stride):
+    size = kernel.shape[:2]
+    rows, columns = (1 + (x.shape[i + 1] - size[i]) // stride for i in (0, 1))
+    spans = [slice(0, 1 + (count - 1) * stride, stride) for count in (rows, columns)]
+    shifted = [
+        kernel[i, j] * x[:, i:, j:][:, spans[0], spans[1]]
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    return functools.reduce(operator.add, shifted)
 
 
 def _depthwise_backward(stride, padding, saved, gradient):
     x, kernel = saved
-    of_kernel = jax.linear_transpose(lambda k: _shifted_sum(x, k, stride, padding), kernel)
-    of_x = depthwise_transpose(gradient, kernel, stride, padding, x.shape[1:3])
+    padding = _padding(x.shape, kernel.shape, stride, padding)
+    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    of_kernel = jax.linear_transpose(lambda k: _shifted_products(padded, k, stride), kernel)
+    of_x = depthwise_gradient(gradient, kernel, stride, padding, x.shape)
     return of_x, *of_kernel(gradient)
 
 
-depthwise.defvjp(lambda *args: (_shifted_sum(*args), args[:2]), _depthwise_backward)
+depthwise.defvjp(lambda *args: (depthwise(*args), args[:2]), _depthwise_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
