@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from raeg_jax.data import mini_imagenet
 from raeg_jax.data.decode import fit
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.readers import of_generator, open_readers, published_readers
@@ -127,11 +128,15 @@ def test_the_data_sets_classes_are_found_by_wordnet_ids(tmp_path):
 def test_mini_imagenets_classes_are_imagenets(tmp_path, shared_data):
     folder = shared_data / "mini_imagenet" / "val"
     names = sorted(path.name for path in folder.iterdir())
+    titles = mini_imagenet.read_titles(shared_data / "mini_imagenet" / "class_names.txt")
     tiny_published.write(tmp_path / "tiny.safetensors")
     (reader,) = open_readers([str(tmp_path / "tiny.safetensors")]).values()
     reader = reader.for_data_set(names)
     wnids = list(imagenet.classes())
     assert [wnids[i] for i in reader.data_classes] == names
+    # As the data set calls them.
+    called = reader.for_data_set([titles[name] for name in names])
+    np.testing.assert_array_equal(called.data_classes, reader.data_classes)
     files = [next((folder / name).glob("*.jpg")) for name in names[:5]]
     images = [np.asarray(Image.open(file).convert("RGB")) for file in files]
     logits = reader.logits(images)

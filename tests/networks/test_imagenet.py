@@ -44,11 +44,13 @@ def test_classes_of_a_data_set_are_found_by_id_and_by_name():
     found = imagenet.indices(["n15075141", "crane (n02012849)", "tench, Tinca tinca"])
     np.testing.assert_array_equal(found, [999, 134, 0])
     assert found.dtype == np.int32
+    found = imagenet.indices(["tench", "goose", "maillot (n03710637)", "crane (n03126707)"])
+    np.testing.assert_array_equal(found, [0, 99, 638, 517])
 
 
 @pytest.mark.parametrize(
     "names",
-    [["goose", "house"], ["goose", "n01855672"], ["crane"], ["n99999999"]],
+    [["goose", "house"], ["goose", "n01855672"], ["crane"], ["cock"] * 2, ["n99999999"]],
 )
 def test_a_class_that_is_not_there_or_twice_is_none(names):
     assert imagenet.indices(names) is None
