@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def conv_general_dilated(
@@ -43,6 +44,7 @@ def conv_general_dilated(
     return _convolve(x, kernel, (strides, padding, *options.items()))
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def depthwise(
     x: jax.Array, kernel: jax.Array, stride: int, padding: str | Sequence[tuple[int, int]]
 ) -> jax.Array:
@@ -57,10 +59,51 @@ def depthwise(
     Returns:
       float32 [B, H', W', C].
     """
-    size = kernel.shape[:2]
+    padding = _padding(x.shape, kernel.shape, stride, padding)
+    return _shifted_products(jnp.pad(x, ((0, 0), *padding, (0, 0))), kernel, stride)
+
+
+def depthwise_gradient(
+    gradient: jax.Array,
+    kernel: jax.Array,
+    stride: int,
+    padding: str | Sequence[tuple[int, int]],
+    shape: tuple[int, ...],
+) -> jax.Array:
+    """The gradient of `depthwise` in x.
+
+    A depthwise convolution as well: JAX's own adds up an array for each weight of the kernel.
+
+    Args:
+      gradient: in the result, float32 [B, H', W', C].
+      kernel: of `depthwise`.
+      stride: of `depthwise`.
+      padding: of `depthwise`.
+      shape: of x.
+
+    Returns:
+      float32 [B, H, W, C].
+    """
+    borders = []
+    padding = _padding(shape, kernel.shape, stride, padding)
+    for axis, (before, _) in enumerate(padding, start=1):
+        length = (gradient.shape[axis] - 1) * stride + 1
+        first = kernel.shape[axis - 1] - 1 - before
+        borders.append(
+            (first, shape[axis] + kernel.shape[axis - 1] - 1 - length - first, stride - 1)
+        )
+    spread = jax.lax.pad(gradient, np.float32(0), ((0, 0, 0), *borders, (0, 0, 0)))
+    return _shifted_products(spread, kernel[::-1, ::-1], 1)
+
+
+def _padding(shape, size, stride, padding):
     if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[1:3], size, (stride, stride), padding)
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+        return jax.lax.padtype_to_pads(shape[1:3], size[:2], (stride, stride), padding)
+    return padding
+
+
+def _shifted_products(x, kernel, stride):
+    size = kernel.shape[:2]
     rows, columns = (1 + (x.shape[i + 1] - size[i]) // stride for i in (0, 1))
     spans = [slice(0, 1 + (count - 1) * stride, stride) for count in (rows, columns)]
     shifted = [
@@ -69,6 +112,18 @@ def depthwise(
         for j in range(size[1])
     ]
     return functools.reduce(operator.add, shifted)
+
+
+def _depthwise_backward(stride, padding, saved, gradient):
+    x, kernel = saved
+    padding = _padding(x.shape, kernel.shape, stride, padding)
+    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    of_kernel = jax.linear_transpose(lambda k: _shifted_products(padded, k, stride), kernel)
+    of_x = depthwise_gradient(gradient, kernel, stride, padding, x.shape)
+    return of_x, *of_kernel(gradient)
+
+
+depthwise.defvjp(lambda *args: (depthwise(*args), args[:2]), _depthwise_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -83,9 +83,17 @@ def larger(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(a >= b, a, b)
 
 
+@jax.custom_jvp
 def relu6(x: jax.Array) -> jax.Array:
     """min(max(x, 0), 6); the gradient is 0 at both ends."""
-    return jnp.where(x > 0, jnp.where(x < 6, x, 6.0), 0.0)
+    return jnp.clip(x, 0, 6)
+
+
+@relu6.defjvp
+def _relu6_slope(x, tangent):
+    # From the result: x would be kept, or computed again.
+    result = relu6(*x)
+    return result, jnp.where((result > 0) & (result < 6), *tangent, 0)
 
 
 def standardise(preprocessing: Preprocessing | None) -> "Standardise":
@@ -174,10 +182,14 @@ class MeanPool(nn.Module):
 
     def _windows(self, length):
         weights = np.zeros((self.size, length), np.float32)
-        for i in range(self.size):
-            start, stop = i * length // self.size, -(-(i + 1) * length // self.size)
+        for i, (start, stop) in enumerate(pool_windows(length, self.size)):
             weights[i, start:stop] = 1 / (stop - start)
         return weights
+
+
+def pool_windows(length: int, count: int) -> list[tuple[int, int]]:
+    """Start and end of each window of `MeanPool` along an axis."""
+    return [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
 
 
 def imagenet_stem(x: jax.Array, features: int, train: bool) -> jax.Array:
