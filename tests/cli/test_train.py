@@ -32,7 +32,7 @@ def calls(monkeypatch):
     """What was evaluated: (workdir, checkpoint, step)."""
     calls = []
 
-    def run(config, workdir, splits, generator, classifiers, *, checkpoint="latest", step=None):
+    def run(config, workdir, *_, checkpoint="latest", step=None, **__):
         # Other runs are kept out until the evaluation has ended.
         locked = (pathlib.Path(workdir) / processes.LOCK_FILE).exists()
         calls.append((workdir, checkpoint, step, locked))
