@@ -43,8 +43,8 @@ PUBLISHED_PARAMETERS = {
 }
 # They have parameters only.
 WITHOUT_NORM = ("vgg16", "vgg19")
-# Others differ from these in their depth only.
-KINDS = [*SMALL, "resnet18", "resnet50", "vgg16", "vgg16_bn", "densenet121", "efficientnet_lite0"]
+# Others differ from these in their depth only, or in the stem, which ResNet has too.
+KINDS = [*SMALL, "resnet18", "resnet50", "vgg16", "vgg16_bn", "efficientnet_lite0"]
 
 
 def images_of(shape, seed=0):
