@@ -27,7 +27,7 @@ from raeg_jax.data.memory import DecodedOnDemand
 from raeg_jax.generator.chain import Chain
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import to_uint8
-from raeg_jax.networks.classifiers import LogitsFn
+from raeg_jax.networks.classifiers import LogitsFn, attack_labels
 
 # Corrections of the noise's length; each leaves a small part of the error before it.
 _CORRECTIONS = 8
@@ -85,6 +85,14 @@ def classify(classifiers: Mapping[str, LogitsFn], images: jax.Array) -> dict[str
     """Classifies images, uint8 [B, H, W, 3]: int32 [B] class numbers by classifier."""
     images = images.astype(jnp.float32)
     return {name: jnp.argmax(fn(images), axis=-1) for name, fn in classifiers.items()}
+
+
+@jax.jit
+def labels_of_attack(
+    targets: Sequence[LogitsFn], images: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """As `attack_labels`, of images uint8 [B, H, W, 3]: int32 [B]."""
+    return attack_labels(targets, images.astype(jnp.float32), labels)
 
 
 @jax.jit
@@ -275,6 +283,8 @@ def pgd_control(
 ) -> jax.Array:
     """Attacks all target classifiers together by projected gradient descent, white box.
 
+    Published ones are led away from what they read on the originals, whatever the labels.
+
     Args:
       logits_fns: the targets.
       images: uint8 [B, H, W, 3].
@@ -293,4 +303,6 @@ def pgd_control(
     how: dict[str, Any] = {"steps": steps, "momentum": momentum, "crop_share": crop_share}
     if features:
         return to_uint8(pgd_on_features(logits_fns, originals, distance, **how))
+    if not targeted:
+        labels = attack_labels(logits_fns, originals, labels)
     return to_uint8(pgd_l2(logits_fns, originals, labels, distance, **how, targeted=targeted))

@@ -90,15 +90,19 @@ class EfficientNetLite(nn.Module):
         """Maps images, float32 `[B, H, W, 3]` in pixel units, to logits `[B, K]`."""
         x = standardise(self.preprocessing)(images)
         x = relu6(_conv_norm(x, self.stem, (3, 3), 2, train, "stem"))
-        for index, (kernel, blocks, features, expansion, stride) in enumerate(self.stages):
-            if 0 < index < len(self.stages) - 1:
-                blocks = math.ceil(self.depth * blocks)
+        for stage, blocks in zip(self.stages, self.depths(), strict=True):
+            kernel, _, features, expansion, stride = stage
             features = scale_features(features, self.width)
             for block in range(blocks):
                 step = 1 if block else stride
                 x = InvertedBottleneck(features, kernel, expansion, step)(x, train)
         x = relu6(_conv_norm(x, self.head, (1, 1), 1, train, "head"))
         return nn.Dense(self.num_classes)(MeanPool()(x))
+
+    def depths(self) -> list[int]:
+        """The number of blocks of each stage."""
+        first, *middle, last = (blocks for _, blocks, *_ in self.stages)
+        return [first, *(math.ceil(self.depth * blocks) for blocks in middle), last]
 
 
 def _conv_norm(x, features, size, stride, train, name, groups=1):

@@ -14,7 +14,7 @@ def classes() -> dict[str, str]:
     text = (importlib.resources.files("raeg_jax.networks") / "imagenet.txt").read_text()
     rows = [line.split("\t") for line in text.splitlines()]
     count = collections.Counter(name for _, name in rows)
-    # Two pairs of classes share a name.
+    # The bird and the machine are both called 'crane'.
     return {wnid: name if count[name] == 1 else f"{name} ({wnid})" for wnid, name in rows}
 
 
@@ -28,12 +28,19 @@ def indices(class_names: Sequence[str]) -> np.ndarray | None:
     """Where the classes of a data set are among ImageNet's.
 
     Args:
-      class_names: WordNet ids, or names as `classes` has them.
+      class_names: WordNet ids, names as `classes` has them, or the first of these names, as
+        `data.mini_imagenet` calls classes: 'maillot' is none, as two classes begin so.
 
     Returns:
       int32 [K]; None unless every class is there, and only once.
     """
-    places = {name: i for i, pair in enumerate(classes().items()) for name in pair}
+    firsts = [name.partition(",")[0] for name in classes().values()]
+    count = collections.Counter(firsts)
+    places = {name: i for i, name in enumerate(firsts) if count[name] == 1}
+    places |= {
+        f"{n} ({wnid})": i for i, (n, wnid) in enumerate(zip(firsts, classes(), strict=True))
+    }
+    places |= {name: i for i, (wnid, name) in enumerate(classes().items()) for name in (wnid, name)}
     found = [places.get(name) for name in class_names]
     if None in found or len(set(found)) < len(found):
         return None

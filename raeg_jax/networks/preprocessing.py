@@ -1,6 +1,7 @@
 """What published networks expect of a photograph: its size, crop and scale of values, as data."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,12 @@ class Preprocessing:
                 f"preprocessing interpolation={self.interpolation!r} is unknown: write one of "
                 f"{', '.join(INTERPOLATIONS)}"
             )
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            if len(values) != 3 or not np.isfinite(values).all() or min(self.std) <= 0:
+        for name, values, more in (("mean", self.mean, ""), ("std", self.std, " above 0")):
+            possible = len(values) == 3 and np.isfinite(values).all()
+            if not possible or (more and min(values) <= 0):
                 raise UserError(
-                    f"preprocessing {name}={values} is impossible: it must be three numbers in "
-                    "pixel units (0 to 255), those of std above 0"
+                    f"preprocessing {name}={_text(values)} is impossible: it must be three numbers"
+                    f"{more}, in units of pixels (0 to 255)"
                 )
 
     def fit(self, image: np.ndarray) -> np.ndarray:
@@ -65,6 +66,38 @@ class Preprocessing:
         resized = np.asarray(Image.fromarray(image).resize(size, method))
         top, left = (round((side - self.crop) / 2) for side in resized.shape[:2])
         return resized[top : top + self.crop, left : left + self.crop]
+
+    @classmethod
+    def parse(cls, text: str, default: "Preprocessing | None" = None) -> "Preprocessing":
+        """Reads what a user wrote, such as 'resize=256,crop=224,mean=127:127:127'.
+
+        Args:
+          text: some of the attributes, by name.
+          default: has the others; None for `Preprocessing()`.
+
+        Raises:
+          UserError: an unknown name, no number, or impossible values.
+        """
+        values: dict[str, Any] = {}
+        for part in filter(None, text.split(",")):
+            name, _, value = part.partition("=")
+            if name not in _READ or name in values:
+                raise UserError(
+                    f"--preprocess={text} can't be read: {part!r} must be one of "
+                    f"{', '.join(f'{each}=...' for each in _READ)}, each once"
+                )
+            try:
+                values[name] = _READ[name](value)
+            except ValueError:
+                kind = "a whole number" if _READ[name] is int else "three numbers, such as 1:2:3"
+                raise UserError(
+                    f"--preprocess={text} can't be read: {name}={value} must be {kind}"
+                ) from None
+        return dataclasses.replace(default or cls(), **values)
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return ",".join(f"{name}={_text(getattr(self, name))}" for name in _READ)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -81,6 +114,26 @@ class Preprocessing:
         numbers = {name: tuple(map(float, values[name])) for name in ("mean", "std")}
         whole = {name: int(values[name]) for name in ("resize", "crop")}
         return cls(**values | numbers | whole)
+
+
+def _triple(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(":")))
+
+
+# What each attribute is read with.
+_READ: dict[str, Callable[[str], Any]] = {
+    "resize": int,
+    "crop": int,
+    "interpolation": str,
+    "mean": _triple,
+    "std": _triple,
+}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ":".join(str(each).removesuffix(".0") for each in value)
+    return str(value)
 
 
 def _lite(size: int) -> Preprocessing:

@@ -37,6 +37,13 @@ def is_published(name: str) -> bool:
     return name.endswith(SUFFIX)
 
 
+def array_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of a network by name: `params/...` and `batch_stats/...`."""
+    images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
+    return {name: x.shape for name, x in flatten_dict(variables, sep="/").items()}
+
+
 @dataclasses.dataclass(frozen=True)
 class PublishedNetwork:
     """What a file of published weights says of itself.
@@ -65,11 +72,7 @@ class PublishedNetwork:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of its arrays by name: `params/...` and `batch_stats/...`."""
-        images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
-        variables = jax.eval_shape(
-            lambda x: self.module.init(jax.random.key(0), x, train=False), images
-        )
-        return {name: x.shape for name, x in flatten_dict(variables, sep="/").items()}
+        return array_shapes(self.module)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -89,7 +92,11 @@ class PublishedNetwork:
           TypeError, ValueError, KeyError: other fields, or values of other types.
         """
         preprocessing = Preprocessing.from_json(values["preprocessing"])
-        return cls(**values | {"preprocessing": preprocessing})
+        network = cls(**values | {"preprocessing": preprocessing})
+        for value, kind in ((network.architecture, str), (network.num_classes, int)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{value!r} is no {kind.__name__}")
+        return network
 
 
 def save_weights(
@@ -100,7 +107,7 @@ def save_weights(
     Args:
       path: of the new file.
       network: what the file says of itself.
-      arrays: float32 by name, as `PublishedNetwork.shapes` has them.
+      arrays: float32 by name, as `array_shapes` has them.
 
     Raises:
       UserError: the file exists, or can't be written.
@@ -137,14 +144,18 @@ def load_weights(path: str | os.PathLike) -> tuple[PublishedNetwork, dict[str, A
     network, arrays = _read(path, with_arrays=True)
     expected = network.shapes()
     for name in sorted(arrays.keys() | expected.keys()):
-        given = arrays[name].shape if name in arrays else None
-        if given != expected.get(name) or arrays[name].dtype != np.float32:
+        given = _kind(arrays[name]) if name in arrays else "missing"
+        needed = f"float32 {list(expected[name])}" if name in expected else "nothing"
+        if given != needed:
             raise UserError(
-                f"{path} isn't a whole {network.architecture}: {name} is "
-                f"{'missing' if given is None else list(given)}, where the network has "
-                f"{list(expected[name]) if name in expected else 'nothing'}; import it again"
+                f"{path} isn't a whole {network.architecture}: {name} is {given}, where the "
+                f"network has {needed}; import it again"
             )
     return network, unflatten_dict({k: jnp.asarray(v) for k, v in arrays.items()}, sep="/")
+
+
+def _kind(array):
+    return f"{array.dtype} {list(array.shape)}"
 
 
 def _read(path, with_arrays=False):
@@ -160,7 +171,10 @@ def _read(path, with_arrays=False):
                 raise ValueError("format")
             names = list(file.keys()) if with_arrays else []
             arrays = {name: file.get_tensor(name) for name in names}
-            return PublishedNetwork.from_json(described), arrays
+            network = PublishedNetwork.from_json(described)
+            # Such a network can be built.
+            network.module  # noqa: B018
+            return network, arrays
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror or error}") from error
     except UserError as error:

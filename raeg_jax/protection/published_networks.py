@@ -80,8 +80,8 @@ def from_json(saved: Any, names: Sequence[str], num_classes: int) -> dict[str, P
             "others beside them: give a file that raeg made"
         )
     for name, network in networks.items():
-        if not isinstance(network.source, str):
-            raise TypeError(f"the source of {name} is no text")
+        if type(network.num_classes) is not int or not isinstance(network.source, str):
+            raise TypeError(f"{name} is described by values of other types")
         if network.num_classes != num_classes:
             raise UserError(
                 f"{name} has {network.num_classes} classes, and {num_classes} have names in it: "
