@@ -93,7 +93,7 @@ def weights(tmp_path, monkeypatch):
         "one": tiny_published.network(),
         "two": tiny_published.network(),
         "few": tiny_published.network(num_classes=20),
-        "vgg": PublishedNetwork("vgg16", 1000, Preprocessing(), "vgg16.pth (0123)"),
+        "vgg": PublishedNetwork("vgg16", 1000, Preprocessing(mean=(0.0,) * 3), "vgg16.pth (0123)"),
     }
     for name, network in networks.items():
         save_weights(tmp_path / f"{name}.safetensors", network, {})
