@@ -23,7 +23,8 @@ def config():
 
 @pytest.fixture(autouse=True)
 def no_flags(monkeypatch):
-    for name, value in (("_CHECKPOINT", "latest"), ("_SUITE", ""), ("_METHOD", None)):
+    defaults = {"_CHECKPOINT": "latest", "_SUITE": "", "_METHOD": None}
+    for name, value in (defaults | {"_READER": [], "_PREPROCESS": ""}).items():
         monkeypatch.setattr(evaluate, name, types.SimpleNamespace(value=value))
 
 
