@@ -165,16 +165,17 @@ def make_layer(
         raise UserError("some of its weights are larger than 2^24")
     bits = widths.factors if kernel.ndim == 4 else widths.channels
     limit = _own_limit(kernel, pixels) if widths == OWN else 2**bits - 1
-    units = _power_above(np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1))) / limit)
+    axes = tuple(range(kernel.ndim - 1))
+    units = _power_above(np.maximum(kernel.max(axis=axes), -kernel.min(axis=axes)) / limit)
     units = np.maximum(units, units.max() / _FINER)
     if pixels:
         units = np.maximum(units, _power_above(np.abs(bias) * PIXEL_PARTS / _BIAS_LIMIT))
-    numbers = np.clip(np.rint(kernel / units), -limit, limit)
+    numbers = _round(kernel, units, limit)
     if kernel.ndim < 4:
         # Sums within a channel are not split.
         while (large := _columns(numbers).sum(0) * (2**bits - 1) >= _SUMS).any():
             units = np.where(large, 2 * units, units)
-            numbers = np.clip(np.rint(kernel / units), -limit, limit)
+            numbers = _round(kernel, units, limit)
     forward, backward = Split(), Split()
     if kernel.ndim == 4 and widths != OWN:
         forward, backward = _splits(numbers, 2**bits - 1, pixels)
@@ -201,6 +202,11 @@ def _own_limit(kernel, pixels):
     if 127 * max(fans) + _BIAS_LIMIT >= SUM_LIMIT:
         raise UserError(f"it sums up {max(fans)} products, too many to be exact")
     return weight_limit(max(fans))
+
+
+def _round(kernel, units, limit):
+    numbers = kernel / units
+    return np.clip(np.rint(numbers, out=numbers), -limit, limit, out=numbers)
 
 
 def _columns(numbers):

@@ -73,7 +73,8 @@ class FixedClassifier:
                 mean = np.round(np.array(module.mean, np.float32) * PIXEL_PARTS) / PIXEL_PARTS
                 return snap(x - mean, _IMAGE_BITS, image_bits)
             case nn.Conv():
-                return conv(x, layer, stride(module), path == self.first, padding(module, x))
+                zeros = padding(module, x.shape, self.layers[path].kernel.shape[:2])
+                return conv(x, layer, stride(module), path == self.first, zeros)
             case nn.Dense():
                 return conv(x[:, None, None], layer)[:, 0, 0]
             case nn.BatchNorm():
@@ -93,12 +94,13 @@ def stride(conv: nn.Conv) -> int:
     return int(max(np.ravel(conv.strides))) if conv.strides else 1
 
 
-def padding(conv: nn.Conv, x: jax.Array) -> Padding:
-    """The zeros that a convolution adds around x, [B, h, w, C]."""
-    size, given = conv.kernel_size, conv.padding
+def padding(conv: nn.Conv, shape: tuple[int, ...], size: tuple[int, ...]) -> Padding:
+    """The zeros that a convolution with a kernel of some size adds around images of a shape."""
+    given = conv.padding
     if isinstance(given, str):
-        return tuple(jax.lax.padtype_to_pads(x.shape[1:3], size, (stride(conv),) * 2, given))
-    return tuple(nn.linear.canonicalize_padding(given, 2))
+        return tuple(jax.lax.padtype_to_pads(shape[1:3], size, (stride(conv),) * 2, given))
+    sides = (given, given) if isinstance(given, int) else given
+    return tuple((side, side) if isinstance(side, int) else (side[0], side[1]) for side in sides)
 
 
 def _largest_of_three(x, axis):
@@ -127,7 +129,8 @@ def _mean(x, size, widths):
     if size > 1:
         x = snap(x, widths.between)
     # Not a division, which compilers may or may not replace by this multiplication.
-    return (x * np.float32(1 / area)[..., None]).reshape(len(x), -1)
+    shares = (1 / area).astype(np.float32)
+    return (x * shares[..., None]).reshape(len(x), -1)
 
 
 def _gradient_bits(original, seen):

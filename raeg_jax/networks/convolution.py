@@ -85,18 +85,18 @@ def depthwise_gradient(
       float32 [B, H, W, C].
     """
     borders = []
-    padding = _padding(shape, kernel.shape, stride, padding)
-    for axis, (before, _) in enumerate(padding, start=1):
+    for axis, (before, _) in enumerate(_padding(shape, kernel.shape, stride, padding), start=1):
+        reach = kernel.shape[axis - 1] - 1
         length = (gradient.shape[axis] - 1) * stride + 1
-        first = kernel.shape[axis - 1] - 1 - before
-        borders.append(
-            (first, shape[axis] + kernel.shape[axis - 1] - 1 - length - first, stride - 1)
-        )
+        first = reach - before
+        borders.append((first, shape[axis] + reach - length - first, stride - 1))
     spread = jax.lax.pad(gradient, np.float32(0), ((0, 0, 0), *borders, (0, 0, 0)))
     return _shifted_products(spread, kernel[::-1, ::-1], 1)
 
 
-def _padding(shape, size, stride, padding):
+def _padding(
+    shape: Sequence[int], size: Sequence[int], stride: int, padding: Any
+) -> Sequence[tuple[int, int]]:
     if isinstance(padding, str):
         return jax.lax.padtype_to_pads(shape[1:3], size[:2], (stride, stride), padding)
     return padding

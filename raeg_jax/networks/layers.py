@@ -90,10 +90,10 @@ def relu6(x: jax.Array) -> jax.Array:
 
 
 @relu6.defjvp
-def _relu6_slope(x, tangent):
+def _relu6_slope(x, tangents):
     # From the result: x would be kept, or computed again.
-    result = relu6(*x)
-    return result, jnp.where((result > 0) & (result < 6), *tangent, 0)
+    result, (tangent,) = relu6(*x), tangents
+    return result, jnp.where((result > 0) & (result < 6), tangent, 0)
 
 
 def standardise(preprocessing: Preprocessing | None) -> "Standardise":
