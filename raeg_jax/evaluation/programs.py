@@ -27,7 +27,9 @@ from raeg_jax.data.memory import DecodedOnDemand
 from raeg_jax.generator.chain import Chain
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import to_uint8
-from raeg_jax.networks.classifiers import LogitsFn, attack_labels
+from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
+from raeg_jax.networks.layers import preprocessing_of
+from raeg_jax.protection.predict import read_together
 
 # Corrections of the noise's length; each leaves a small part of the error before it.
 _CORRECTIONS = 8
@@ -87,12 +89,26 @@ def classify(classifiers: Mapping[str, LogitsFn], images: jax.Array) -> dict[str
     return {name: jnp.argmax(fn(images), axis=-1) for name, fn in classifiers.items()}
 
 
-@jax.jit
 def labels_of_attack(
-    targets: Sequence[LogitsFn], images: jax.Array, labels: jax.Array
-) -> jax.Array:
-    """As `attack_labels`, of images uint8 [B, H, W, 3]: int32 [B]."""
-    return attack_labels(targets, images.astype(jnp.float32), labels)
+    targets: Sequence[LogitsFn], images: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """The classes that an attack on targets leads away from.
+
+    Args:
+      targets: all of a run or all published.
+      images: the originals, uint8 [B, H, W, 3].
+      labels: int [B], the true classes.
+
+    Returns:
+      int [B]: the true classes, or what published targets read on the whole images together, each
+      through its own preprocessing, as `protection.protect` has it.
+    """
+    published = [
+        target
+        for target in targets
+        if isinstance(target, FrozenClassifier) and preprocessing_of(target.module)
+    ]
+    return read_together(published, images, len(images), 0) if published else labels
 
 
 @jax.jit
@@ -283,12 +299,11 @@ def pgd_control(
 ) -> jax.Array:
     """Attacks all target classifiers together by projected gradient descent, white box.
 
-    Published ones are led away from what they read on the originals, whatever the labels.
-
     Args:
       logits_fns: the targets.
       images: uint8 [B, H, W, 3].
-      labels: int32 [B], the true classes, or with `targeted` the classes to be read instead.
+      labels: int32 [B], the classes that `labels_of_attack` returns, or with `targeted` those to be
+        read instead.
       distance: float32 [B], greatest L2 norms in pixel units, before rounding.
       steps: of the descent.
       targeted: go toward `labels` rather than away from them.
@@ -303,6 +318,4 @@ def pgd_control(
     how: dict[str, Any] = {"steps": steps, "momentum": momentum, "crop_share": crop_share}
     if features:
         return to_uint8(pgd_on_features(logits_fns, originals, distance, **how))
-    if not targeted:
-        labels = attack_labels(logits_fns, originals, labels)
     return to_uint8(pgd_l2(logits_fns, originals, labels, distance, **how, targeted=targeted))

@@ -119,7 +119,8 @@ def evaluate_split(
         distance = rows["distance/protected"]
         add("noise", programs.noise_control(seed, index, originals, distance))
         if pgd_steps > 0:
-            add("pgd", programs.pgd_control(attacked, originals, labels, distance, pgd_steps))
+            goals = programs.labels_of_attack(attacked, originals, labels)
+            add("pgd", programs.pgd_control(attacked, originals, goals, distance, pgd_steps))
         return rows
 
     per_image = measure_all(measure, images, labels, batch_size, description)

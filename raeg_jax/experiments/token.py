@@ -52,7 +52,7 @@ def measure(context: Context) -> dict[str, Any]:
 
     def make(index, originals, labels):
         token = protectors.draw_token(run.chain, index, *originals.shape[1:3])
-        labels = np.asarray(programs.labels_of_attack(attacked, originals, labels))
+        labels = programs.labels_of_attack(attacked, originals, labels)
         values, side_info = forward(run.chain, originals, labels, token)
         protected, _ = programs.png_roundtrip(np.asarray(to_uint8(values)))
         seen = programs.classify({"target": attacked[0]}, protected)["target"]

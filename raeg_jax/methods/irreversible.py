@@ -36,7 +36,8 @@ class PGD(Method):
         targets, results = self.target_classifiers(), []
         for _, batch, truth, count in batches(images, labels, self.batch_size):
             norms = _change_norms(self.psnr, batch)
-            attacked = programs.pgd_control(targets, batch, truth, norms, **settings)
+            labels_of_batch = programs.labels_of_attack(targets, batch, truth)
+            attacked = programs.pgd_control(targets, batch, labels_of_batch, norms, **settings)
             results += _results(attacked[:count])
         return results
 

@@ -86,7 +86,7 @@ class Method(abc.ABC):
         """
         targets, found = self.target_classifiers(), []
         for _, batch, truth, count in batches(images, labels, self.batch_size):
-            found.append(np.asarray(labels_of_attack(targets, batch, truth))[:count])
+            found.append(labels_of_attack(targets, batch, truth)[:count])
         return np.concatenate(found)
 
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:  # noqa: B027

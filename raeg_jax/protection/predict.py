@@ -33,11 +33,31 @@ def predict_labels(
     Returns:
       int32 [n].
     """
-    targets = _targets(generator)
+    return read_together(_targets(generator), images, batch_size, generator.config.data.image_size)
+
+
+def read_together(
+    targets: Sequence[FrozenClassifier],
+    images: Sequence[np.ndarray] | np.ndarray,
+    batch_size: int,
+    size: int,
+) -> np.ndarray:
+    """As `predict_labels`, of targets alone.
+
+    Args:
+      targets: of the same classes.
+      images: n of uint8 [H, W, 3], of any sizes.
+      batch_size: images at a time.
+      size: to fit images to, in pixels; published targets have their own preprocessing.
+
+    Returns:
+      int32 [n].
+    """
+    targets = tuple(targets)
     return np.concatenate(
         [
             np.asarray(_predict(targets, inputs))[:count]
-            for inputs, count in _batches(generator, images, batch_size)
+            for inputs, count in _batches(targets, images, batch_size, size)
         ]
     )
 
@@ -57,7 +77,8 @@ def attack_losses(
       float32 [n].
     """
     targets, losses = _targets(generator), []
-    for number, (inputs, count) in enumerate(_batches(generator, images, batch_size)):
+    size = generator.config.data.image_size
+    for number, (inputs, count) in enumerate(_batches(targets, images, batch_size, size)):
         classes = pad_batch(labels[number * batch_size :][:count], batch_size)
         losses.append(np.asarray(_fitted_loss(targets, inputs, classes))[:count])
     return np.concatenate(losses)
@@ -98,14 +119,16 @@ def _targets(generator: LoadedGenerator) -> tuple[FrozenClassifier, ...]:
 
 
 def _batches(
-    generator: LoadedGenerator, images: Sequence[np.ndarray], batch_size: int
+    targets: Sequence[FrozenClassifier],
+    images: Sequence[np.ndarray] | np.ndarray,
+    batch_size: int,
+    size: int,
 ) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
     """Yields for each target its images [batch_size, side, side, 3]; how many aren't padding."""
     # With it come TFDS and Grain, seconds of importing that few images need.
     from raeg_jax.data.decode import fit
 
-    size = generator.config.data.image_size
-    expected = [preprocessing_of(target.module) for target in _targets(generator)]
+    expected = [preprocessing_of(target.module) for target in targets]
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
         inputs = {

@@ -17,7 +17,7 @@ from raeg_jax.evaluation.protectors import PixelProtector
 from raeg_jax.evaluation.split import examples
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.generator.unet import unet_from_config
-from raeg_jax.networks.classifiers import FrozenClassifier, attack_labels
+from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.training import parallel
 from raeg_jax.training.classifier import ensure_classifiers
@@ -238,10 +238,9 @@ class Monitor:
     def _attack_labels(self) -> np.ndarray:
         """The classes that protection leads away from, int32 [N]; of published targets readings."""
         targets = programs.on_one_device(tuple(self._targets.values()))
-        attack = jax.jit(attack_labels)
 
         def measure(index, originals, labels):
-            return {"labels": attack(targets, originals.astype(np.float32), labels)}
+            return {"labels": programs.labels_of_attack(targets, originals, labels)}
 
         return programs.measure_all(measure, self._images, self._labels, self._batch_size)["labels"]
 

@@ -69,10 +69,16 @@ def test_pgd_leads_published_targets_away_from_what_they_read(tmp_path, monkeypa
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     read = np.asarray(programs.classify({"tiny": classifier}, images)["tiny"])
     distance = np.full(2, 300.0, np.float32)
-    attacked = pgd_control((classifier,), images, (read + 1) % 5, distance, 3)
+    goals = programs.labels_of_attack((classifier,), images, (read + 1) % 5)
+    assert goals.tolist() == read.tolist()
+    attacked = pgd_control((classifier,), images, goals, distance, 3)
     assert np.all(programs.classify({"tiny": classifier}, attacked)["tiny"] != read)
-    np.testing.assert_array_equal(attacked, pgd_control((classifier,), images, read, distance, 3))
-    assert programs.labels_of_attack((classifier,), images, LABELS).tolist() == read.tolist()
+    # Whole images of any size, through the published preprocessing.
+    large = np.random.default_rng(1).integers(0, 256, (3, 90, 50, 3)).astype(np.uint8)
+    seen = np.stack([network.preprocessing.fit(image) for image in large])
+    expected = programs.classify({"tiny": classifier}, seen)["tiny"]
+    found = programs.labels_of_attack((classifier,), large, np.arange(3))
+    np.testing.assert_array_equal(found, expected)
     assert programs.labels_of_attack((), images, LABELS).tolist() == LABELS.tolist()
 
 
