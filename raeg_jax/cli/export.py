@@ -9,7 +9,6 @@ from raeg_jax.cli.report import counted
 from raeg_jax.config import run_config
 from raeg_jax.config.validate import validate
 from raeg_jax.evaluation import result_files, split
-from raeg_jax.networks.weights import is_published
 from raeg_jax.protection.loaded_generator import LoadedGenerator, save_generator
 from raeg_jax.workdir.run import generator_from_workdir
 
@@ -79,10 +78,11 @@ def effect(
         role = read["role"].replace("_", " ")
         lines.append(
             f"{name} ({role}) reads {after:.0%} of the protected images as their originals"
-            if is_published(name)
+            if read.get("reference") == "original"
             else f"{name} ({role}) reads {before:.0%} right before protection, {after:.0%} after"
         )
-        success.append(read["attack_success"]["protected"] or 0.0)
+        if read["role"] != "reader":
+            success.append(read["attack_success"]["protected"] or 0.0)
     warnings = []
     if max(success) < _LEAST_SUCCESS:
         warnings.append(

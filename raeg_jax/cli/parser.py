@@ -156,13 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         help="ask this model too what it reads: FILE.onnx, or FILE.safetensors that `raeg weights "
         "import` made; may be given several times",
     )
-    verify.add_argument(
-        "--preprocess",
-        metavar="SPEC",
-        default="",
-        help="what ONNX models expect of a photograph, such as resize=256,crop=224,"
-        "interpolation=bilinear,mean=123.675:116.28:103.53,std=58.395:57.12:57.375 (these)",
-    )
+    _add_preprocess_option(verify, "these, and the crop that an ONNX model's file says")
 
     inspect = add("inspect", commands.inspect, "show what a protected image or a generator holds")
     inspect.add_argument("file", metavar="FILE", help="a protected image, or a generator file")
@@ -183,11 +177,11 @@ def _parser() -> argparse.ArgumentParser:
         "file", metavar="FILE", help=".safetensors; .pth, .pt and .bin need PyTorch"
     )
     weights_import.add_argument("out", metavar="OUT", help="the new file, NAME.safetensors")
-    add_preprocess_option(weights_import, "as published for the architecture")
+    _add_preprocess_option(weights_import, "as published for the architecture")
     return parser
 
 
-def add_preprocess_option(command: argparse.ArgumentParser, default: str) -> None:
+def _add_preprocess_option(command: argparse.ArgumentParser, default: str) -> None:
     """Adds `--preprocess`; `default` says what is taken for what it leaves out."""
     command.add_argument(
         "--preprocess",

@@ -92,6 +92,11 @@ def load_onnx(path: pathlib.Path, preprocess: str = "") -> OnnxModel:
     # What a file says of its output may be symbolic, or nothing.
     count = batch_size or 2
     logits = run(np.zeros((count, preprocessing.crop, preprocessing.crop, 3), np.uint8))
+    if not isinstance(logits, np.ndarray) or logits.dtype.kind not in "fiu":
+        raise UserError(
+            f"{path} gives no array of numbers, and a reader's output is [N, K], the logits of K "
+            "classes: export the classifier alone"
+        )
     if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2:
         raise UserError(
             f"{path} gives {_text(logits.shape)} for {count} images, and a reader's output is "

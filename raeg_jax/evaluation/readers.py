@@ -255,10 +255,11 @@ def _digest_of_arrays(variables: Any) -> str:
 
 
 def _digest_of_files(path: pathlib.Path) -> str:
-    """Of a model, and of the file of its weights that PyTorch writes beside it."""
-    digest = hashlib.sha256(path.read_bytes())
-    beside = path.with_name(f"{path.name}.data")
-    if beside.is_file():
-        with beside.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    """Of a model, and of the files beside it that it names: weights may lie in others."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(content)
+    for other in sorted(path.parent.iterdir()):
+        if other != path and other.name.encode() in content and other.is_file():
+            with other.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:_DIGEST]

@@ -39,16 +39,17 @@ class Preprocessing:
         if not 1 <= self.crop <= self.resize <= _MOST_SIDE:
             raise UserError(
                 f"preprocessing crop={self.crop}, resize={self.resize} is impossible: the crop "
-                f"must be 1 or more, and the resized side as long at least, {_MOST_SIDE} at most"
+                f"must be 1 or more, and the resized side as long at least, {_MOST_SIDE} at most: "
+                "give both"
             )
         if self.interpolation not in INTERPOLATIONS:
             raise UserError(
                 f"preprocessing interpolation={self.interpolation!r} is unknown: write one of "
                 f"{', '.join(INTERPOLATIONS)}"
             )
-        for name, values, more in (("mean", self.mean, ""), ("std", self.std, " above 0")):
+        for name, values, more in (("mean", self.mean, ""), ("std", self.std, " of at least 1")):
             possible = len(values) == 3 and np.isfinite(values).all()
-            if not possible or (more and min(values) <= 0):
+            if not possible or (more and min(values) < 1):
                 raise UserError(
                     f"preprocessing {name}={_text(values)} is impossible: it must be three numbers"
                     f"{more}, in units of pixels (0 to 255)"

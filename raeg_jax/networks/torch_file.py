@@ -70,7 +70,7 @@ def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
         which PyTorch isn't installed.
     """
     if not path.is_file():
-        raise UserError(f"there is no file {path}")
+        raise UserError(f"{path} is a folder" if path.is_dir() else f"there is no file {path}")
     if path.suffix == SUFFIX:
         return _read_safetensors(path)
     if path.suffix in _TORCH_SUFFIXES:
@@ -86,8 +86,12 @@ def _read_safetensors(path):
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror or error}") from error
-    except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is no safetensors file, or a damaged one ({error})") from error
+    except (safetensors.SafetensorError, AttributeError, TypeError) as error:
+        # The last two: of numbers that NumPy doesn't have, such as float8.
+        raise UserError(
+            f"{path} is no safetensors file, or a damaged one, or has numbers of another kind than "
+            f"float16, bfloat16, float32 and float64 ({error})"
+        ) from error
 
 
 def _read_torch(path):
@@ -95,8 +99,8 @@ def _read_torch(path):
         import torch
     except ImportError:
         raise UserError(
-            f"{path.name} can only be read with PyTorch: `pip install torch`, or get the weights "
-            f"as a {SUFFIX} file"
+            f"{path.name} can only be read with PyTorch: pip install 'raeg-jax[torch]', or get the "
+            f"weights as a {SUFFIX} file"
         ) from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -105,7 +109,8 @@ def _read_torch(path):
             f"{path} holds more than weights, or is damaged, and is not read, as its code would "
             "run: save `model.state_dict()` alone"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:
+        # Damaged files end in errors of many kinds.
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"{path} is no file of PyTorch, or a damaged one ({reason})") from error
     return {name: _to_numpy(torch, name, x, path) for name, x in _unwrap(content, path).items()}
@@ -128,8 +133,10 @@ def _to_numpy(torch, name, tensor, path):
         raise UserError(
             f"{path} is no state dict: its {name!r} is a {type(tensor).__name__}, not a tensor"
         )
+    if tensor.layout != torch.strided or not isinstance(name, str):
+        raise UserError(f"{path} can't be read: its {name!r} is no dense tensor with a name")
     # NumPy has no bfloat16.
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    return (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
 
 
 def _hash(path):

@@ -101,12 +101,15 @@ def convert(
 
 def plain_names(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A state dict without prefixes of wrappers, old names and counters."""
-    names = {name: _WRAPPERS.sub("", name) for name in state}
-    return {
-        _OLD_DENSENET.sub(r"\1\2", plain): state[name]
-        for name, plain in names.items()
-        if plain.rpartition(".")[2] != _COUNTER
-    }
+    names: dict[str, str] = {}
+    for name in state:
+        plain = _OLD_DENSENET.sub(r"\1\2", _WRAPPERS.sub("", name))
+        if plain.rpartition(".")[2] == _COUNTER:
+            continue
+        if plain in names:
+            raise UserError(f"its tensors {names[plain]} and {name} are one and the same layer's")
+        names[plain] = name
+    return {plain: state[name] for plain, name in names.items()}
 
 
 def num_classes(state: Mapping[str, np.ndarray], architecture: str, source: str) -> int:

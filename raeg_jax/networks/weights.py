@@ -179,7 +179,9 @@ def _read(path, with_arrays=False):
         raise UserError(f"can't read {path}: {error.strerror or error}") from error
     except UserError as error:
         raise UserError(f"{path} can't be used: {error}") from error
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (
+        safetensors.SafetensorError, AttributeError, KeyError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         raise UserError(
             f"{path} is no file of weights of ours: make one with `raeg weights import NAME FILE "
             "OUT.safetensors`"

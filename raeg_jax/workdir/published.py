@@ -25,9 +25,9 @@ def weights_path(config: ConfigDict, name: str) -> pathlib.Path:
     path = user_path(config.classifiers.weights) / name
     if not path.is_file():
         raise UserError(
-            f"there is no {path}, which config.classifiers has among its targets or held_out: "
-            f"`raeg weights import NETWORK FILE {path}` makes it, or "
-            "--config.classifiers.weights=FOLDER says where it is"
+            f"there is no {path}, a classifier of the run: `raeg weights import NETWORK FILE "
+            f"{path}` makes it, or config.classifiers.weights says where it is "
+            "(--config.classifiers.weights=FOLDER; of `raeg export`: in the workdir's config.json)"
         )
     return path
 

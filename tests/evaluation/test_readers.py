@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +81,11 @@ def test_digests_are_of_weights(tmp_path):
     path = onnx_files.write(tmp_path / "a.onnx")
     (reader,) = open_readers([str(path)]).values()
     alone = reader.digest()
-    (tmp_path / "a.onnx.data").write_bytes(b"weights beside the model")
+    (tmp_path / "other.bin").write_bytes(b"another model's weights")
+    assert reader.digest() == alone
+    # A model names the files of its weights.
+    named = re.search(rb"[a-z]{4,}", path.read_bytes())[0].decode()
+    (tmp_path / named).write_bytes(b"weights beside the model")
     assert reader.digest() != alone
 
 

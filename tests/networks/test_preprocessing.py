@@ -10,7 +10,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.networks.classifiers import CLASSIFIERS
 from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
 
-OTHER = Preprocessing(40, 33, "bicubic", (127.5, 0.0, 1e-3), (0.1, 2.0, 300.25))
+OTHER = Preprocessing(40, 33, "bicubic", (127.5, 0.0, 1e-3), (1.5, 2.0, 300.25))
 
 
 def photograph(height, width):
@@ -69,7 +69,7 @@ def test_what_the_text_leaves_out_is_the_default():
         ("mean=1:b:3", "mean=1:b:3 must be three numbers, such as 1:2:3"),
         ("mean=1:2", "mean=1:2 is impossible: it must be three numbers"),
         ("mean=1:nan:2", "mean=1:nan:2 is impossible"),
-        ("std=1:0:1", "std=1:0:1 is impossible: it must be three numbers above 0"),
+        ("std=1:0:1", "std=1:0:1 is impossible: it must be three numbers of at least 1"),
         ("std=1:inf:1", "std=1:inf:1 is impossible"),
     ],
 )

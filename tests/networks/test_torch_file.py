@@ -83,7 +83,7 @@ def test_the_command_says_what_it_wrote(file, tmp_path, capsys):
         ("little", "little.safetensors", "o.raeg", "", "o.raeg must be called NAME.safetensors"),
         ("little", "little.safetensors", "none/o.safetensors", "", "can't write .*No such file"),
         ("little", "none.pth", "o.safetensors", "", "there is no file .*none.pth"),
-        ("little", ".", "o.safetensors", "", "there is no file "),
+        ("little", ".", "o.safetensors", "", "is a folder"),
         ("little", "notes.txt", "o.safetensors", "", r"weights are in files \.safetensors, \.pth,"),
         ("little", "notes.safetensors", "o.safetensors", "", "no safetensors file, or a damaged"),
         (
@@ -111,5 +111,7 @@ def test_without_pytorch_one_sentence_says_what_to_install(suffix, tmp_path, mon
     monkeypatch.setitem(sys.modules, "torch", None)
     path = (tmp_path / "resnet18").with_suffix(suffix)
     path.write_bytes(b"PK")
-    with pytest.raises(UserError, match=rf"resnet18\{suffix} .* PyTorch: `pip install torch`, or"):
+    with pytest.raises(
+        UserError, match=rf"resnet18\{suffix} .* PyTorch: pip install 'raeg-jax\[torch\]', or"
+    ):
         read_state(path)
