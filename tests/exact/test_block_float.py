@@ -181,6 +181,32 @@ def test_sums_that_are_too_large_are_split_into_exact_ones():
         np.testing.assert_array_equal(result[0, 0], expected * 2**split.shift)
 
 
+def test_split_sums_of_a_convolution_lose_half_a_shift_for_each_part():
+    random = np.random.RandomState(0)
+    kernel = random.uniform(0.7, 0.99, (3, 3, 40, 256))
+    layer = make_layer(kernel, np.zeros(256), widths=PUBLISHED)
+    assert layer.forward.parts > 1
+    assert layer.backward.shift > 1
+    x = np.float32(random.randint(230, 256, (1, 3, 4, 40)))
+    g = np.float32(random.randint(230, 256, (1, 3, 4, 256))) / layer.units
+    y, pull = jax.vjp(lambda x: conv(x, layer), x)
+    weights = np.float64(layer.kernel).reshape(9, 40, 256)
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    padded_g = np.pad(g * layer.units, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    sums, back = 0, 0
+    for tap, (i, j) in enumerate(np.ndindex(3, 3)):
+        sums = sums + padded[:, i : i + 3, j : j + 4] @ weights[tap]
+        back = back + padded_g[:, 2 - i : 5 - i, 2 - j : 6 - j] @ weights[tap].T
+    for result, exact, split, taps in (
+        (y / layer.units, sums, layer.forward, 1),
+        (pull(g)[0], back, layer.backward, 9),
+    ):
+        numbers = np.asarray(result) / 2**split.shift
+        np.testing.assert_array_equal(numbers, np.rint(numbers))
+        assert np.abs(numbers).max() < 2**24 < np.abs(exact).max()
+        np.testing.assert_allclose(result, exact, atol=split.parts * taps * 2**split.shift / 2)
+
+
 def test_more_products_than_can_be_summed_exactly_are_refused():
     with pytest.raises(UserError, match="sums up 130000 products"):
         make_layer(np.ones((1, 1, 130_000, 2)), np.zeros(2))
