@@ -100,7 +100,8 @@ def get_config() -> ConfigDict:
     config.generator.gradient.margin = 8
     # checkerboard | diagonal | random
     config.generator.gradient.mask = "diagonal"
-    # untargeted | targeted (toward a fixed permutation of the classes)
+    # untargeted | targeted (toward a fixed permutation of the classes) | features (away from what
+    # the targets' last dense layers read; needs arithmetic = "float")
     config.generator.gradient.loss = "untargeted"
     # In logits: a classifier that misclassifies by a larger margin counts less than the others.
     config.generator.gradient.kappa = 1.0
@@ -112,8 +113,14 @@ def get_config() -> ConfigDict:
     config.generator.gradient.smoothing = 0.0
 
     config.classifiers = ConfigDict()
+    # Names of networks, which are trained on the data set; or names of files of published weights,
+    # 'NAME.safetensors' (`raeg weights import` makes them), which have classes of their own: then
+    # attacks lead away from what the targets read on the original. Targets are all of one kind.
     config.classifiers.targets = ("resnet_small", "vgg_small")
     config.classifiers.held_out = ("densenet_small",)
+    # Folder of the files of published weights; '' is the current one.
+    config.classifiers.weights = ""
+    # All further settings are those of training.
     config.classifiers.batch_size = 64
     config.classifiers.steps = 1500
     config.classifiers.learning_rate = 2e-3
@@ -270,6 +277,13 @@ def get_config() -> ConfigDict:
     # pgd | ifgsm | cw: the attack that RAE and RIT start from; its steps, and those of PGD alone.
     config.comparison.attack = "pgd"
     config.comparison.steps = 20
+    # Of PGD alone: untargeted (away from the class) | features (away from what the targets' last
+    # dense layers read of the original); momentum of its directions; in each step the targets see a
+    # random part of the image, at least this share of each side. With features, 0.9 and 0.7 it
+    # misleads other networks, too.
+    config.comparison.loss = "untargeted"
+    config.comparison.momentum = 0.0
+    config.comparison.crop_share = 1.0
     # Distortions of the protected files before recovery.
     config.comparison.distortions = ("jpeg_90", "jpeg_50", "blur_1")
     # Sides of superpixels in pixels, in the order in which they are tried.

@@ -5,6 +5,7 @@
 
 DIR holds `101_ObjectCategories/`; without it TFDS downloads the archive. `:learned`, `:gradient`
 and `:both` after the file name fit two cores: 64 pixels, small classifiers; `:cpu` is `:learned`.
+`:published` is against published weights, at 224 pixels (`configs/scale.py`).
 
 Expected at 34 dB (docs/measured.md has all tables), accuracy of the two targets and the held-out
 classifier on protected images. `:gradient`: fitted .00, .00, .63, unseen .02, .03, .35;

@@ -4,7 +4,8 @@
     python eval.py  --config=configs/mini_imagenet.py --config.data.source=DIR --workdir=runs/mini
 
 DIR holds class folders (with or without train/val), or `images/` and csv files. `:cpu` after the
-file name is for two cores: small classifiers, 84 pixels too.
+file name is for two cores: small classifiers, 84 pixels too; `:published` (`configs/scale.py`) is
+against published weights, for whose classes these have the names.
 
 Measured so far (docs/measured.md has the commands), accuracy of the targets on unseen images:
 `:gradient` .48, .48 -> .00, .00 at 34 dB and .04, .02 at 38 dB; 100 steps of `:cpu`, too few to

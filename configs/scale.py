@@ -3,6 +3,14 @@
 `:cpu` and `:learned` are the learned generator at 64 pixels, `:gradient` gradient couplings alone,
 and `:both` a learned stage at a higher PSNR and then gradient couplings. `:poison` is a shortcut
 stage and then gradient couplings, at 32 pixels: small enough to train pirated models by the dozen.
+`:published` are gradient couplings against published weights, of which nothing is trained:
+
+    python train.py --config=folder:published --config.data.source=PHOTOS \
+        --config.classifiers.weights=FOLDER
+
+evaluates. FOLDER holds lite0.safetensors, lite1.safetensors and lite2.safetensors, which
+`raeg weights import efficientnet_lite0 ...` and so on make; or name others as
+--config.classifiers.targets and held_out.
 """
 
 from ml_collections import ConfigDict
@@ -16,6 +24,7 @@ STAGES = {
     "gradient": ("gradient",),
     "both": ("learned", "gradient"),
     "poison": ("shortcut", "gradient"),
+    "published": ("gradient",),
 }
 
 
@@ -40,6 +49,8 @@ def choose(name: str, variant: str, images: int) -> ConfigDict:
         config.loss.target_psnr = config.generator.gradient.target_psnr + 6
     if variant == "poison":
         poison(config)
+    if variant == "published":
+        published(config)
     # The default workdir is runs/<name>: the variants must not share one.
     config.name = f"{name}_{variant}" if variant else name
     return config
@@ -52,8 +63,8 @@ def paper(images: int) -> ConfigDict:
     config.data.workers = 8
     config.generator.blocks = (2, 2, 2)
     config.generator.widths = (64, 96, 128)
-    config.classifiers.targets = ("resnet50", "densenet121", "vgg19")
-    config.classifiers.held_out = ("resnet18", "vgg16")
+    config.classifiers.targets = ("resnet50", "densenet121", "vgg19_bn")
+    config.classifiers.held_out = ("resnet18", "vgg16_bn")
     config.classifiers.steps = 20_000
     config.augment.crop_padding = 16
     config.attack_layer.probability.update(
@@ -101,3 +112,13 @@ def poison(config: ConfigDict) -> None:
     config.suite.pirates.steps = 600
     config.suite.pirates.defences = ("jpeg_50", "blur_1")
     config.suite.pirates.shares = (0.5,)
+
+
+def published(config: ConfigDict) -> None:
+    """Changes `cpu`: 224 pixels, against the published EfficientNet-Lite0 and Lite1."""
+    config.data.image_size = 224
+    config.classifiers.targets = ("lite0.safetensors", "lite1.safetensors")
+    config.classifiers.held_out = ("lite2.safetensors",)
+    # Larger networks at larger sizes: memory, and time.
+    config.eval.batch_size = 8
+    config.eval.max_images = 200

@@ -1,6 +1,7 @@
 """Reversible adversarial example generation (RAEG) for image data sets, in JAX and Flax.
 
-generator = raeg_jax.default_generator()        # or load_generator("photos.raeg")
+generator = raeg_jax.default_generator()        # or load_generator("photos.raeg"),
+                                                # or generator_against(["net.safetensors"])
 key = raeg_jax.generate_key()                   # or read_key("owner.key")
 (protected,) = raeg_jax.protect([image], generator, key)
 raeg_jax.save(protected, "protected.png")
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raeg_jax.api import protect, recover, save
     from raeg_jax.payload.key import generate_key, read_key
+    from raeg_jax.protection.against import generator_against
     from raeg_jax.protection.loaded_generator import default_generator, load_generator
 
 __version__ = "0.1.0"
@@ -21,6 +23,7 @@ __all__ = [
     "__version__",
     "default_generator",
     "generate_key",
+    "generator_against",
     "load_generator",
     "protect",
     "read_key",
@@ -32,6 +35,7 @@ __all__ = [
 _LAZY = {
     "default_generator": "raeg_jax.protection.loaded_generator.default_generator",
     "generate_key": "raeg_jax.payload.key.generate_key",
+    "generator_against": "raeg_jax.protection.against.generator_against",
     "load_generator": "raeg_jax.protection.loaded_generator.load_generator",
     "protect": "raeg_jax.api.protect",
     "read_key": "raeg_jax.payload.key.read_key",

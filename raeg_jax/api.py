@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,7 +33,8 @@ def protect(
       images: uint8 [H, W, 3] each, RGB.
       generator: as `load_generator` or `default_generator` returns it.
       key: the owner's, as `generate_key` or `read_key` returns it.
-      labels: class of each image; None lets the target classifiers say it.
+      labels: class of each image; None lets the target classifiers say it, as those of a generator
+        with published targets always do: a warning says so where labels are given.
       batch_size: images (or tiles of large ones) at a time.
       tile: side in pixels of the squares that large images are cut into; see `Protector`.
       tries: protected images to make of each, of which the one that misleads the generator's
@@ -42,6 +44,12 @@ def protect(
       UserError: an impossible generator, image, label or number.
       UnrecoverableError: an image would not be recovered exactly.
     """
+    if generator.labels_are_readings and any(label is not None for label in labels or ()):
+        warnings.warn(
+            "labels aren't used: this generator's targets are published classifiers with classes "
+            "of their own, and the label of an image is what they read in it; leave labels out",
+            stacklevel=2,
+        )
     protector = Protector(generator, key, batch_size=batch_size, tile=tile, tries=tries)
     return protector.protect(images, labels)
 

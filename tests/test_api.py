@@ -11,8 +11,9 @@ import raeg_jax
 from raeg_jax.errors import UserError
 from raeg_jax.payload.errors import NotAPayloadError
 from raeg_jax.payload.key import write_key
+from raeg_jax.protection.loaded_generator import LoadedGenerator
 from tests.payload.payloads import KEY
-from tests.protection.generators import photographs, quick
+from tests.protection.generators import NAMES, PARAMS, photographs, quick, settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -44,6 +45,11 @@ def test_the_example_of_the_readme(tmp_path, monkeypatch):
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     assert sorted(os.listdir()) == ["owner.key", "photo.jpg", "protected.png"]
+
+
+def test_the_example_of_a_function_as_target():
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/tool.md").read_text(), re.DOTALL)
+    exec(compile(example, "docs/tool.md", "exec"), {})
 
 
 def test_arrays_of_any_sizes_are_protected_and_recovered():
@@ -118,3 +124,13 @@ def test_impossible_files_images_and_blobs(tmp_path, protected):
         raeg_jax.save(beside, tmp_path / "photo.jpg")
     with pytest.raises(UserError, match=r"can't be written \(No such file"):
         raeg_jax.save(beside, tmp_path / "missing" / "photo.png")
+
+
+def test_labels_for_published_targets_are_not_used_and_a_warning_says_so():
+    config = settings(("learned",), **{"classifiers.targets": ("net.safetensors",)})
+    generator = LoadedGenerator(config, NAMES, PARAMS, {})
+    images = photographs(1, 32, 32)
+    with pytest.warns(UserWarning, match="labels aren't used: .*; leave labels out"):
+        (protected,) = raeg_jax.protect(images, generator, KEY, labels=[0], batch_size=1)
+    assert protected.label is None
+    raeg_jax.protect(images, generator, KEY, labels=[None], batch_size=1)

@@ -17,7 +17,7 @@ from raeg_jax.cli.recover import Recovery
 from raeg_jax.cli.report import Report, echo, log
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
-from raeg_jax.cli.verify import Predictor, Verification, VerifiedLines
+from raeg_jax.cli.verify import Verification, VerifiedLines
 from raeg_jax.compilation import ProgressBar, enable_cache
 from raeg_jax.config import command_line
 from raeg_jax.errors import UserError
@@ -28,6 +28,7 @@ from raeg_jax.protection import generator_file
 from raeg_jax.protection.restore import PixelRecoverer
 
 if TYPE_CHECKING:
+    from raeg_jax.evaluation.readers import Reader
     from raeg_jax.methods.tool import ToolProtector
     from raeg_jax.protection.loaded_generator import LoadedGenerator
     from raeg_jax.protection.protect import Protector
@@ -94,9 +95,13 @@ class VerifyOptions(ImageOptions):
 
     Attributes:
       originals: where originals are, to be compared with.
+      reader: files of models that read the images, see `evaluation.readers`.
+      preprocess: what the ONNX models among them expect.
     """
 
     originals: str | None
+    reader: Sequence[str]
+    preprocess: str
 
 
 def protect(options: ProtectOptions) -> int:
@@ -109,10 +114,11 @@ def protect(options: ProtectOptions) -> int:
     _check_method(options)
     source, key, generator = _load(options)
     protector = make_protector(generator, key, options)
-    label_of = source.label_of(options.labels, generator.class_names)
+    labels = _usable_labels(options.labels, generator)
+    label_of = source.label_of(labels, generator.class_names)
     settings = {
         "strip": options.strip,
-        "labels": options.labels or "auto",
+        "labels": labels or "auto",
         "tries": options.tries,
     }
     if options.method != GENERATOR:
@@ -146,18 +152,19 @@ def verify(options: VerifyOptions) -> int:
     source = _source(Paths(path, path, single=single))
     originals = source.originals(options.originals) if options.originals else None
     generator = _open_generator(generator_path)
-    predictor = Predictor(generator, options.batch_size) if generator.classifiers else None
+    readers = make_readers(generator, options)
     recoverer = make_recoverer(generator, key, options.batch_size)
-    operation, lines = Verification(recoverer, predictor, originals), VerifiedLines()
+    operation, lines = Verification(recoverer, readers, originals), VerifiedLines()
     look = functools.partial(source.look, operation, lines)
     # Failures have had their lines.
     report = _run(look, "verified", source.total, "", options.batch_size)
     for line in lines.summary():
         echo(line)
-    if not generator.classifiers:
+    if not readers:
         log(
             f"what classifiers see isn't reported, as {generator_path} has none: `raeg export "
-            "WORKDIR GENERATOR --classifier NAME` adds one of a run"
+            "WORKDIR GENERATOR --classifier NAME` adds one of a run, and --reader FILE asks "
+            "another model"
         )
     return report.status
 
@@ -189,7 +196,7 @@ def export(
         "keep a copy, images can't be recovered without it"
     )
     lines, warnings = export_lib.effect(workdir, loaded.config, checkpoint)
-    for line in lines:
+    for line in (*inspect_lib.classifier_lines(loaded), *lines):
         echo(line)
     for line in warnings:
         log(f"warning: {line}")
@@ -201,6 +208,18 @@ def inspect(file: str, key: str | None) -> int:
     lines = inspect_lib.inspect(pathlib.Path(file), key_lib.read_key(key) if key else None)
     for name, text in lines.items():
         echo(f"{name + ':':24}{text}")
+    return 0
+
+
+def import_weights(architecture: str, file: str, out: str, preprocess: str) -> int:
+    """Makes a file of published weights; see `torch_file.import_weights`; returns the status."""
+    from raeg_jax.networks import torch_file
+
+    network = torch_file.import_weights(architecture, file, out, preprocess)
+    echo(
+        f"{network.architecture} of {network.num_classes:,} classes is in {out}; it takes "
+        f"photographs with {network.preprocessing}"
+    )
     return 0
 
 
@@ -246,6 +265,14 @@ def make_recoverer(generator: LoadedGenerator, key: Key, batch_size: int) -> Pix
     return FallbackRecoverer(Recoverer(generator, key, batch_size=batch_size), key)
 
 
+def make_readers(generator: LoadedGenerator, options: VerifyOptions) -> dict[str, Reader]:
+    """Makes what reads images: the generator's classifiers, and the files that were asked for."""
+    from raeg_jax.evaluation import readers
+
+    own = readers.of_generator(generator)
+    return own | readers.open_readers(options.reader, options.preprocess, own)
+
+
 def check_generator(path: pathlib.Path) -> None:
     """Checks that a file may be a generator, without loading it.
 
@@ -268,6 +295,23 @@ def _check_method(options: ProtectOptions) -> None:
         raise UserError(
             f"--psnr={options.psnr:g} is for --method=rae or rit: a generator has its own PSNR"
         )
+
+
+def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None:
+    """--labels, for generators whose targets name the classes of images without the owner.
+
+    Raises:
+      UserError: the owner's classes are asked for.
+    """
+    if not generator.labels_are_readings:
+        return labels
+    if labels == "folders":
+        raise UserError(
+            "--labels=folders: this generator's targets are published classifiers with classes of "
+            "their own, and the label of an image is what they read in it: leave --labels out"
+        )
+    log("labels: what the generator's published targets read in each image")
+    return "none"
 
 
 def _check_files(options: ImageOptions) -> tuple[Key, pathlib.Path]:

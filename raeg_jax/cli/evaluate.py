@@ -10,6 +10,8 @@ raeg eval --suite=pirates,defences                    # some of them
 raeg eval --method=raeg,rae,rit,pgd,noise             # the generator beside other methods
 raeg eval --method=raeg,rae,rit,pgd,noise --suite=full  # with defences, pirates and so on
 
+raeg eval --reader=FILE.safetensors --reader=FILE.onnx  # published networks and yours read, too
+
 In a clone `python eval.py` does the same. Give the flags of the training run. Prints a table for
 training and for test images and writes results.json, results.md, images.csv and grid.png into the
 workdir; with another checkpoint than the latest results-best.json or results-<step>.json, and so
@@ -19,7 +21,9 @@ give equal numbers.
 With `--suite` experiments (docs/protocol.md) are done instead, and the same command resumes a suite
 that was stopped; workdir/suite has their results and report.html. With `--method` the generator's
 files, payload inside, are compared with those of other methods at equal PSNR (docs/comparison.md);
-workdir/comparison has the results.
+workdir/comparison has the results. With `--reader`, which goes with all of these, models that have
+nothing to do with the run read the images too, each through its own preprocessing
+(docs/published.md).
 """
 
 import pathlib
@@ -36,6 +40,12 @@ _SUITE = flags.DEFINE_string(
 _METHOD = flags.DEFINE_string(
     "method", None, "Methods to compare, with commas between: raeg, rae, rit, pgd, noise."
 )
+_READER = flags.DEFINE_multi_string(
+    "reader", [], "A file of published weights or an ONNX model that reads the images too."
+)
+_PREPROCESS = flags.DEFINE_string(
+    "preprocess", "", "What ONNX models expect, such as resize=256,crop=224,mean=127:127:127."
+)
 
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -47,10 +57,16 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     if config.multi_host and _METHOD.value is None and not _SUITE.value:
         start_multi_host()
     validate(config)
+    from raeg_jax.evaluation.readers import open_readers
+
+    names = (*config.classifiers.targets, *config.classifiers.held_out)
+    readers = open_readers(_READER.value, _PREPROCESS.value, names)
     if _METHOD.value is not None or _SUITE.value:
         from raeg_jax.experiments.runner import run_experiments
 
-        page = run_experiments(config, workdir, _SUITE.value, _METHOD.value, _CHECKPOINT.value)
+        page = run_experiments(
+            config, workdir, _SUITE.value, _METHOD.value, _CHECKPOINT.value, readers
+        )
         print(f"Written to {page}")
         return
     from raeg_jax import evaluation
@@ -62,5 +78,5 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     name = checkpoint if checkpoint in ("latest", "best") else str(run.step)
     evaluation.run(
         run.config, workdir, run.splits, run.generator, run.classifiers,
-        checkpoint=name, step=run.step,
+        readers=readers, checkpoint=name, step=run.step,
     )  # fmt: skip

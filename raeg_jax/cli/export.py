@@ -77,9 +77,12 @@ def effect(
         before, after = (read["accuracy"][kind] for kind in ("original", "protected"))
         role = read["role"].replace("_", " ")
         lines.append(
-            f"{name} ({role}) reads {before:.0%} right before protection, {after:.0%} after"
+            f"{name} ({role}) reads {after:.0%} of the protected images as their originals"
+            if read.get("reference") == "original"
+            else f"{name} ({role}) reads {before:.0%} right before protection, {after:.0%} after"
         )
-        success.append(read["attack_success"]["protected"] or 0.0)
+        if read["role"] != "reader":
+            success.append(read["attack_success"]["protected"] or 0.0)
     warnings = []
     if max(success) < _LEAST_SUCCESS:
         warnings.append(

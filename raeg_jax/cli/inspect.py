@@ -1,7 +1,11 @@
-"""What a protected file holds, with the key and without."""
+"""What a file holds: a protected image, with the key and without, or a generator."""
+
+from __future__ import annotations
 
 import pathlib
+from typing import TYPE_CHECKING
 
+from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.methods import transform
 from raeg_jax.payload import seal
@@ -9,23 +13,34 @@ from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import Payload
 from raeg_jax.payload.seal import find_payload
+from raeg_jax.protection import generator_file
+
+if TYPE_CHECKING:
+    from raeg_jax.protection.loaded_generator import LoadedGenerator
 
 _CODES_SHOWN = 4
 
 
 def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
-    """Describes a protected file; no generator is needed.
+    """Describes a protected file, for which no generator is needed, or a generator file.
 
     Args:
-      path: of the image.
-      key: the owner's, without which the content of the payload stays hidden.
+      path: of the image or generator.
+      key: the owner's, without which the content of the payload stays hidden; of no use for a
+        generator.
 
     Returns:
       Lines to be shown, in order, by what they are about.
 
     Raises:
-      UserError: not an image that can be read, or no payload in it, or another key.
+      UserError: not an image that can be read, or no payload in it, or another key; or a generator
+        that can't be used.
     """
+    if _is_generator(path):
+        # JAX takes seconds to import.
+        from raeg_jax.protection.loaded_generator import load_generator
+
+        return _generator_lines(load_generator(path))
     picture = read_image_file(path)
     lines = _picture_lines(picture)
     try:
@@ -43,6 +58,44 @@ def inspect(path: pathlib.Path, key: Key | None) -> dict[str, str]:
             lines |= _payload_lines(seal.open_sealed(found.blob, key))
     except PayloadError as error:
         raise type(error)(f"{path}: {error}") from error
+    return lines
+
+
+def _is_generator(path: pathlib.Path) -> bool:
+    try:
+        generator_file.check_start(path)
+    except (OSError, UserError):
+        return False
+    return True
+
+
+def _generator_lines(generator: LoadedGenerator) -> dict[str, str]:
+    machines = "any machine" if generator.portable else "the same kind of machine only"
+    names = generator.class_names
+    lines = {
+        "generator": generator.id.hex(),
+        "stages": " and ".join(generator.config.generator.stages),
+        "recovery": f"on {machines}",
+        "classes": f"{len(names)}, from {names[0]} to {names[-1]}",
+    }
+    described = enumerate(classifier_lines(generator), 1)
+    return lines | {f"classifier {number}": line for number, line in described}
+
+
+def classifier_lines(generator: LoadedGenerator) -> list[str]:
+    """A line for each classifier of a generator: its role, network, and the source of weights."""
+    lines = []
+    for name in generator.classifiers:
+        role = "target" if name in generator.config.classifiers.targets else "no target"
+        if network := generator.published.get(name):
+            seen = network.preprocessing
+            lines.append(
+                f"{name} ({role}): {network.architecture} with published weights of "
+                f"{network.source or 'an unknown file'}, which see {seen.crop} pixels of "
+                f"{seen.resize}, {seen.interpolation}"
+            )
+        else:
+            lines.append(f"{name} ({role}): trained by the run on its data")
     return lines
 
 

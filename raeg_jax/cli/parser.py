@@ -53,12 +53,15 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def add(
-        name: str, run: Callable[..., int], summary: str, more: str = "", **settings: Any
+        name: str,
+        run: Callable[..., int],
+        summary: str,
+        more: str = "",
+        among: Any = subparsers,
+        **settings: Any,
     ) -> argparse.ArgumentParser:
         text = f"{summary[0].upper()}{summary[1:]}. {more}"
-        command = subparsers.add_parser(
-            name, help=summary, description=text, epilog=_END, **settings
-        )
+        command = among.add_parser(name, help=summary, description=text, epilog=_END, **settings)
         command.set_defaults(run=run)
         return command
 
@@ -138,17 +141,56 @@ def _parser() -> argparse.ArgumentParser:
         "verify",
         _with_options(commands.verify, commands.VerifyOptions),
         "recover in memory, and compare",
-        "Says which images come back exactly, and what the generator's classifiers see.",
+        "Says which images come back exactly, and what the generator's classifiers and models of "
+        "yours see.",
     )
     _add_image_options(verify)
     verify.add_argument(
         "--originals", metavar="DIR", help="compare with these files too, not only with the hash"
     )
+    verify.add_argument(
+        "--reader",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="ask this model too what it reads: FILE.onnx, or FILE.safetensors that `raeg weights "
+        "import` made; may be given several times",
+    )
+    _add_preprocess_option(verify, "these, and the crop that an ONNX model's file says")
 
-    inspect = add("inspect", commands.inspect, "show what a protected image holds")
-    inspect.add_argument("file", metavar="FILE", help="a protected image")
+    inspect = add("inspect", commands.inspect, "show what a protected image or a generator holds")
+    inspect.add_argument("file", metavar="FILE", help="a protected image, or a generator file")
     inspect.add_argument("--key", metavar="K", help="key file; shows what is locked, too")
+
+    weights = subparsers.add_parser(
+        "weights", help="published weights of classifiers", epilog=_END
+    ).add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    weights_import = add(
+        "import",
+        commands.import_weights,
+        "make a file of published weights of a state dict of torchvision or timm",
+        "Such a file is a classifier for training, evaluation and `raeg verify`.",
+        among=weights,
+    )
+    weights_import.add_argument("architecture", metavar="NAME", help="such as efficientnet_lite0")
+    weights_import.add_argument(
+        "file", metavar="FILE", help=".safetensors; .pth, .pt and .bin need PyTorch"
+    )
+    weights_import.add_argument("out", metavar="OUT", help="the new file, NAME.safetensors")
+    _add_preprocess_option(weights_import, "as published for the architecture")
     return parser
+
+
+def _add_preprocess_option(command: argparse.ArgumentParser, default: str) -> None:
+    """Adds `--preprocess`; `default` says what is taken for what it leaves out."""
+    command.add_argument(
+        "--preprocess",
+        metavar="SPEC",
+        default="",
+        help="what the classifier expects of a photograph: its size, crop and scale, such as "
+        "resize=256,crop=224,interpolation=bilinear,mean=123.675:116.28:103.53,"
+        f"std=58.395:57.12:57.375, or some of these; default: {default}",
+    )
 
 
 def _with_options(command: Callable[[Any], int], options: type) -> Callable[..., int]:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import tqdm
 
 from raeg_jax.cli.outputs import Output, Outputs, Target
@@ -22,11 +21,11 @@ from raeg_jax.image_file.read import ImageFile, same_samples
 from raeg_jax.protection.restore import PixelRecoverer, Restored, restore
 
 if TYPE_CHECKING:
-    from raeg_jax.protection.loaded_generator import LoadedGenerator
+    from raeg_jax.evaluation.readers import Reader
 
 
 class _Verified(NamedTuple):
-    """A recovered picture, and by classifier its predictions, such as {"protected": "ibis"}."""
+    """A recovered picture, and by reader its predictions, such as {"protected": "ibis"}."""
 
     restored: Restored
     predictions: dict[str, dict[str, str]]
@@ -38,12 +37,12 @@ class Verification(Operation[_Verified]):
 
     Attributes:
       recoverer: recovers pixels, and compares their hash.
-      predictor: of the generator's classifiers, or None.
+      readers: of the pictures, by name.
       originals: None where none were given.
     """
 
     recoverer: PixelRecoverer
-    predictor: Predictor | None
+    readers: Mapping[str, Reader]
     originals: Originals | None
 
     def cost(self, image: SourceImage) -> int:
@@ -76,7 +75,7 @@ class Verification(Operation[_Verified]):
 
     def _classify(self, pairs: Sequence[tuple[_Verified, Loaded]]) -> None:
         """Adds the predictions of all pictures of each pair."""
-        if not (self.predictor and pairs):
+        if not (self.readers and pairs):
             return
         pictures = {
             "protected": [loaded.picture for _, loaded in pairs],
@@ -86,9 +85,9 @@ class Verification(Operation[_Verified]):
             originals = [_original(v.restored.picture, loaded.originals) for v, loaded in pairs]
             pictures = {"original": originals, **pictures}
         for kind, of_kind in pictures.items():
-            predicted = self.predictor.predict([picture.pixels for picture in of_kind])
-            for name, classes in predicted.items():
-                for (value, _), class_name in zip(pairs, classes, strict=True):
+            pixels = [picture.pixels for picture in of_kind]
+            for name, reader in self.readers.items():
+                for (value, _), class_name in zip(pairs, reader.predict(pixels), strict=True):
                     value.predictions.setdefault(name, {})[kind] = class_name
 
     def output(self, loaded: Loaded, value: _Verified, path: pathlib.Path) -> Output:
@@ -107,9 +106,9 @@ class VerifiedLines(Outputs):
     """Prints a line for each image, and writes nothing.
 
     Attributes:
-      counts: by classifier, number of images that were classified.
-      changed: by classifier, number of those of which it predicts another class once they are
-        recovered.
+      counts: by reader, number of images that it read.
+      changed: by reader, number of those that it reads otherwise once they are recovered, which
+        makes them the originals bit for bit.
     """
 
     def __init__(self) -> None:
@@ -138,56 +137,12 @@ class VerifiedLines(Outputs):
         _print("; ".join(parts))
 
     def summary(self) -> list[str]:
-        """Returns a line for each classifier."""
+        """Returns a line for each reader."""
         return [
             f"{name} reads {self.changed[name]} of {count} protected images otherwise than the "
-            "recovered ones"
+            "originals"
             for name, count in self.counts.items()
         ]
-
-
-class Predictor:
-    """The classifiers of a generator.
-
-    Args:
-      generator: with classifiers.
-      batch_size: number of images at a time.
-    """
-
-    def __init__(self, generator: LoadedGenerator, batch_size: int):
-        # JAX takes seconds to import.
-        from raeg_jax.networks.classifiers import FrozenClassifier
-
-        self._size = generator.config.data.image_size
-        self._class_names = generator.class_names
-        self._batch_size = batch_size
-        self._classifiers = {
-            name: FrozenClassifier(*pair) for name, pair in generator.classifiers.items()
-        }
-
-    def predict(self, images: Sequence[np.ndarray]) -> dict[str, list[str]]:
-        """Classifies images.
-
-        Args:
-          images: uint8 [H, W, 3], of any sizes; the square in the middle is scaled to the size of
-            training, as in training.
-
-        Returns:
-          by classifier, the name of the class of each image.
-        """
-        from raeg_jax.data.decode import fit
-        from raeg_jax.evaluation import programs
-        from raeg_jax.protection import tiles
-
-        predicted: dict[str, list[str]] = {name: [] for name in self._classifiers}
-        for start in range(0, len(images), self._batch_size):
-            part = images[start : start + self._batch_size]
-            batch = np.stack([fit(image, self._size) for image in part])
-            # Filled up, so that there is one program.
-            batch = tiles.pad_batch(batch, self._batch_size)
-            for name, classes in programs.classify(self._classifiers, batch).items():
-                predicted[name] += [self._class_names[i] for i in np.asarray(classes)[: len(part)]]
-        return predicted
 
 
 def _original(recovered: ImageFile, originals: Sequence[ImageFile]) -> ImageFile:

@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import pathlib
 import re
+import runpy
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -33,6 +34,11 @@ _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 _OVERRIDE_HELP = "--config.name=value changes a setting."
 
 
+def base_config() -> ConfigDict:
+    """The settings of configs/base.py."""
+    return runpy.run_path(str(CONFIGS / "base.py"))["get_config"]()
+
+
 def run(
     main: Callable[[ConfigDict, pathlib.Path], None], argv: Sequence[str] | None = None
 ) -> None:
@@ -50,7 +56,8 @@ def run(
         config = flags.FLAGS.config
         data = config.get("data", {})
         cache_dir = data.get("cache_dir", "")
-        for path in (flags.FLAGS.workdir, cache_dir, data.get("source", "")):
+        weights = config.get("classifiers", {}).get("weights", "")
+        for path in (flags.FLAGS.workdir, cache_dir, data.get("source", ""), weights):
             check_local(path)
         enable_cache(cache_dir, flags.FLAGS.compile_cache)
         workdir = pathlib.Path(flags.FLAGS.workdir or f"runs/{config.name}")

@@ -4,10 +4,10 @@ Files of version 0.1.0 lack settings that are added later: `protection.loaded_ge
 them in with a value that changes nothing, and leave that value out of the generator's id.
 """
 
-from raeg_jax.adversarial.losses import LOSSES
 from raeg_jax.config import rules
 from raeg_jax.generator.conditioner import CONDITIONERS
 from raeg_jax.generator.coupling import COUPLINGS, MIXINGS
+from raeg_jax.generator.guide import GUIDE_LOSSES
 from raeg_jax.generator.masking import MASKS
 from raeg_jax.generator.shortcut import COLOURS, PATTERNS
 from raeg_jax.generator.unet import DOWNSAMPLINGS
@@ -40,7 +40,7 @@ GENERATOR_RULES: dict[str, rules.Rule] = {
     "generator.gradient.least_step": rules.Number(0, 64),
     "generator.gradient.bound": rules.Number(1, 255, whole=True),
     "generator.gradient.margin": rules.Number(0, 127, whole=True),
-    "generator.gradient.loss": rules.OneOf(LOSSES),
+    "generator.gradient.loss": rules.OneOf(GUIDE_LOSSES),
     "generator.gradient.kappa": rules.NONNEGATIVE,
     "generator.gradient.mask": rules.OneOf(MASKS),
     "generator.gradient.smoothing": rules.Number(0, 16),

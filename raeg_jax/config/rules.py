@@ -55,6 +55,23 @@ class OneOf:
 
 
 @dataclasses.dataclass(frozen=True)
+class NameOrFile(OneOf):
+    """One of the names of a registry, or the name of a file of a kind, without a folder."""
+
+    suffix: str
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is allowed."""
+        if super().accepts(value):
+            return True
+        is_file = isinstance(value, str) and value.endswith(self.suffix) and value != self.suffix
+        return is_file and value.isprintable() and not {"/", "\\"} & set(value)
+
+    def __str__(self):
+        return f"{super().__str__()}, or the name of a file NAME{self.suffix} without a folder"
+
+
+@dataclasses.dataclass(frozen=True)
 class OfType:
     """Any value of a type: `str` or `bool`."""
 

@@ -33,6 +33,7 @@ _FOR_EVALUATION = (
     "generator.shortcut",
     "generator.gradient",
     *(f"data.{name}" for name in ("source", "cache_dir", "list_file", "memory_mib", "workers")),
+    "classifiers.weights",
     *(f"train.{name}" for name in ("best_metric", "best_mode")),
 )
 # These change neither what is learned nor from what: a run may resume with others.
@@ -45,6 +46,8 @@ _IRRELEVANT = (
     "train.keep_last",
     "train.image_grids",
 )
+# Settings that files of version 0.1.0 lack, each with the value that changes nothing.
+_ADDED: dict[str, dict[str, Any]] = {"classifiers": {"weights": ""}}
 # A run may resume with others, but gives another result than an uninterrupted one.
 _ADJUSTABLE = ("loss", "optimizer", "attack_layer", "train.steps")
 
@@ -97,8 +100,9 @@ def load(path: str | os.PathLike) -> ConfigDict:
       UserError: no such file, or another kind of file.
     """
     try:
-        saved = json.loads(read_file(path))["config"]
-        return ConfigDict(with_tuples(saved)).lock()
+        saved = with_tuples(json.loads(read_file(path))["config"])
+        settings = saved | {group: added | saved[group] for group, added in _ADDED.items()}
+        return ConfigDict(settings).lock()
     except FileNotFoundError:
         raise UserError(f"there is no {path}: name the workdir of a run of train.py") from None
     except OSError as error:

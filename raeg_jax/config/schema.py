@@ -9,6 +9,7 @@ from raeg_jax.generator.build import STAGES
 from raeg_jax.networks.classifiers import CLASSIFIERS
 from raeg_jax.networks.discriminator import NORMS
 from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.networks.weights import SUFFIX
 from raeg_jax.training.optimizers import OPTIMIZERS
 from raeg_jax.training.parallel import MODES
 from raeg_jax.training.step import ADVERSARIES
@@ -40,8 +41,9 @@ RULES: dict[str, rules.Rule] = {
     # Their order and what goes together: `check_stages`.
     "generator.stages": rules.Each(rules.OneOf(STAGES)),
     "generator.gradient.views": rules.Each(rules.TEXT),
-    "classifiers.targets": rules.Each(rules.OneOf(CLASSIFIERS)),
-    "classifiers.held_out": rules.Each(rules.OneOf(CLASSIFIERS), least=0),
+    "classifiers.targets": rules.Each(rules.NameOrFile(CLASSIFIERS, SUFFIX)),
+    "classifiers.held_out": rules.Each(rules.NameOrFile(CLASSIFIERS, SUFFIX), least=0),
+    "classifiers.weights": rules.TEXT,
     "classifiers.batch_size": rules.COUNT,
     "classifiers.steps": rules.COUNT,
     "classifiers.learning_rate": rules.POSITIVE,

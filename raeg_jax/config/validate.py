@@ -1,5 +1,7 @@
 """Stops a run with an impossible setting before anything is loaded or compiled."""
 
+from collections.abc import Mapping, Sequence
+
 from ml_collections import ConfigDict
 
 from raeg_jax.adversarial.attack_layer import check_settings
@@ -10,10 +12,14 @@ from raeg_jax.exact import folding
 from raeg_jax.generator.build import check_stages
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks.classifiers import build_classifier
+from raeg_jax.networks.weights import PublishedNetwork, is_published
+from raeg_jax.workdir import published
 
 
 def validate(config: ConfigDict) -> None:
     """Checks all that can be known to be wrong without data and without touching a device.
+
+    Of files of published weights the headers are read.
 
     Args:
       config: the whole configuration. The batch must also be divisible by the number of devices,
@@ -42,9 +48,31 @@ def _check_classifiers(config: ConfigDict) -> None:
             f"{repeated[0]!r} stands twice in config.classifiers.targets={tuple(targets)} "
             f"and held_out={tuple(held_out)}: a held-out classifier must be another one"
         )
+    networks = {name: published.describe(config, name) for name in names if is_published(name)}
+    _check_kinds(targets, networks)
     if "gradient" in config.generator.stages and config.generator.gradient.arithmetic == "fixed":
         for name in targets:
-            folding.check_foldable(name, build_classifier(name, num_classes=2))
+            network = networks.get(name)
+            module = network.module if network else build_classifier(name, num_classes=2)
+            folding.check_foldable(name, module)
+
+
+def _check_kinds(targets: Sequence[str], networks: Mapping[str, PublishedNetwork]) -> None:
+    """Makes sure that all targets have the same classes."""
+    classes = {name: networks[name].num_classes if name in networks else None for name in targets}
+    first = targets[0]
+    for name, count in classes.items():
+        if (count is None) != (classes[first] is None):
+            raise UserError(
+                f"config.classifiers.targets={tuple(targets)} mixes published weights, which have "
+                "classes of their own, and classifiers that the run trains: use one kind, and the "
+                "other as held_out"
+            )
+        if count != classes[first]:
+            raise UserError(
+                f"config.classifiers.targets={tuple(targets)} have different classes, {first} "
+                f"{classes[first]} and {name} {count}: use targets of the same classes"
+            )
 
 
 def _check_optimizer(settings: ConfigDict) -> None:

@@ -17,9 +17,11 @@ from raeg_jax.data.memory import open_split, spread
 from raeg_jax.evaluation import programs, result_files, table
 from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.protectors import protector_of
+from raeg_jax.evaluation.readers import Reader
+from raeg_jax.evaluation.scores import read
 from raeg_jax.evaluation.split import divergence_of, evaluate_split, examples
+from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.generator.chain import Chain
-from raeg_jax.networks.classifiers import FrozenClassifier
 
 _GRID_ROWS = 6
 _LOG_WIDTH = 1000
@@ -32,6 +34,7 @@ def run(
     generator: Chain,
     classifiers: Mapping[str, tuple[nn.Module, Any]],
     *,
+    readers: Mapping[str, Reader] | None = None,
     checkpoint: str = "latest",
     step: int | None = None,
     command: str | None = None,
@@ -49,6 +52,7 @@ def run(
       splits: the data set.
       generator: its stages, the learned one as a rule with the moving average of its parameters.
       classifiers: (module, variables) of every target and held-out classifier by name.
+      readers: others that read the images too, by name.
       checkpoint: which one the parameters are of: 'latest', 'best' or the step as text.
       step: the training step that they come from.
       command: what to type for the same result; by default this process's command line.
@@ -63,7 +67,9 @@ def run(
         name: (module, programs.on_one_device(variables))
         for name, (module, variables) in classifiers.items()
     }
-    frozen = {name: FrozenClassifier(*pair) for name, pair in classifiers.items()}
+    # Published classifiers read images of any size, and attack at that of the run.
+    trained = TrainedRun(config, splits, None, classifiers, readers or {})
+    readers = {n: one for n, one in trained.read_by.items() if isinstance(one, Reader)}
     results: dict[str, Any] = {
         "config": config.name,
         "seed": config.seed,
@@ -83,8 +89,9 @@ def run(
             "exact": generator.exact,
             "portable": generator.portable,
         },
+        "classifiers": trained.describe(),
         "pgd_steps": config.eval.pgd_steps,
-        "settings": run_config.to_json(config),
+        "settings": _settings(config),
         "splits": {},
     }
     rows = []
@@ -99,26 +106,29 @@ def run(
     for split, (images, labels, names) in opened_splits.items():
         summary = evaluate_split(
             protector,
-            frozen,
+            trained.frozen,
             images,
             labels,
             batch_size,
             targets=tuple(config.classifiers.targets),
             held_out=tuple(config.classifiers.held_out),
+            readers=readers,
             pgd_steps=config.eval.pgd_steps,
             seed=config.seed,
             first_stages=config.generator.stages[:-1],
             description=f"evaluating on {split} images",
         )
         per_image, speeds = summary.pop("per_image"), summary.pop("speeds")
-        rows += result_files.image_rows(split, per_image, labels, names, splits.class_names)
+        rows += result_files.image_rows(
+            split, per_image, labels, names, splits.class_names, trained.class_names
+        )
         results["splits"][split] = summary
     _say("drawing a picture…")
     # The last split: unseen images.
     chosen = spread(labels, min(_GRID_ROWS, len(labels), batch_size))
     batches = examples(protector, images, labels, chosen, batch_size)
     classes = [splits.class_names[labels[i]] for i in chosen]
-    picture = _picture(batches, classes, frozen, config.classifiers.targets[0], splits.class_names)
+    picture = _picture(batches, classes, trained)
     timings = _timings(speeds, batches[0])
     if jax.process_index() == 0:
         renamed = result_files.write(pathlib.Path(workdir), results, rows, picture, timings)
@@ -130,14 +140,24 @@ def run(
     return results
 
 
-def _picture(batches, classes, classifiers, target, class_names) -> np.ndarray:
+def _settings(config: ConfigDict) -> dict[str, Any]:
+    settings = run_config.to_json(config)
+    # Where files lie, which changes no result.
+    settings["classifiers"]["weights"] = ""
+    return settings
+
+
+def _picture(batches, classes, trained: TrainedRun) -> np.ndarray:
     """The grid of the first images of the batches, with the classes that one target chooses."""
-    read = {
-        name: np.asarray(programs.classify(classifiers, batch)[target])
+    target = trained.targets[0]
+    chosen = {target: trained.read_by[target]}
+    seen = {
+        name: read(chosen, batch)[target].classes
         for name, batch in zip(("original", "protected", "recovered"), batches, strict=True)
     }
+    names = trained.class_names[target]
     captions = [
-        [f"{true}; {target} reads", *(f"{k}: {class_names[v[i]]}" for k, v in read.items())]
+        [f"{true}; {target} reads", *(f"{k}: {names[v[i]]}" for k, v in seen.items())]
         for i, true in enumerate(classes)
     ]
     originals, protected, recovered = (batch[: len(classes)] for batch in batches)
@@ -166,7 +186,7 @@ def _print(results, timings, workdir: pathlib.Path) -> None:
         console.width = _LOG_WIDTH
     for split_table in table.rich_tables(results):
         console.print(split_table)
-    console.print(table.NOTE, soft_wrap=True)
+    console.print(table.note(results), soft_wrap=True)
     console.print(
         f"{timings['protect_images_per_s']:.0f} images/s protected, "
         f"{timings['recover_images_per_s']:.0f} recovered, on {timings['device']}.",

@@ -20,14 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from raeg_jax.adversarial.pgd import gaussian_noise, pgd_l2
+from raeg_jax.adversarial.pgd import gaussian_noise, pgd_l2, pgd_on_features
 from raeg_jax.compilation import ProgressBar
 from raeg_jax.data.decode import encode_png, to_rgb
 from raeg_jax.data.memory import DecodedOnDemand
 from raeg_jax.generator.chain import Chain
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import to_uint8
-from raeg_jax.networks.classifiers import LogitsFn
+from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
+from raeg_jax.networks.layers import preprocessing_of
+from raeg_jax.protection.predict import read_together
 
 # Corrections of the noise's length; each leaves a small part of the error before it.
 _CORRECTIONS = 8
@@ -85,6 +87,28 @@ def classify(classifiers: Mapping[str, LogitsFn], images: jax.Array) -> dict[str
     """Classifies images, uint8 [B, H, W, 3]: int32 [B] class numbers by classifier."""
     images = images.astype(jnp.float32)
     return {name: jnp.argmax(fn(images), axis=-1) for name, fn in classifiers.items()}
+
+
+def labels_of_attack(
+    targets: Sequence[LogitsFn], images: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """The classes that an attack on targets leads away from.
+
+    Args:
+      targets: all of a run or all published.
+      images: the originals, uint8 [B, H, W, 3].
+      labels: int [B], the true classes.
+
+    Returns:
+      int [B]: the true classes, or what published targets read on the whole images together, each
+      through its own preprocessing, as `protection.protect` has it.
+    """
+    published = [
+        target
+        for target in targets
+        if isinstance(target, FrozenClassifier) and preprocessing_of(target.module)
+    ]
+    return read_together(published, images, len(images), 0) if published else labels
 
 
 @jax.jit
@@ -259,7 +283,9 @@ def noise_control(
     return noisy(jax.lax.fori_loop(0, _CORRECTIONS, correct, distance))
 
 
-@functools.partial(jax.jit, static_argnames=("steps", "targeted"))
+@functools.partial(
+    jax.jit, static_argnames=("steps", "targeted", "momentum", "crop_share", "features")
+)
 def pgd_control(
     logits_fns: Sequence[LogitsFn],
     images: jax.Array,
@@ -267,19 +293,29 @@ def pgd_control(
     distance: jax.Array,
     steps: int,
     targeted: bool = False,
+    momentum: float = 0.0,
+    crop_share: float = 1.0,
+    features: bool = False,
 ) -> jax.Array:
     """Attacks all target classifiers together by projected gradient descent, white box.
 
     Args:
       logits_fns: the targets.
       images: uint8 [B, H, W, 3].
-      labels: int32 [B], the true classes, or with `targeted` the classes to be read instead.
+      labels: int32 [B], the classes that `labels_of_attack` returns, or with `targeted` those to be
+        read instead.
       distance: float32 [B], greatest L2 norms in pixel units, before rounding.
       steps: of the descent.
       targeted: go toward `labels` rather than away from them.
+      momentum: as of `pgd_l2`.
+      crop_share: as of `pgd_l2`.
+      features: lead their features away from the originals', whatever the labels.
 
     Returns:
       uint8 [B, H, W, 3].
     """
     originals = images.astype(jnp.float32)
-    return to_uint8(pgd_l2(logits_fns, originals, labels, distance, steps, targeted=targeted))
+    how: dict[str, Any] = {"steps": steps, "momentum": momentum, "crop_share": crop_share}
+    if features:
+        return to_uint8(pgd_on_features(logits_fns, originals, distance, **how))
+    return to_uint8(pgd_l2(logits_fns, originals, labels, distance, **how, targeted=targeted))

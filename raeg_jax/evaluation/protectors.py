@@ -18,6 +18,7 @@ from raeg_jax.evaluation import programs
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.image_file.read import ImageFile, decode_image_file
 from raeg_jax.image_file.write import png_bytes
+from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
 from raeg_jax.payload.key import Key, Token, draw_planes
 from raeg_jax.payload.overflow import clip
 from raeg_jax.payload.payload import NONCE_SIZE, Payload
@@ -93,12 +94,14 @@ class PixelProtector:
 
     Args:
       chain: the generator.
+      targets: the attacked classifiers; published ones say the classes to lead away from.
     """
 
     has_payload = False
 
-    def __init__(self, chain: Chain):
+    def __init__(self, chain: Chain, targets: Sequence[LogitsFn] = ()):
         self.chain = programs.on_one_device(chain)
+        self._targets = programs.on_one_device(tuple(targets))
 
     def protect(self, index: np.ndarray, images: np.ndarray, labels: np.ndarray) -> ProtectedBatch:
         """Protects a batch.
@@ -148,6 +151,7 @@ class PixelProtector:
 
     def _run(self, chain, index, images, labels):
         token = draw_token(self.chain, index, *images.shape[1:3])
+        labels = programs.labels_of_attack(self._targets, images, labels)
         return programs.protect(chain, images, labels, token)
 
 
@@ -207,6 +211,11 @@ class FileProtector:
     ) -> np.ndarray:
         """What the first stages alone make of a batch, without a payload."""
         first, payloads = Chain(self.chain.stages[:count]), [one.payload for one in batch.undo]
+        columns = passes.side_info_columns(self.chain)
+        if passes.LABEL in columns:
+            # Published targets name the classes without the owner.
+            at = columns.index(passes.LABEL)
+            labels = np.array([payload.side_info[0, at] for payload in payloads], np.int32)
         all_values, _ = passes.forward(
             first,
             list(images),
@@ -279,13 +288,14 @@ def protector_of(
 
     Args:
       config: the whole configuration.
-      class_names: one a label.
+      class_names: of the data set.
       generator: its stages.
       classifiers: (module, variables) of the targets at least by name.
       batch_size: images at a time.
     """
     if not generator.exact:
-        return PixelProtector(generator)
+        targets = config.classifiers.targets
+        return PixelProtector(generator, [FrozenClassifier(*classifiers[name]) for name in targets])
     params = [stage.params for stage in generator.stages if isinstance(stage, LearnedStage)]
     learned = params[0] if params else None
     loaded = LoadedGenerator(config, tuple(class_names), learned, classifiers)

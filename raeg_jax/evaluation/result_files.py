@@ -153,6 +153,7 @@ def image_rows(
     labels: np.ndarray,
     names: Sequence[str],
     class_names: Sequence[str],
+    read_as: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
     """A row for each image of a split: quality, and the class that each classifier chose.
 
@@ -162,8 +163,9 @@ def image_rows(
       labels: int [N], the true classes.
       names: of the N files.
       class_names: one a label.
+      read_as: names of the classes that each classifier tells apart.
     """
-    classes = [key for key in per_image if key.startswith("read/")]
+    columns = {key: key.split("/")[1] for key in per_image if key.startswith("read/")}
     return [
         {
             "split": split,
@@ -175,7 +177,10 @@ def image_rows(
             "outside_range": f"{per_image['outside'][i]:.6f}",
             "exact": int(per_image["exact/recovered"][i]),
             **_payload_columns(per_image, i),
-            **{key.removeprefix("read/"): class_names[per_image[key][i]] for key in classes},
+            **{
+                key.removeprefix("read/"): read_as[name][per_image[key][i]]
+                for key, name in columns.items()
+            },
         }
         for i in range(len(labels))
     ]

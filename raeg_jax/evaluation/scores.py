@@ -1,36 +1,83 @@
-"""Accuracy and attack success, from what classifiers make of each image."""
+"""Accuracy, attack success and closed-set accuracy, from what classifiers make of each image.
+
+A classifier with other classes than the data set's, such as a published one, is right about an
+image where it reads it as its original: its accuracy is the share of *readings kept*. Closed-set
+accuracy is of the best of the data set's classes, where these are among the classifier's.
+"""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.programs import measure_all
+from raeg_jax.evaluation.readers import Reader, Reading
 from raeg_jax.networks.classifiers import LogitsFn
 
 ORIGINAL = "original"
+# In the names of arrays and results.
+CLOSED_SET = "closed_set"
+
+
+def read(classifiers: Mapping[str, LogitsFn | Reader], images: np.ndarray) -> dict[str, Reading]:
+    """Reads a batch of images uint8 [B, H, W, 3] with each classifier.
+
+    Args:
+      classifiers: of the data set's classes as pytrees (see `classifiers.as_pytree`), others as
+        readers, by name.
+      images: of one size.
+    """
+    own = {name: one for name, one in classifiers.items() if not isinstance(one, Reader)}
+    classes = programs.classify(own, images) if own else {}
+    pixels = np.asarray(images)
+    return {
+        name: one.read(pixels) if isinstance(one, Reader) else Reading(np.asarray(classes[name]))
+        for name, one in classifiers.items()
+    }
 
 
 def correct(
-    classifiers: Mapping[str, LogitsFn], images: Mapping[str, Any], labels: np.ndarray
-) -> dict[tuple[str, str], np.ndarray]:
+    classifiers: Mapping[str, LogitsFn | Reader], images: Mapping[str, Any], labels: np.ndarray
+) -> dict[tuple[str, ...], np.ndarray]:
     """Says which images of a batch are classified correctly.
 
     Args:
-      classifiers: pytrees (see `networks.frozen.as_pytree`) by name.
-      images: uint8 [B, H, W, 3] each, by kind, such as `ORIGINAL` and 'protected'.
+      classifiers: as for `read`.
+      images: uint8 [B, H, W, 3] each, by kind, such as 'protected'; `ORIGINAL` is among them where
+        there are readers.
       labels: int32 [B], the true classes.
 
     Returns:
-      bool [B] by kind and classifier.
+      As `correct_readings`.
     """
-    return {
-        (kind, name): np.asarray(classes) == labels
-        for kind, batch in images.items()
-        for name, classes in programs.classify(classifiers, batch).items()
-    }
+    readings = {kind: read(classifiers, batch) for kind, batch in images.items()}
+    return correct_readings(readings, labels)
+
+
+def correct_readings(
+    readings: Mapping[str, Mapping[str, Reading]], labels: np.ndarray
+) -> dict[tuple[str, ...], np.ndarray]:
+    """Says which images are classified correctly.
+
+    Args:
+      readings: by kind of images and classifier; `ORIGINAL` is among the kinds where there are
+        classifiers of other classes than the data set's.
+      labels: int [N], the true classes.
+
+    Returns:
+      bool [N] by kind and classifier; and by kind, classifier and `CLOSED_SET`, where the data
+      set's classes are among the classifier's.
+    """
+    found: dict[tuple[str, ...], np.ndarray] = {}
+    for kind, by_name in readings.items():
+        for name, reading in by_name.items():
+            truth = labels if reading.of_data else readings[ORIGINAL][name].classes
+            found[kind, name] = reading.classes == truth
+            if reading.closed_set is not None:
+                found[kind, name, CLOSED_SET] = reading.closed_set == labels
+    return found
 
 
 def scores(
@@ -45,11 +92,13 @@ def scores(
 
     Returns:
       For each classifier its `accuracy` on each kind, the share of images classified correctly;
-      and the `attack_success` of all kinds but `ORIGINAL`: of the images whose originals are
-      classified correctly, the share that is not (None where there is no such image).
+      the `attack_success` of all kinds but `ORIGINAL`: of the images whose originals are
+      classified correctly, the share that is not (None where there is no such image); and
+      `closed_set`, that accuracy on each kind, where `per_image` has it.
     """
-    return {
-        name: {
+    found: dict[str, dict[str, Any]] = {}
+    for name in classifiers:
+        found[name] = {
             "accuracy": {kind: mean(per_image[kind, name]) for kind in kinds},
             "attack_success": {
                 kind: mean(~per_image[kind, name][per_image[ORIGINAL, name]])
@@ -57,12 +106,13 @@ def scores(
                 if kind != ORIGINAL
             },
         }
-        for name in classifiers
-    }
+        if (ORIGINAL, name, CLOSED_SET) in per_image:
+            found[name][CLOSED_SET] = {k: mean(per_image[k, name, CLOSED_SET]) for k in kinds}
+    return found
 
 
 def measure_kinds(
-    classifiers: Mapping[str, LogitsFn],
+    classifiers: Mapping[str, LogitsFn | Reader],
     make: Callable[[np.ndarray, np.ndarray, np.ndarray], Mapping[str, Any]],
     images: np.ndarray,
     labels: np.ndarray,
@@ -72,7 +122,7 @@ def measure_kinds(
     """Classifies images of several kinds, and compares them with their originals.
 
     Args:
-      classifiers: pytrees by name.
+      classifiers: as for `read`.
       make: from numbers, originals and labels of a batch, as `measure_all` gives them, to images
         uint8 [B, H, W, 3] by kind.
       images: the originals, uint8 [N, H, W, 3].
@@ -109,17 +159,16 @@ def mean_score(
     classifiers: Mapping[str, Mapping[str, Any]],
     score: str,
     kind: str,
-    targets: Sequence[str],
-    held_out: bool = False,
+    names: Collection[str],
 ) -> float | None:
-    """The mean of a score over the targets, or over the held-out classifiers.
+    """The mean of a score over some classifiers.
 
     Args:
       classifiers: what `scores` returns.
       score: 'accuracy' or 'attack_success'.
       kind: of images.
-      targets: names of the attacked classifiers.
-      held_out: take the others.
+      names: of these classifiers, such as the targets; others than those in `classifiers` don't
+        count.
 
     Returns:
       None where no classifier has that score.
@@ -127,7 +176,7 @@ def mean_score(
     values = [
         one[score][kind]
         for name, one in classifiers.items()
-        if (name not in targets) == held_out and one[score].get(kind) is not None
+        if name in names and one[score].get(kind) is not None
     ]
     return statistics.fmean(values) if values else None
 

@@ -1,6 +1,6 @@
 """How well a generator protects and recovers the files of a split, each and on average."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,19 @@ from raeg_jax.data.memory import DecodedOnDemand
 from raeg_jax.evaluation import programs, protectors
 from raeg_jax.evaluation.programs import measure_all
 from raeg_jax.evaluation.protectors import FileProtector, PixelProtector
-from raeg_jax.evaluation.scores import ORIGINAL, correct, mean, scores
+from raeg_jax.evaluation.readers import Reader, Reading, published_readers
+from raeg_jax.evaluation.scores import (
+    CLOSED_SET,
+    ORIGINAL,
+    correct,
+    correct_readings,
+    mean,
+    read,
+    scores,
+)
 from raeg_jax.generator.chain import Chain
 from raeg_jax.image.metrics import PSNR_CAP
-from raeg_jax.networks.classifiers import LogitsFn, as_pytree
+from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn, as_pytree
 
 # In the order of the table's columns, then those without a column.
 VARIANTS = (
@@ -35,6 +44,7 @@ def evaluate_split(
     *,
     targets: Sequence[str],
     held_out: Sequence[str],
+    readers: Mapping[str, Reader] | None = None,
     pgd_steps: int,
     seed: int,
     first_stages: Sequence[str] = (),
@@ -55,6 +65,7 @@ def evaluate_split(
       batch_size: images at a time; a batch that is not full is padded, not compiled anew.
       targets: names of the classifiers attacked in training; PGD attacks them too, all at once.
       held_out: names of the others.
+      readers: read the images too; those that have the name of a classifier do so in its place.
       pgd_steps: steps of the PGD control; 0 leaves it out.
       seed: of the noise.
       first_stages: names of the stages before the last, measured without those after them.
@@ -70,7 +81,9 @@ def evaluate_split(
     roles = dict.fromkeys(targets, "target") | dict.fromkeys(held_out, "held_out")
     if missing := [name for name in roles if name not in classifiers]:
         raise ValueError(f"no classifier named {missing[0]!r}; given are {sorted(classifiers)}")
-    fns = {name: _as_argument(classifiers[name]) for name in roles}
+    fns: dict[str, LogitsFn] = {name: _as_argument(classifiers[name]) for name in roles}
+    read_by: dict[str, LogitsFn | Reader] = {**fns, **(readers or {})}
+    roles = dict.fromkeys(read_by, "reader") | roles
     watches = {"protect": programs.Stopwatch(), "recover": programs.Stopwatch()}
     attacked = tuple(fns[name] for name in targets)
 
@@ -85,8 +98,10 @@ def evaluate_split(
         def add(variant, images):
             """Writes and reads back; what is measured is what was read."""
             images, rows[f"bytes/{variant}"] = programs.png_roundtrip(images)
-            classes = programs.classify(fns, images)
-            rows.update({f"read/{name}/{variant}": each for name, each in classes.items()})
+            for name, reading in read(read_by, images).items():
+                rows[f"read/{name}/{variant}"] = reading.classes
+                if reading.closed_set is not None:
+                    rows[f"{CLOSED_SET}/{name}/{variant}"] = reading.closed_set
             if variant != "original":
                 measured = programs.compare(images, originals)
                 rows.update({f"{name}/{variant}": each for name, each in measured.items()})
@@ -104,13 +119,14 @@ def evaluate_split(
         distance = rows["distance/protected"]
         add("noise", programs.noise_control(seed, index, originals, distance))
         if pgd_steps > 0:
-            add("pgd", programs.pgd_control(attacked, originals, labels, distance, pgd_steps))
+            goals = programs.labels_of_attack(attacked, originals, labels)
+            add("pgd", programs.pgd_control(attacked, originals, goals, distance, pgd_steps))
         return rows
 
     per_image = measure_all(measure, images, labels, batch_size, description)
     count = -(-len(labels) // batch_size) * batch_size
     speeds = {name: count / watch.seconds for name, watch in watches.items()}
-    summary = summarise(per_image, np.asarray(labels), roles)
+    summary = summarise(per_image, np.asarray(labels), roles, tuple(readers or ()))
     return summary | {"per_image": per_image, "speeds": speeds}
 
 
@@ -140,16 +156,18 @@ def quick(
     """
     generator = programs.on_one_device(generator)
     fns = {name: _as_argument(fn) for name, fn in targets.items()}
+    pairs = {n: (f.module, f.variables) for n, f in fns.items() if isinstance(f, FrozenClassifier)}
+    read_by: dict[str, LogitsFn | Reader] = {**fns, **published_readers(pairs)}
 
     def measure(index, originals, labels):
         token = protectors.draw_token(generator, index, *originals.shape[1:3])
         protected, outside, side_info = programs.protect(generator, originals, labels, token)
         quality = programs.compare(protected, originals)
         recovered = programs.recover(generator, protected, side_info, token)
-        by_kind = correct(fns, {"clean": originals, "protected": protected}, labels)
+        by_kind = correct(read_by, {ORIGINAL: originals, "protected": protected}, labels)
         accuracy = {
-            f"{kind}_accuracy": np.mean([by_kind[kind, name] for name in fns], axis=0)
-            for kind in ("clean", "protected")
+            f"{name}_accuracy": np.mean([by_kind[kind, target] for target in fns], axis=0)
+            for name, kind in (("clean", ORIGINAL), ("protected", "protected"))
         }
         return accuracy | {
             "psnr": np.minimum(quality["psnr"], PSNR_CAP),
@@ -225,7 +243,10 @@ def divergence_of(summary: Mapping[str, Any], config: ConfigDict) -> str | None:
 
 
 def summarise(
-    per_image: Mapping[str, np.ndarray], labels: np.ndarray, roles: Mapping[str, str]
+    per_image: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    roles: Mapping[str, str],
+    readers: Collection[str] = (),
 ) -> dict[str, Any]:
     """Averages over images.
 
@@ -233,15 +254,16 @@ def summarise(
       per_image: arrays [N] named 'read/<classifier>/<variant>' (class numbers),
         'psnr/<variant>' (decibels), 'ssim/<variant>', 'equal/<variant>' (share of equal
         pixels), 'exact/<variant>' (bool), 'bytes/<variant>', 'outside', and what else
-        `protectors.ProtectedBatch` has. Variants that are missing are left out.
+        `protectors.ProtectedBatch` has. Variants that are missing are left out. Of some readers
+        also 'closed_set/<classifier>/<variant>', see `readers.Reading`.
       labels: int [N], the true classes.
-      roles: 'target' or 'held_out' for each classifier.
+      roles: 'target', 'held_out' or 'reader' for each classifier.
+      readers: those of the classifiers that have other classes than the data set.
 
     Returns:
       images: N.
-      classifiers: for each, its `role`; `accuracy` on each variant; and `attack_success` of each
-        changed variant: of the images read correctly before, the share misread after (None
-        where none was read correctly).
+      classifiers: for each, its `role`; `reference`, 'label' or, of readers, 'original': what an
+        image must be read as; and what `scores` returns.
       quality: for each changed variant `psnr`, the mean over the images that differ from their
         originals (an equal image has none), None where all are equal; `psnr_range`, the least and
         the most of these; `ssim`; `exact_pixels`, the share of pixels with all three samples
@@ -254,21 +276,42 @@ def summarise(
     """
     variants = [name for name in VARIANTS if f"bytes/{name}" in per_image]
     changed = variants[1:]
-    correct = {
-        (variant, name): per_image[f"read/{name}/{variant}"] == labels
-        for variant in variants
-        for name in roles
-    }
-    accuracies = scores(correct, roles, variants)
+    accuracies = scores(correct_of(per_image, labels, roles, readers), roles, variants)
+    references = {name: "original" if name in readers else "label" for name in roles}
     return {
         "images": len(labels),
-        "classifiers": {name: {"role": roles[name], **own} for name, own in accuracies.items()},
+        "classifiers": {
+            name: {"role": roles[name], "reference": references[name], **own}
+            for name, own in accuracies.items()
+        },
         "quality": {name: _quality(per_image, name) for name in changed},
         "outside_range": mean(per_image["outside"]),
         "rounds": _rounds(per_image),
         "png_bytes": {name: mean(per_image[f"bytes/{name}"]) for name in ("original", "protected")},
         "payload": _payload(per_image),
     }
+
+
+def correct_of(
+    per_image: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    names: Collection[str],
+    readers: Collection[str] = (),
+) -> dict[tuple[str, ...], np.ndarray]:
+    """As `correct_readings`, of all variants and some classifiers; arguments as `summarise`."""
+    readings = {
+        variant: {
+            name: Reading(
+                per_image[f"read/{name}/{variant}"],
+                name not in readers,
+                per_image.get(f"{CLOSED_SET}/{name}/{variant}"),
+            )
+            for name in names
+        }
+        for variant in VARIANTS
+        if f"bytes/{variant}" in per_image
+    }
+    return correct_readings(readings, labels)
 
 
 def _quality(per_image, variant: str) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from typing import Any
 import rich.box
 import rich.table
 
+from raeg_jax.evaluation.scores import CLOSED_SET
+
 # Of a table, in columns.
 WIDTH = 80
 # What the generator knows of each split.
 SPLITS = {"train": "fitted", "test": "unseen"}
-ROLES = {"target": "target", "held_out": "held out"}
+ROLES = {"target": "target", "held_out": "held out", "reader": "reader"}
 # Row title -> key of `quality`, format.
 QUALITY = {
     "PSNR, dB": ("psnr", "{:.2f}"),
@@ -28,6 +30,13 @@ NOTE = (
     "key: undone with another token, but with the side information (such as the class) that a "
     "payload hides. Noise and PGD (away from the true class, whatever the generator's loss) have "
     "the protected image's L2 distance, up to rounding."
+)
+
+
+KEPT = (
+    "Readings kept: the share of images that a classifier with other classes than the data set's "
+    "reads as their originals. Classes of the data set: the share that it reads correctly where it "
+    "chooses of these alone."
 )
 
 
@@ -58,8 +67,14 @@ def rows(summary: Mapping[str, Any], pgd_steps: int) -> list[tuple[str, ...]]:
     variants = columns(summary, pgd_steps)
     table = [("accuracy of", *variants.values())]
     for name, result in summary["classifiers"].items():
-        title = f"{name} ({ROLES[result['role']]})"
-        table.append((title, *(_text(result["accuracy"][k], "{:.3f}") for k in variants)))
+        kept = ", readings kept" if result["reference"] == "original" else ""
+        titles = {"accuracy": f"{name} ({ROLES[result['role']]}{kept})"}
+        titles[CLOSED_SET] = f"{name} (classes of the data set)"
+        table += [
+            (title, *(_text(result[score][k], "{:.3f}") for k in variants))
+            for score, title in titles.items()
+            if score in result
+        ]
     for title, (key, form) in QUALITY.items():
         values = [summary["quality"].get(k, {}).get(key) for k in variants]
         # Where no image differs there is no PSNR to speak of.
@@ -122,7 +137,7 @@ def rich_tables(results: Mapping[str, Any]) -> list[rich.table.Table]:
         for title in header[1:]:
             table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
         for number, row in enumerate(body, 1):
-            table.add_row(*row, end_section=number == len(summary["classifiers"]))
+            table.add_row(*row, end_section=number == len(body) - len(QUALITY))
         tables.append(table)
     return tables
 
@@ -137,7 +152,9 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"{_stages(results['generator'])}, checkpoint {results['checkpoint']}{step}, "
         f"seed {results['seed']}.",
         "",
-        NOTE,
+        note(results),
+        "",
+        *(f"- {name}: {description(one)}" for name, one in results["classifiers"].items()),
     ]
     for split, summary in results["splits"].items():
         header, *body = rows(summary, results["pgd_steps"])
@@ -145,6 +162,24 @@ def markdown(results: Mapping[str, Any]) -> str:
         lines += [_line(header), "|---|" + "---:|" * (len(header) - 1)]
         lines += [*(_line(row) for row in body), "", recovery(summary)]
     return "\n".join(lines) + "\n"
+
+
+def note(results: Mapping[str, Any]) -> str:
+    """What the numbers mean."""
+    summaries = results["splits"].values()
+    references = {one["reference"] for s in summaries for one in s["classifiers"].values()}
+    return f"{NOTE} {KEPT}" if "original" in references else NOTE
+
+
+def description(classifier: Mapping[str, Any]) -> str:
+    """Source, weights and preprocessing of a classifier, from `TrainedRun.describe`."""
+    weights = f", weights {classifier['weights']}" if "weights" in classifier else ""
+    settings = ", ".join(f"{k} {_plain(v)}" for k, v in classifier["preprocessing"].items())
+    return f"{classifier['source']}{weights}, {classifier['classes']} classes; {settings}"
+
+
+def _plain(value: Any) -> str:
+    return ":".join(f"{one:g}" for one in value) if isinstance(value, list) else str(value)
 
 
 def _stages(generator: Mapping[str, Any]) -> str:

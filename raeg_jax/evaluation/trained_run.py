@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,12 @@ from ml_collections import ConfigDict
 from raeg_jax import data
 from raeg_jax.data.memory import arrays
 from raeg_jax.evaluation import programs
+from raeg_jax.evaluation.readers import Reader, published_readers
 from raeg_jax.generator.build import build_generator, stages_without_budget
 from raeg_jax.generator.chain import Chain
-from raeg_jax.networks.classifiers import FrozenClassifier
+from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
+from raeg_jax.networks.weights import is_published
+from raeg_jax.workdir import published
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,12 +29,14 @@ class TrainedRun:
       splits: the data set.
       params: of the learned stage, None without one.
       classifiers: (module, variables) of targets and held-out ones by name.
+      readers: others that read the images too, by name.
     """
 
     config: ConfigDict
     splits: data.Splits
     params: Any
     classifiers: Mapping[str, tuple[nn.Module, Any]]
+    readers: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def chain(self) -> Chain:
@@ -46,10 +51,53 @@ class TrainedRun:
             for name, pair in self.classifiers.items()
         }
 
+    @functools.cached_property
+    def published(self) -> dict[str, Reader]:
+        """Those of the classifiers that have published weights, as readers of whole images."""
+        names = filter(is_published, self.classifiers)
+        networks = {name: published.describe(self.config, name) for name in names}
+        return published_readers(self.classifiers, networks)
+
+    @functools.cached_property
+    def read_by(self) -> dict[str, LogitsFn | Reader]:
+        """All that read images, by name: the classifiers, targets first, then the readers."""
+        found: dict[str, LogitsFn | Reader] = {**self.frozen, **self.published, **self.readers}
+        return {
+            name: one.for_data_set(self.splits.class_names) if isinstance(one, Reader) else one
+            for name, one in found.items()
+        }
+
+    @functools.cached_property
+    def class_names(self) -> dict[str, Sequence[str]]:
+        """Those that each of `read_by` tells apart."""
+        return {
+            name: one.class_names if isinstance(one, Reader) else self.splits.class_names
+            for name, one in self.read_by.items()
+        }
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Of each of `read_by` where its weights come from and what images it takes, for JSON."""
+        own = {
+            "source": "trained by the run",
+            "classes": len(self.splits.class_names),
+            "preprocessing": {"image_size": self.config.data.image_size},
+        }
+        role_of = {name: role for role, names in self.roles.items() for name in names}
+        return {
+            name: {"role": role_of[name]} | (one.describe() if isinstance(one, Reader) else own)
+            for name, one in self.read_by.items()
+        }
+
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of the attacked classifiers."""
         return tuple(self.config.classifiers.targets)
+
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """Names by role: 'target', 'held_out' and 'reader'."""
+        held_out = tuple(name for name in self.classifiers if name not in self.targets)
+        return {"target": self.targets, "held_out": held_out, "reader": tuple(self.readers)}
 
     @functools.cache  # noqa: B019
     def images(self, split: str, most: int = 0) -> tuple[np.ndarray, np.ndarray]:

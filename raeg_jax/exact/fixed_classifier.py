@@ -6,6 +6,8 @@ once. What modules compute between layers must be exact by itself: ReLU, concate
 two branches. The inputs of blocks are rounded, and so are the summed gradients of their branches.
 """
 
+import functools
+import math
 from collections.abc import Mapping
 
 import flax.struct
@@ -14,23 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from raeg_jax.exact.block_float import PIXEL_PARTS, Layer, conv, scale, snap
-from raeg_jax.exact.fixed_point import LIMIT, SUM_LIMIT
+from raeg_jax.exact.block_float import OWN, PIXEL_PARTS, Layer, Widths, conv, scale, snap
+from raeg_jax.exact.fixed_point import SUM_LIMIT, Padding
 from raeg_jax.networks.layers import (
-    IMAGENET_MEAN,
-    MIN_SIDE,
     Halve,
     MaxPool,
     MeanPool,
     Standardise,
-    at_least,
     larger,
+    network_input,
+    pool_windows,
+    preprocessing_of,
 )
 
-# Bits of the image's gradient, which enters no products. Where a small image was continued by
-# reflection, the gradient of a pixel is a sum of up to 2^10 terms.
+# Bits of the image's gradient, which enters no products.
 _IMAGE_BITS = 12
-_MEAN = np.round(np.array(IMAGENET_MEAN, np.float32) * PIXEL_PARTS) / PIXEL_PARTS
 
 
 @flax.struct.dataclass
@@ -43,11 +43,13 @@ class FixedClassifier:
       module: the classifier.
       layers: by path in the module; a batch norm without one is folded into the convolution before.
       first: path of the layer whose input is the image.
+      widths: bits of the integers.
     """
 
     module: nn.Module = flax.struct.field(pytree_node=False)
     layers: Mapping[str, Layer]
     first: str = flax.struct.field(pytree_node=False)
+    widths: Widths = flax.struct.field(pytree_node=False, default=OWN)
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps images of any size to logits [B, K].
@@ -55,20 +57,24 @@ class FixedClassifier:
         Args:
           images: float32 [B, H, W, 3], multiples of 1/16 within 0..255.
         """
-        with nn.intercept_methods(self._replace_layer):
+        seen = network_input(images, preprocessing_of(self.module))
+        bits = min(_IMAGE_BITS, _gradient_bits(images.shape, seen.shape))
+        with nn.intercept_methods(functools.partial(self._replace_layer, bits)):
             # Flax declares a tuple as well, which `apply` returns with `mutable` only.
-            return self.module.apply({}, at_least(images, MIN_SIDE), train=False)  # type: ignore[return-value]
+            return self.module.apply({}, seen, train=False)  # type: ignore[return-value]
 
-    def _replace_layer(self, call, args, kwargs, context):
+    def _replace_layer(self, image_bits, call, args, kwargs, context):
         module, path = context.module, "/".join(context.module.path)
         if context.method_name != "__call__" or not path:
             return call(*args, **kwargs)
-        x, layer = args[0], self.layers.get(path)
+        x, layer, between = args[0], self.layers.get(path), self.widths.between
         match module:
             case Standardise():
-                return snap(x - _MEAN, _IMAGE_BITS)
+                mean = np.round(np.array(module.mean, np.float32) * PIXEL_PARTS) / PIXEL_PARTS
+                return snap(x - mean, _IMAGE_BITS, image_bits)
             case nn.Conv():
-                return conv(x, layer, stride(module), path == self.first)
+                zeros = padding(module, x.shape, self.layers[path].kernel.shape[:2])
+                return conv(x, layer, stride(module), path == self.first, zeros)
             case nn.Dense():
                 return conv(x[:, None, None], layer)[:, 0, 0]
             case nn.BatchNorm():
@@ -77,15 +83,24 @@ class FixedClassifier:
                 return call(x)
             case MaxPool():
                 # Windows overlap: their gradients are rounded before they are added.
-                return snap(_largest_of_three(_largest_of_three(x, 1), 2))
+                return snap(_largest_of_three(_largest_of_three(x, 1), 2), between)
             case MeanPool():
-                return _mean(snap(x))
-        return call(snap(x), *args[1:], **kwargs)
+                return _mean(x, module.size, self.widths)
+        return call(snap(x, between), *args[1:], **kwargs)
 
 
 def stride(conv: nn.Conv) -> int:
     """The stride of both axes of a convolution."""
     return int(max(np.ravel(conv.strides))) if conv.strides else 1
+
+
+def padding(conv: nn.Conv, shape: tuple[int, ...], size: tuple[int, ...]) -> Padding:
+    """The zeros that a convolution with a kernel of some size adds around images of a shape."""
+    given = conv.padding
+    if isinstance(given, str):
+        return tuple(jax.lax.padtype_to_pads(shape[1:3], size, (stride(conv),) * 2, given))
+    sides = (given, given) if isinstance(given, int) else given
+    return tuple((side, side) if isinstance(side, int) else (side[0], side[1]) for side in sides)
 
 
 def _largest_of_three(x, axis):
@@ -97,9 +112,31 @@ def _largest_of_three(x, axis):
     return larger(larger(a, b), c)
 
 
-def _mean(x):
-    positions = x.shape[1] * x.shape[2]
-    if positions * LIMIT >= SUM_LIMIT:
-        raise ValueError(f"the mean of {positions} positions isn't exact: take smaller images")
+def _mean(x, size, widths):
+    """Means of the windows of `MeanPool`: float32 [B, h, w, C] -> [B, size * size * C]."""
+    x = snap(x, widths.channels)
+    height, width = x.shape[1:3]
+    for axis, length in ((1, height), (2, width)):
+        windows = [
+            jnp.sum(jax.lax.slice_in_dim(x, *bounds, axis=axis), axis=axis)
+            for bounds in pool_windows(length, size)
+        ]
+        x = jnp.stack(windows, axis=axis)
+    area = np.outer(*(np.diff(pool_windows(n, size)) for n in (height, width)))
+    if area.max() * 2**widths.channels > SUM_LIMIT:
+        raise ValueError(f"the mean of {area.max()} positions isn't exact: take smaller images")
+    # Windows overlap: their gradients are rounded before they are added.
+    if size > 1:
+        x = snap(x, widths.between)
     # Not a division, which compilers may or may not replace by this multiplication.
-    return jnp.sum(x, axis=(1, 2)) * np.float32(1 / positions)
+    shares = (1 / area).astype(np.float32)
+    return (x * shares[..., None]).reshape(len(x), -1)
+
+
+def _gradient_bits(original, seen):
+    """Bits of the gradient in a network's input with which that in the image is exact.
+
+    Where a small image was enlarged or continued by reflection, the gradient of a pixel is a sum.
+    """
+    terms = math.prod(-(-seen[axis] // original[axis]) for axis in (1, 2))
+    return (SUM_LIMIT // terms).bit_length() - 1

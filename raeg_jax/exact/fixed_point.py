@@ -28,6 +28,8 @@ _STEPS = 32  # of an activation in 1
 # float32 holds all integers below this bound.
 SUM_LIMIT = 2**24
 _BIAS_LIMIT = 2**20
+# Zeros before and after the rows, and the columns.
+Padding = tuple[tuple[int, int], ...]
 # Exact on any device, unlike exp2.
 _POWERS = np.float32(2) ** np.arange(13)
 
@@ -134,14 +136,28 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.matmul(x, kernel, precision=jax.lax.Precision.DEFAULT)
 
 
-def patches(x: jax.Array, size: tuple[int, int], strides: int) -> jax.Array:
-    """The inputs of each output of a zero-padded convolution: [B, h', w', rows * columns * C]."""
-    (rows, columns), (height, width) = size, x.shape[1:3]
-    padded = jnp.pad(x, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
+def patches(
+    x: jax.Array, size: tuple[int, int], strides: int, padding: Padding | None = None
+) -> jax.Array:
+    """The inputs of each output of a zero-padded convolution.
+
+    Args:
+      x: [B, h, w, C].
+      size: rows and columns of the kernel.
+      strides: of both axes.
+      padding: of rows and columns; None for half the size, rounded down.
+
+    Returns:
+      [B, h', w', rows * columns * C].
+    """
+    if padding is None:
+        padding = tuple((side // 2, side // 2) for side in size)
+    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    height, width = (1 + padded.shape[i + 1] - side for i, side in enumerate(size))
     shifted = [
         padded[:, i : i + height : strides, j : j + width : strides]
-        for i in range(rows)
-        for j in range(columns)
+        for i in range(size[0])
+        for j in range(size[1])
     ]
     return jnp.concatenate(shifted, axis=-1)
 

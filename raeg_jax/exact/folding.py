@@ -15,9 +15,9 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from raeg_jax.errors import UserError
-from raeg_jax.exact.block_float import make_layer
+from raeg_jax.exact.block_float import OWN, PIXEL_PEAK, PUBLISHED, make_layer
 from raeg_jax.exact.fixed_classifier import FixedClassifier, stride
-from raeg_jax.networks.layers import IMAGENET_STD, MIN_SIDE, MeanPool, Standardise
+from raeg_jax.networks.layers import MIN_SIDE, MeanPool, Standardise, preprocessing_of
 
 
 def fold_classifier(name: str, module: nn.Module, variables: Mapping[str, Any]) -> FixedClassifier:
@@ -41,8 +41,10 @@ def fold_classifier(name: str, module: nn.Module, variables: Mapping[str, Any]) 
         match layer:
             case nn.Conv() | nn.Dense():
                 kernel, bias = _kernel_and_bias(weights, path)
-                if isinstance(modules.get(source), Standardise):
-                    first, kernel = path, kernel / np.array(IMAGENET_STD)[:, None]
+                if getattr(layer, "feature_group_count", 1) > 1:
+                    kernel = kernel[:, :, 0]
+                if isinstance(before_it := modules.get(source), Standardise):
+                    first, kernel = path, kernel / np.array(before_it.std)[:, None]
                 affine[path] = kernel, bias
             case nn.BatchNorm():
                 factor, offset = _batch_norm(weights, path, layer.epsilon)
@@ -51,13 +53,13 @@ def fold_classifier(name: str, module: nn.Module, variables: Mapping[str, Any]) 
                     affine[source] = kernel * factor, bias * factor + offset
                 else:
                     affine[path] = factor, offset
-    layers = {}
+    layers, widths = {}, _widths(module)
     for path, (kernel, bias) in affine.items():
         try:
-            layers[path] = make_layer(kernel, bias, pixels=path == first)
+            layers[path] = make_layer(kernel, bias, pixels=path == first, widths=widths)
         except UserError as error:
             raise UserError(f"the weights of {name}/{path} can't be used: {error}") from error
-    return FixedClassifier(module, layers, first)
+    return FixedClassifier(module, layers, first, widths)
 
 
 def check_foldable(name: str, module: nn.Module) -> None:
@@ -79,7 +81,7 @@ def check_foldable(name: str, module: nn.Module) -> None:
 def _foldable_layers(name, module, variables):
     """`_trace_layers` of a classifier that can be converted; UserError for another one."""
     modules, before = _trace_layers(module, variables)
-    if obstacle := _obstacle(modules, flatten_dict(variables, sep="/")):
+    if obstacle := _obstacle(module, modules, before, flatten_dict(variables, sep="/")):
         raise UserError(
             f"the classifier {name!r} can't compute in fixed point ({obstacle}): choose other "
             "config.classifiers.targets, or config.generator.gradient.arithmetic='float'"
@@ -114,33 +116,40 @@ def _trace_layers(module, variables):
     return modules, before
 
 
-def _obstacle(modules, weights):
+def _widths(module):
+    """Networks with weights of their own keep the bits that their generators were made with."""
+    return OWN if preprocessing_of(module) is None else PUBLISHED
+
+
+def _obstacle(module, modules, before, weights):
     """Why a classifier can't be converted, in words, or None."""
     for path, layer in modules.items():
-        if isinstance(layer, nn.Conv) and not _is_plain(layer):
+        if isinstance(layer, nn.Conv) and not _is_plain(layer, weights[f"params/{path}/kernel"]):
             return f"{path} is no plain convolution"
-        if isinstance(layer, MeanPool) and layer.size > 1:
+        if isinstance(layer, MeanPool) and layer.size > 1 and _widths(module) == OWN:
             return f"{path} averages over a {layer.size} x {layer.size} grid"
     owners = {key.split("/", 1)[1].rpartition("/")[0] for key in weights}
     known = (nn.Conv, nn.Dense, nn.BatchNorm)
     for path in sorted(owners):
         if not isinstance(modules.get(path), known):
             return f"{path or 'it'} has weights of another kind"
-    if not any(isinstance(layer, Standardise) for layer in modules.values()):
+    first = [layer for layer in modules.values() if isinstance(layer, Standardise)]
+    if not first:
         return "it doesn't standardise images"
+    mean = np.array(first[0].mean)
+    if (np.maximum(mean, 255 - mean) > PIXEL_PEAK).any():
+        return f"pixels reach more than {PIXEL_PEAK} from its mean {first[0].mean}"
+    users = [layer for path, layer in modules.items() if modules.get(before.get(path)) is first[0]]
+    if not (users and isinstance(users[0], nn.Conv) and users[0].feature_group_count == 1):
+        return "it doesn't begin with a convolution of all channels"
     return None
 
 
-def _is_plain(layer):
-    """Whether a convolution is square, padded by half its size, undilated and without groups."""
-    side, padding = layer.kernel_size[0], layer.padding
-    if isinstance(padding, str):
-        padding = {"VALID": 0, "SAME": side // 2 if stride(layer) == 1 else -1}.get(padding, -1)
+def _is_plain(layer, kernel):
+    """Whether a convolution is undilated, of one stride, and of all channels or each by itself."""
+    groups = layer.feature_group_count
     return (
-        side % 2 == 1
-        and np.all(np.equal(layer.kernel_size, side))
-        and np.all(np.ravel(padding) == side // 2)
-        and layer.feature_group_count == 1
+        (groups == 1 or (groups == layer.features and kernel.shape[2] == 1))
         and np.all(np.ravel([layer.kernel_dilation or 1, layer.input_dilation or 1]) == 1)
         and np.all(np.ravel(layer.strides or 1) == stride(layer))
     )

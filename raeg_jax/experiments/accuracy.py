@@ -12,13 +12,14 @@ from ml_collections import ConfigDict
 from raeg_jax.config.rules import PSNR, Each, OneOf
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.protectors import protector_of
+from raeg_jax.evaluation.readers import Reader
 from raeg_jax.evaluation.scores import mean_score
-from raeg_jax.evaluation.split import evaluate_split
+from raeg_jax.evaluation.split import correct_of, evaluate_split
 from raeg_jax.evaluation.table import SPLITS
 from raeg_jax.evaluation.trained_run import aim_at, can_aim_at
 from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Experiment, Results
-from raeg_jax.experiments.plots import figure_of, plot_scores, svg
+from raeg_jax.experiments.plots import LINES, figure_of, plot_scores, svg
 from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.tables import Table, column, decibels, grouped, number, table_of
 from raeg_jax.generator.build import STAGES, check_stages
@@ -49,7 +50,7 @@ def units(context: Context) -> Iterator[Unit]:
                     f"accuracy/{'+'.join(stages)}-{split}-{own}",
                     (settings.images or 1000) * 0.5,
                     functools.partial(measure, context, config, split, psnr),
-                    {"images": settings.images},
+                    {"images": settings.images} | context.read_by,
                 )
 
 
@@ -94,6 +95,7 @@ def measure(context: Context, config: ConfigDict, split: str, psnr: float | None
     images, labels = run.images(split, config.suite.images)
     size = run.batch_size(labels)
     chain = run.with_config(config).chain
+    readers = {name: one for name, one in run.read_by.items() if isinstance(one, Reader)}
     summary = evaluate_split(
         protector_of(config, run.splits.class_names, chain, run.classifiers, size),
         run.frozen,
@@ -102,6 +104,7 @@ def measure(context: Context, config: ConfigDict, split: str, psnr: float | None
         size,
         targets=run.targets,
         held_out=tuple(config.classifiers.held_out),
+        readers=readers,
         pgd_steps=config.eval.pgd_steps,
         seed=config.seed,
         description=f"{split} images" + ("" if psnr is None else f" at {psnr:g} dB"),
@@ -109,6 +112,7 @@ def measure(context: Context, config: ConfigDict, split: str, psnr: float | None
     del summary["speeds"]
     per_image = summary.pop("per_image")
     variants = [variant for variant in VARIANTS if variant in summary["quality"]]
+    correct = correct_of(per_image, labels, run.targets, readers)
     psnrs = {v: np.minimum(per_image[f"psnr/{v}"], PSNR_CAP) for v in variants}
     return summary | {
         "stages": list(config.generator.stages),
@@ -119,8 +123,7 @@ def measure(context: Context, config: ConfigDict, split: str, psnr: float | None
             v: None if psnr is None else float(np.max(np.abs(psnrs[v] - psnr))) for v in variants
         },
         "correct": {
-            v: sum((per_image[f"read/{name}/{v}"] == labels) for name in run.targets).tolist()
-            for v in variants
+            v: np.sum([correct[v, name] for name in run.targets], axis=0).tolist() for v in variants
         },
     }
 
@@ -224,7 +227,7 @@ def _behind(behind: dict[str, Any] | None) -> str:
 
 
 def curves(results: Results, context: Context) -> str:
-    """Mean accuracy of the targets against PSNR; dashed that of the held-out classifiers."""
+    """Mean accuracy against PSNR, a line for each generator, control and role."""
     splits = [split for split in SPLITS if any(result["split"] == split for result in results)]
     stages = list(dict.fromkeys(tuple(result["stages"]) for result in results))
     lines = [(name, "protected") for name in stages]
@@ -239,12 +242,12 @@ def curves(results: Results, context: Context) -> str:
             ]
             label = "+".join(name) if variant == "protected" else variant
             plot_scores(
-                axis, points, "accuracy", variant, context.run.targets, colour=colour, label=label
+                axis, points, "accuracy", variant, context.run.roles, colour=colour, label=label
             )
         axis.set(title=f"{SPLITS[split]} images", xlabel="PSNR, dB", ylim=(0, 1))
         low, high = axis.get_xlim()
         axis.set_xlim(low - 1, high + 1)
-    figure.axes[0].set_ylabel("accuracy (dashed: held out)")
+    figure.axes[0].set_ylabel(f"accuracy ({LINES})")
     figure.axes[0].legend()
     return svg(figure)
 

@@ -34,7 +34,8 @@ class _FloatGenerator:
     """
 
     def __init__(self, run: TrainedRun, aim: float):
-        self.aim, self._protector = aim, PixelProtector(run.chain)
+        targets = [run.frozen[name] for name in run.targets]
+        self.aim, self._protector = aim, PixelProtector(run.chain, targets)
         self._batch_size = run.config.eval.batch_size
 
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:
@@ -222,6 +223,15 @@ class Context:
     def depends(self, method: str, psnr: float | None) -> dict[str, Any]:
         """The settings that a method's files depend on, beside their number."""
         return settings_of(self.run, method) | ({} if psnr is None else {"psnr": psnr})
+
+    @functools.cached_property
+    def read_by(self) -> dict[str, Any]:
+        """What units depend on whose images are read by `run.readers`, beside their settings.
+
+        Nothing without readers, so that results without them stay.
+        """
+        readers = {name: reader.describe() for name, reader in self.run.readers.items()}
+        return {"readers": readers} if readers else {}
 
 
 def settings_of(run: TrainedRun, method: str) -> dict[str, Any]:

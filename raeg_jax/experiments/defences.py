@@ -38,7 +38,7 @@ def units(context: Context) -> Iterator[Unit]:
     settings, most = context.run.config.suite, context.most(context.psnr)
     cost = (most or 1000) * 0.05
     for method in context.methods:
-        depends = context.depends(method, context.psnr) | {"images": most}
+        depends = context.depends(method, context.psnr) | {"images": most} | context.read_by
         for name, defend in DEFENCES.items():
             yield Unit(
                 f"defences/{method}-{name}",
@@ -64,7 +64,7 @@ def measure(context: Context, method: str, name: str, defend: Change) -> dict[st
     """
     protected = context.protected(method, context.psnr)
     result: dict[str, Any] = {"method": method, "defence": name}
-    files, frozen = protected.files, context.run.frozen
+    files = protected.files
     if not len(files.kept):
         return result | {"classifiers": {}}
 
@@ -75,7 +75,7 @@ def measure(context: Context, method: str, name: str, defend: Change) -> dict[st
         }
 
     originals, size = protected.originals(), protected.batch_size
-    return result | measure_kinds(frozen, make, *originals, size)[0]
+    return result | measure_kinds(context.run.read_by, make, *originals, size)[0]
 
 
 def measure_remover(context: Context, method: str, pairs: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def units(context: Context) -> Iterator[Unit]:
                 f"distortion/{method}-{name}",
                 (most or 1000) * 0.3,
                 functools.partial(measure, context, method, name),
-                context.depends(method, context.psnr) | {"images": most},
+                context.depends(method, context.psnr) | {"images": most} | context.read_by,
             )
 
 
@@ -88,14 +88,14 @@ def measure(context: Context, method: str, name: str) -> dict[str, Any]:
         }
         for of, pair in pairs.items():
             rows |= {key + of: pair[key] for key in ("psnr", "ssim")}
-        return rows | correct(run.frozen, {ORIGINAL: originals, "recovered": recovered}, labels)
+        return rows | correct(run.read_by, {ORIGINAL: originals, "recovered": recovered}, labels)
 
     per_image = measure_all(undo, *protected.originals(), protected.batch_size)
     with_payload = per_image.pop("with_payload")
     result |= {"from_file": mean(per_image.pop("from_file")), "with_payload": mean(with_payload)}
     per_image = {key: values[with_payload] for key, values in per_image.items()}
     result |= {key: mean(per_image[key]) for key in ("exact", *_MEANS)}
-    return result | {"classifiers": scores(per_image, run.frozen, (ORIGINAL, "recovered"))}
+    return result | {"classifiers": scores(per_image, run.read_by, (ORIGINAL, "recovered"))}
 
 
 def table(results: Results, context: Context) -> Table:

@@ -11,6 +11,10 @@ import numpy as np
 
 from raeg_jax.evaluation.scores import mean_score
 
+_STYLES = {"target": "o-", "held_out": "--", "reader": ":"}
+# What the lines of `plot_scores` mean.
+LINES = "dashed: held out, dotted: readers"
+
 
 def figure_of(columns: int, width: float = 4.5, shared: bool = True) -> matplotlib.figure.Figure:
     """A figure of plots side by side, `width` inches wide or more, with one y axis if shared."""
@@ -35,12 +39,12 @@ def plot_scores(
     points: Iterable[tuple[float | None, Mapping[str, Any]]],
     score: str,
     kind: str,
-    targets: Sequence[str],
+    roles: Mapping[str, Sequence[str]],
     *,
     colour: int,
     label: str,
 ) -> None:
-    """Draws the mean score of the targets against PSNR; dashed that of held-out classifiers.
+    """Draws mean scores against PSNR: a line for each role that any classifier has.
 
     Args:
       axis: to draw in.
@@ -48,18 +52,20 @@ def plot_scores(
         `scores.scores` makes them.
       score: 'accuracy' or 'attack_success'.
       kind: of images.
-      targets: names of the attacked classifiers.
+      roles: names of classifiers by role, see `TrainedRun.roles`.
       colour: its number.
       label: of the line of the targets.
     """
     shown = sorted(((x, y) for x, y in points if x is not None), key=lambda point: point[0])
-    for held_out, style in ((False, "o-"), (True, "--")):
-        means = [mean_score(y, score, kind, targets, held_out) for _, y in shown]
+    for role, style in _STYLES.items():
+        if not roles[role]:
+            continue
+        means = [mean_score(y, score, kind, roles[role]) for _, y in shown]
         values = [np.nan if value is None else value for value in means]
         axis.plot(
             [x for x, _ in shown],
             values,
             style,
             color=f"C{colour}",
-            label="_" if held_out else label,
+            label=label if role == "target" else "_",
         )

@@ -14,11 +14,12 @@ import numpy as np
 
 from raeg_jax.config.rules import COUNT, NATURAL, PSNR, Each
 from raeg_jax.evaluation import programs
+from raeg_jax.evaluation.readers import Reader
 from raeg_jax.evaluation.scores import ORIGINAL, mean, mean_score, measure_kinds
 from raeg_jax.evaluation.trained_run import can_aim_at
 from raeg_jax.experiments.context import Context, ProtectedSet
 from raeg_jax.experiments.experiment import Experiment, Results
-from raeg_jax.experiments.plots import figure_of, plot_scores, svg
+from raeg_jax.experiments.plots import LINES, figure_of, plot_scores, svg
 from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.tables import Table, column, mean_and_range, number, table_of
 from raeg_jax.methods.registry import RANDOMISED, REVERSIBLE, TITLES
@@ -42,7 +43,7 @@ def units(context: Context) -> Iterator[Unit]:
                     f"quality/{method}-{'own' if psnr is None else format(psnr, 'g')}-{repeat}",
                     most or _ALL,
                     functools.partial(measure, context, method, psnr, repeat),
-                    context.depends(method, psnr) | {"images": most},
+                    context.depends(method, psnr) | {"images": most} | context.read_by,
                 )
 
 
@@ -88,14 +89,15 @@ def measure(context: Context, method: str, psnr: float | None, repeat: int = 0) 
         return {state: images[index] for state, images in states.items()}
 
     originals, size = protected.originals(), protected.batch_size
-    found, per_image = measure_kinds(run.frozen, make, *originals, size)
+    found, per_image = measure_kinds(run.read_by, make, *originals, size)
     images, labels = protected.candidates()
-    # Of these only the originals are classified.
-    every, _ = measure_kinds(run.frozen, lambda *_: {}, images, labels, run.batch_size(labels))
+    # Of these only the originals are classified; readers are right about all of them.
+    own = {name: one for name, one in run.read_by.items() if not isinstance(one, Reader)}
+    every, _ = measure_kinds(own, lambda *_: {}, images, labels, run.batch_size(labels))
     for name, scores in found["classifiers"].items():
         # A method that fails to protect an image has no success with it.
         success = (per_image[ORIGINAL, name] & ~per_image["file", name]).sum()
-        share = every["classifiers"][name]["accuracy"][ORIGINAL]
+        share = every["classifiers"][name]["accuracy"][ORIGINAL] if name in own else 1.0
         scores["success_of_all"] = float(success / (share * len(labels))) if share else None
     if reversible:
         result["exact"], result["seconds"]["recover"] = _recover(protected)
@@ -166,11 +168,12 @@ def headline(method: str, results: Results, context: Context) -> dict[str, str]:
     results = [r for r in results if r["method"] == method and r["asked"] == context.psnr]
     if not results:
         return {}
-    first, targets = results[0], context.run.targets
+    first, roles = results[0], context.run.roles
+    targets = roles["target"]
 
-    def success(state, held_out=False):
+    def success(state, role="target"):
         return mean_and_range(
-            mean_score(result["classifiers"], "attack_success", state, targets, held_out)
+            mean_score(result["classifiers"], "attack_success", state, roles[role])
             for result in results
         )
 
@@ -182,7 +185,8 @@ def headline(method: str, results: Results, context: Context) -> dict[str, str]:
         "of what the payload is hidden in": success("unmarked"),
         "of the file": success("file"),
         "of the file, of all images": mean_and_range(_success_of_all(r, targets) for r in results),
-        "on held-out classifiers": success("file", held_out=True),
+        "on held-out classifiers": success("file", "held_out"),
+        "on readers": success("file", "reader"),
         "exact": _exact(results),
         "payload, bytes": number(first["payload"], 0),
         "seconds to protect": mean_and_range([r["seconds"]["protect"] for r in results], 2),
@@ -211,7 +215,7 @@ def _exact(results: Results) -> str:
 
 
 def curves(results: Results, context: Context) -> str:
-    """Attack success and SSIM against PSNR, a line each method; dashed the held-out classifiers."""
+    """Attack success and SSIM against PSNR, a line for each method and role."""
     figure = figure_of(2, width=10, shared=False)
     success, similarity = figure.axes
     for colour, (method, title) in enumerate(TITLES.items()):
@@ -221,13 +225,13 @@ def curves(results: Results, context: Context) -> str:
             continue
         scored = [(result["psnr"]["file"], result["classifiers"]) for result in points]
         plot_scores(
-            success, scored, "attack_success", "file", context.run.targets,
+            success, scored, "attack_success", "file", context.run.roles,
             colour=colour, label=title,
         )  # fmt: skip
         points.sort(key=lambda result: result["psnr"]["file"])
         psnrs, ssims = ([result[key]["file"] for result in points] for key in ("psnr", "ssim"))
         similarity.plot(psnrs, ssims, "o-", color=f"C{colour}", label=title)
-    success.set(xlabel="PSNR of files, dB", ylabel="attack success (dashed: held out)", ylim=(0, 1))
+    success.set(xlabel="PSNR of files, dB", ylabel=f"attack success ({LINES})", ylim=(0, 1))
     similarity.set(xlabel="PSNR of files, dB", ylabel="SSIM of files")
     similarity.legend(loc="lower right")
     return svg(figure)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ml_collections import ConfigDict
 
-from raeg_jax.config.rules import COUNT, NATURAL, PSNR, OneOf, Rule, check
+from raeg_jax.config.rules import COUNT, NATURAL, PSNR, Number, OneOf, Rule, check
 from raeg_jax.errors import UserError
 from raeg_jax.experiments import (
     accuracy,
@@ -38,6 +38,9 @@ _SHARED: dict[str, Rule] = {
     "comparison.images": NATURAL,
     "comparison.attack": OneOf(ATTACKS),
     "comparison.steps": COUNT,
+    "comparison.loss": OneOf(("untargeted", "features")),
+    "comparison.momentum": Number(0, 1),
+    "comparison.crop_share": Number(0.01, 1),
     **{
         f"comparison.{method}.{name}": rule
         for method, transform in TRANSFORMS.items()

@@ -13,6 +13,7 @@ from raeg_jax import process
 from raeg_jax.data.decode import encode_png
 from raeg_jax.data.memory import spread
 from raeg_jax.evaluation.grid import difference, panel
+from raeg_jax.evaluation.table import KEPT, ROLES, description
 from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Results
 from raeg_jax.experiments.registry import EXPERIMENTS
@@ -49,8 +50,8 @@ def write(
     results = {
         name: [entry["result"] for entry in units.values()] for name, units in entries.items()
     }
-    tables: list[Table] = []
-    plots: list[list[str]] = []
+    tables = [classifiers(context)]
+    plots: list[list[str]] = [[]]
     if any(EXPERIMENTS[name].headline for name in results):
         tables.append(overview(results, context))
         plots.append([])
@@ -59,7 +60,12 @@ def write(
         plots.append([plot(found, context) for plot in EXPERIMENTS[name].plots])
     ends = "RAEG and others" if context.compared else "what the protection is worth"
     title, command = f"{origin['config']}: {ends}", process.shell_command()
-    numbers = {"command": command, "origin": origin, "experiments": entries}
+    numbers = {
+        "command": command,
+        "origin": origin,
+        "classifiers": context.run.describe(),
+        "experiments": entries,
+    }
     lines = [f"# {title}", "", f"`{command}`", ""]
     lines += [line for table in tables for line in markdown(table)]
     parts = [
@@ -81,6 +87,17 @@ def write(
     write_whole(context.folder / TABLES_FILE, "\n".join(lines).encode())
     write_whole(context.folder / PAGE, page.encode())
     return context.folder / PAGE
+
+
+def classifiers(context: Context) -> Table:
+    """Who reads the images, and how."""
+    rows: list[tuple[str, ...]] = [
+        (name, ROLES[one["role"]], description(one)) for name, one in context.run.describe().items()
+    ]
+    note = "Targets were attacked. Attack success: the share of correct readings that changed."
+    has_others = context.run.published or context.run.readers
+    note += f" {KEPT}" if has_others else ""
+    return Table("Classifiers", note, ("classifier", "role", "weights and preprocessing"), rows)
 
 
 def overview(results: Mapping[str, Results], context: Context) -> Table:

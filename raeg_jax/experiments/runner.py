@@ -1,7 +1,7 @@
 """Runs experiments one after the other, and resumes where an earlier run stopped."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from raeg_jax.compilation import ProgressBar
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
+from raeg_jax.evaluation.readers import Reader
 from raeg_jax.evaluation.trained_run import TrainedRun, aim_at
 from raeg_jax.experiments import report
 from raeg_jax.experiments.context import Context
@@ -25,6 +26,7 @@ def run_experiments(
     experiments: str = "",
     methods: str | None = None,
     checkpoint: str = "latest",
+    readers: Mapping[str, Reader] | None = None,
 ) -> pathlib.Path:
     """Does experiments with what a training run left, and writes the report of all that is done.
 
@@ -39,6 +41,8 @@ def run_experiments(
       methods: of `METHODS`, with commas between, to compare at `config.comparison.psnr`; None for
         the run's generator at its own PSNR.
       checkpoint: 'latest', 'best' or a step, of the learned stage.
+      readers: others that read the images too, by name. What was measured with other readers is
+        measured again.
 
     Returns:
       The report, a page that needs no other file.
@@ -52,7 +56,7 @@ def run_experiments(
     chosen = choose(experiments or "quality", compared)
     check_settings(config, chosen)
     config, params, step, splits, classifiers = open_run(config, workdir, checkpoint)
-    run = TrainedRun(config, splits, params, classifiers)
+    run = TrainedRun(config, splits, params, classifiers, readers or {})
     folder = workdir / ("comparison" if compared else "suite")
     context = Context(run, folder, names, compared)
     if compared and "raeg" in names:
@@ -94,7 +98,11 @@ def choose_methods(names: str) -> tuple[str, ...]:
 def origin_of(run: TrainedRun, step: int | None) -> dict[str, Any]:
     """What results come from, as JSON holds it."""
     settings = run_config.to_json(run.config)
+    published = {name: reader.describe() for name, reader in run.published.items()}
+    # Where files lie, which changes no result.
+    settings["classifiers"].pop("weights", None)
     return {
+        **({"published": published} if published else {}),
         "config": settings["name"],
         "step": step,
         "seed": settings["seed"],

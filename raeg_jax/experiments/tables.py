@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from raeg_jax.evaluation.scores import CLOSED_SET
+
 Result = Mapping[str, Any]
 Key = TypeVar("Key")
 
@@ -39,17 +41,24 @@ def table_of(
       results: with `classifiers`, as `scores.scores` makes them; empty of a method without files.
       columns: cells by head.
       scores: a score ('accuracy' or 'attack_success') and a kind of images each, by head with '{}'
-        in place of the classifier; None for the result's own `kind`.
+        in place of the classifier; None for the result's own `kind`. Of classifiers that have it
+        closed-set accuracy follows accuracy.
     """
     names = next((tuple(r["classifiers"]) for r in results if r["classifiers"]), ())
+    closed = [n for n in names if any(CLOSED_SET in r["classifiers"].get(n, {}) for r in results)]
+    wanted: list[tuple[str, str, str, str | None]] = []
+    for text, (score, kind) in scores.items():
+        wanted += [(text.format(name), name, score, kind) for name in names]
+        if score == "accuracy":
+            heads = {name: text.format(f"{name} (classes of the data set)") for name in closed}
+            wanted += [(head, name, CLOSED_SET, kind) for name, head in heads.items()]
     rows = [tuple(cell(result) for cell in columns.values()) for result in results]
     for i, result in enumerate(results):
-        for score, kind in scores.values():
+        for _, name, score, kind in wanted:
             own = result["kind"] if kind is None else kind
-            found = [result["classifiers"].get(name, {}).get(score, {}).get(own) for name in names]
-            rows[i] += tuple(map(number, found))
-    head = (*columns, *(text.format(name) for text in scores for name in names))
-    return Table(title, note, head, rows)
+            found = result["classifiers"].get(name, {}).get(score, {}).get(own)
+            rows[i] += (number(found),)
+    return Table(title, note, (*columns, *(head for head, *_ in wanted)), rows)
 
 
 def over_seeds(

@@ -35,6 +35,7 @@ def units(context: Context) -> Iterator[Unit]:
         settings = context.run.config.suite
         runs = 5 + settings.guesses + max(settings.tries, default=0)
         depends = {name: settings[name] for name in ("images", "guesses", "tries")}
+        depends |= context.read_by
         cost = (settings.images or 1000) * 0.15 * runs
         yield Unit("token/ways", cost, lambda: measure(context), depends)
 
@@ -51,6 +52,7 @@ def measure(context: Context) -> dict[str, Any]:
 
     def make(index, originals, labels):
         token = protectors.draw_token(run.chain, index, *originals.shape[1:3])
+        labels = programs.labels_of_attack(attacked, originals, labels)
         values, side_info = forward(run.chain, originals, labels, token)
         protected, _ = programs.png_roundtrip(np.asarray(to_uint8(values)))
         seen = programs.classify({"target": attacked[0]}, protected)["target"]
@@ -64,7 +66,7 @@ def measure(context: Context) -> dict[str, Any]:
 
     images, labels = run.images("test", settings.images)
     size = run.batch_size(labels)
-    return measure_kinds(run.frozen, make, images, labels, size, "undoing")[0]
+    return measure_kinds(run.read_by, make, images, labels, size, "undoing")[0]
 
 
 @jax.jit

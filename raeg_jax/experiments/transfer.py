@@ -16,19 +16,23 @@ def units(context: Context) -> Iterator[Unit]:
     """A unit for each set of attacked classifiers.
 
     A learned generator was trained against one set; a gradient stage attacks any: each classifier
-    alone, the targets, and all.
+    alone, the targets, and all, if they have the same classes.
     """
     run, most = context.run, context.run.config.suite.images
     sets = [run.targets]
     stages = run.config.generator.stages
     if "gradient" in stages and "learned" not in stages:
-        sets = [(name,) for name in run.frozen] + sets + [tuple(run.frozen)]
+        names = tuple(run.frozen)
+        kinds = {len(run.class_names[name]) for name in run.published}
+        sets = [(name,) for name in names] + sets
+        if len(run.published) in (0, len(names)) and len(kinds) <= 1:
+            sets.append(names)
     for attacked in dict.fromkeys(sets):
         yield Unit(
             f"transfer/{'+'.join(attacked)}",
             (most or 1000) * 0.3,
             functools.partial(measure, context, attacked),
-            {"images": most},
+            {"images": most} | context.read_by,
         )
 
 
@@ -49,7 +53,7 @@ def measure(context: Context, attacked: tuple[str, ...]) -> dict[str, Any]:
     def protect(index, originals, truth):
         return {"protected": protector.protect(index, originals, truth).images}
 
-    result, _ = measure_kinds(run.frozen, protect, images, labels, size)
+    result, _ = measure_kinds(run.read_by, protect, images, labels, size)
     return result | {"attacked": list(attacked)}
 
 

@@ -26,6 +26,7 @@ from raeg_jax.experiments.tables import Table, decibels, number
 from raeg_jax.generator.build import check_stages
 from raeg_jax.image.metrics import PSNR_CAP
 from raeg_jax.networks.classifiers import CLASSIFIERS
+from raeg_jax.networks.weights import is_published
 
 # A multiple of every number of views below.
 _STEPS = 8
@@ -73,9 +74,11 @@ def variants(config: ConfigDict) -> dict[str, ConfigDict]:
     """
     configs = {name: _with_gradient(config, change) for name, change in _CHANGES.items()}
     targets = tuple(config.classifiers.targets)
+    # Classifiers with other classes than the data set's can't be attacked together with these.
+    held_out = tuple(name for name in config.classifiers.held_out if not is_published(name))
     if len(targets) > 1:
         configs |= {f"only {name}": _with_targets(configs["plain"], (name,)) for name in targets}
-    if held_out := tuple(config.classifiers.held_out):
+    if held_out:
         names = (*targets, *held_out)
         for left_out in targets:
             others = tuple(name for name in names if name != left_out)
@@ -107,6 +110,12 @@ def _rows(config: ConfigDict) -> list[str]:
 
 def check(config: ConfigDict) -> None:
     """Stops at unknown rows, and at impossible settings of those that are known."""
+    if any(map(is_published, config.classifiers.targets)):
+        raise UserError(
+            f"config.classifiers.targets={tuple(config.classifiers.targets)} are published "
+            "classifiers, and the experiment 'variants' goes toward other classes of the data set: "
+            "give targets that the run trains"
+        )
     configs = variants(config)
     for row in _rows(config):
         if row not in configs:
@@ -153,6 +162,7 @@ def measure(
       what targeted attacks go toward.
     """
     run = context.run
+    own = {name: one for name, one in run.frozen.items() if name not in run.published}
     images, labels = run.images(split, run.config.suite.images)
     goals = class_permutation(run.splits.num_classes)[labels]
     pgd_steps = run.config.eval.pgd_steps
@@ -183,8 +193,8 @@ def measure(
         for name, files in zip(names, versions, strict=True):
             defended = {defence: DEFENCES[defence](files) for defence in _DEFENCES}
             rows[name, "psnr"] = programs.compare(files, originals)["psnr"]
-            found = correct(run.frozen, defended, truth)
-            found |= correct(run.frozen, {"goal": files}, goals[index])
+            found = correct(own, defended, truth)
+            found |= correct(own, {"goal": files}, goals[index])
             rows |= {(name, *key): value for key, value in found.items()}
         return rows
 
@@ -200,11 +210,9 @@ def measure(
             and float(np.max(np.abs(np.minimum(per_image[name, "psnr"], PSNR_CAP) - psnr))),
             "accuracy": {
                 classifier: {kind: mean(per_image[name, kind, classifier]) for kind in _DEFENCES}
-                for classifier in run.frozen
+                for classifier in own
             },
-            "goal": {
-                classifier: mean(per_image[name, "goal", classifier]) for classifier in run.frozen
-            },
+            "goal": {classifier: mean(per_image[name, "goal", classifier]) for classifier in own},
         }
         for name in names
     ]

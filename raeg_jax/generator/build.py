@@ -189,6 +189,11 @@ def check_stages(settings: ConfigDict) -> None:
             f"config.generator.gradient.arithmetic='fixed' has no views={views!r} or smoothing="
             f"{gradient.smoothing}: write ('identity',) and 0.0, or use arithmetic='float'"
         )
+    if gradient.arithmetic == "fixed" and gradient.loss == "features":
+        raise UserError(
+            "config.generator.gradient.arithmetic='fixed' has no loss='features': use "
+            "'untargeted', or arithmetic='float'"
+        )
     reach = math.sqrt(mse_of_psnr(gradient.target_psnr))
     most = int(reach / _LEAST_ATTACK_STEP)
     if gradient.arithmetic == "fixed" and gradient.attack_steps > most:

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from raeg_jax.adversarial.distortions import view
+from raeg_jax.adversarial.features import likeness
 from raeg_jax.adversarial.losses import LOSSES, class_permutation, ensemble_loss
-from raeg_jax.adversarial.pgd import descend
+from raeg_jax.adversarial.pgd import beside, descend
 from raeg_jax.exact import integers
 from raeg_jax.exact.block_float import PIXEL_PARTS, to_integers
 from raeg_jax.exact.fixed_classifier import FixedClassifier
@@ -26,6 +27,9 @@ _LOGIT_PARTS, _WEIGHT_PARTS = 64, 16
 _RMS_PARTS = PIXEL_PARTS * integers.RMS_PARTS
 _MOST_LOGIT = 2**24
 
+# What a descent lowers: margins, or the likeness of features to those of the image itself.
+GUIDE_LOSSES = (*LOSSES, "features")
+
 
 @flax.struct.dataclass
 class Guide:
@@ -35,11 +39,12 @@ class Guide:
       classifiers: the ensemble, logits functions in evaluation mode; a pytree.
       reach: greatest distance of the descent from the image, a root mean square in pixel units.
       steps: of the descent.
-      loss: key of `LOSSES`.
+      loss: of `GUIDE_LOSSES`. Recovery doesn't have the original, so 'features' leads away from
+        those of the image that the guide is given.
       views: (name, strength) of distortions of the classifiers' input, in turn from step to step:
         a perturbation that survives them survives such defences.
       smoothing: standard deviation in pixels of the Gaussian that smooths each gradient.
-      kappa: in logits, see `ensemble_loss`.
+      kappa: in logits, see `ensemble_loss`; 'features' have none.
     """
 
     classifiers: tuple[LogitsFn, ...]
@@ -57,14 +62,20 @@ class Guide:
 
         Args:
           images: float32 [B, H, W, 3] in pixel units.
-          labels: int32 [B], the true classes.
+          labels: int32 [B], the true classes; 'features' need none.
         """
+
+        def loss(x):
+            return ensemble_loss(self.classifiers, x, labels, LOSSES[self.loss], self.kappa)
+
+        radius = self.reach * math.sqrt(math.prod(images.shape[1:]))
+        start = images
+        if self.loss == "features":
+            loss, start = likeness(self.classifiers, images), beside(images, radius)
 
         def gain(images, name, strength):
             # Each image's loss depends on that image only: the sum's gradient holds every image's.
-            viewed = view(images, name, strength)
-            loss = LOSSES[self.loss]
-            return -jnp.sum(ensemble_loss(self.classifiers, viewed, labels, loss, self.kappa))
+            return -jnp.sum(loss(view(images, name, strength)))
 
         descents = [jax.grad(lambda x, v=v: gain(x, *v)) for v in self.views]
 
@@ -74,8 +85,7 @@ class Guide:
                 direction = gaussian_blur(direction, self.smoothing)
             return direction
 
-        radius = self.reach * math.sqrt(math.prod(images.shape[1:]))
-        return descend(descent, images, radius, self.steps) - images
+        return descend(descent, images, radius, self.steps, start=start) - images
 
 
 @flax.struct.dataclass

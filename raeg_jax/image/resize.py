@@ -12,23 +12,28 @@ from raeg_jax.image.filters import apply_separable
 
 
 def resampling_matrix(
-    size: int, start: jax.Array | int, source: jax.Array | int, target: jax.Array | int
+    size: int,
+    start: jax.Array | int,
+    source: jax.Array | int,
+    target: jax.Array | int,
+    length: int | None = None,
 ) -> jax.Array:
     """Resamples the pixels [start, start + source) of an axis to `target` pixels.
 
     Args:
-      size: static length of the axis before and after; at least start + source, and target.
+      size: static length of the axis before; at least start + source.
       start: first pixel read; may be traced, like `source` and `target`.
       source: number of pixels read.
       target: number of pixels wanted; matrix rows after the first `target` are meaningless.
+      length: static length of the axis after, at least `target`; `size` by default.
 
     Returns:
-      float32 [size, size]; the first `target` rows sum to one.
+      float32 [length, size]; the first `target` rows sum to one.
     """
     source = jnp.asarray(source, jnp.float32)
     scale = source / target
     pixel = jnp.arange(size, dtype=jnp.float32) + 0.5
-    centre = start + pixel * scale
+    centre = start + (jnp.arange(length or size, dtype=jnp.float32) + 0.5) * scale
     weight = 1.0 - jnp.abs(pixel - centre[:, None]) / jnp.maximum(scale, 1.0)
     exists = (pixel > start) & (pixel < start + source)
     weight = jnp.where(exists, jnp.maximum(weight, 0.0), 0.0)
@@ -56,8 +61,9 @@ def crop_resize(
     left: jax.Array | int,
     height: jax.Array | int,
     width: jax.Array | int,
+    shape: tuple[int, int] | None = None,
 ) -> jax.Array:
-    """Cuts out a rectangle and enlarges it to the full size.
+    """Cuts out a rectangle and resizes it.
 
     Args:
       x: float32 [B, H, W, C].
@@ -65,13 +71,17 @@ def crop_resize(
       left: its first column.
       height: its number of rows, 1 to H - top.
       width: its number of columns, 1 to W - left.
+      shape: static height and width of the result, H and W by default.
 
     Returns:
-      float32 [B, H, W, C].
+      float32 [B, *shape, C].
     """
     _, H, W, _ = x.shape
+    rows, columns = shape or (H, W)
     return apply_separable(
-        x, resampling_matrix(H, top, height, H), resampling_matrix(W, left, width, W)
+        x,
+        resampling_matrix(H, top, height, rows, rows),
+        resampling_matrix(W, left, width, columns, columns),
     )
 
 

@@ -28,14 +28,16 @@ class PGD(Method):
     """
 
     title = "PGD"
-    settings: ClassVar = ("steps",)
+    settings: ClassVar = ("steps", "loss", "momentum", "crop_share")
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
-        targets, steps = self.target_classifiers(), self.run.config.comparison.steps
-        results = []
+        settings = {name: self.run.config.comparison[name] for name in self.settings}
+        settings["features"] = settings.pop("loss") == "features"
+        targets, results = self.target_classifiers(), []
         for _, batch, truth, count in batches(images, labels, self.batch_size):
             norms = _change_norms(self.psnr, batch)
-            attacked = programs.pgd_control(targets, batch, truth, norms, steps)
+            labels_of_batch = programs.labels_of_attack(targets, batch, truth)
+            attacked = programs.pgd_control(targets, batch, labels_of_batch, norms, **settings)
             results += _results(attacked[:count])
         return results
 

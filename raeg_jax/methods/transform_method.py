@@ -42,9 +42,10 @@ class TransformMethod(Method):
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
         """Fails for images that can't hold their payload or miss the PSNR."""
+        classes = self.labels_of_attack(images, labels).tolist()
         return [
             Result(x.failure, x.adversarial, x.unmarked, x.pixels, x.blob, not x.failure)
-            for x in self._protector.protect(list(images), labels.tolist())
+            for x in self._protector.protect(list(images), classes)
         ]
 
     def recover(

@@ -16,10 +16,11 @@ from raeg_jax.networks.layers import (
     Conv,
     Halve,
     MeanPool,
-    Standardise,
     batch_norm,
     imagenet_stem,
+    standardise,
 )
+from raeg_jax.networks.preprocessing import Preprocessing
 
 # For each stage the widths of its 3x3 convolutions; 2x2 max pooling ends a stage.
 VGG16_STAGES = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
@@ -87,6 +88,7 @@ class ResNet(nn.Module):
       block: `BasicBlock` or `BottleneckBlock`.
       width: features of the stem and of the first stage.
       stem: `imagenet_stem` or `small_stem`.
+      preprocessing: of published weights.
     """
 
     num_classes: int
@@ -94,11 +96,12 @@ class ResNet(nn.Module):
     block: type[nn.Module] = BasicBlock
     width: int = 64
     stem: Callable[[jax.Array, int, bool], jax.Array] = imagenet_stem
+    preprocessing: Preprocessing | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Maps images, float32 `[B, H, W, 3]` in pixel units, to logits `[B, K]`."""
-        x = self.stem(Standardise()(images), self.width, train)
+        x = self.stem(standardise(self.preprocessing)(images), self.width, train)
         for stage, size in enumerate(self.stage_sizes):
             for index in range(size):
                 stride = 2 if stage > 0 and index == 0 else 1
@@ -107,7 +110,7 @@ class ResNet(nn.Module):
 
 
 class VGG(nn.Module):
-    """VGG network with batch norm (Simonyan and Zisserman 2014, arXiv 1409.1556).
+    """VGG network, with or without batch norm (Simonyan and Zisserman 2014, arXiv 1409.1556).
 
     Stages of plain 3x3 convolutions, each followed by max pooling, then dense layers. No dropout:
     the same images give the same logits in training too.
@@ -119,6 +122,8 @@ class VGG(nn.Module):
       grid: the map is averaged to grid x grid positions before the dense layers, so that any
         image size works.
       stem_stride: stride of the first convolution.
+      norm: whether batch norm follows each convolution.
+      preprocessing: of published weights.
     """
 
     num_classes: int
@@ -126,17 +131,19 @@ class VGG(nn.Module):
     hidden: Sequence[int] = (4096, 4096)
     grid: int = 7
     stem_stride: int = 1
+    norm: bool = True
+    preprocessing: Preprocessing | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Maps images, float32 `[B, H, W, 3]` in pixel units, to logits `[B, K]`."""
-        x = Standardise()(images)
+        x = standardise(self.preprocessing)(images)
         stride = self.stem_stride
         for widths in self.stages:
             for width in widths:
                 # Batch norm cancels the bias, which torchvision's parameter count includes.
                 x = Conv(width, (3, 3), stride, padding=1)(x)
-                x = nn.relu(batch_norm(train)(x))
+                x = nn.relu(batch_norm(train)(x) if self.norm else x)
                 stride = 1
             x = Halve()(x)
         x = MeanPool(self.grid)(x)
@@ -176,6 +183,7 @@ class DenseNet(nn.Module):
       width: features of the stem.
       bottleneck: width of a layer's 1x1 convolution, in multiples of `growth`.
       stem: `imagenet_stem` or `small_stem`.
+      preprocessing: of published weights.
     """
 
     num_classes: int
@@ -184,11 +192,12 @@ class DenseNet(nn.Module):
     width: int = 64
     bottleneck: int = 4
     stem: Callable[[jax.Array, int, bool], jax.Array] = imagenet_stem
+    preprocessing: Preprocessing | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Maps images, float32 `[B, H, W, 3]` in pixel units, to logits `[B, K]`."""
-        x = self.stem(Standardise()(images), self.width, train)
+        x = self.stem(standardise(self.preprocessing)(images), self.width, train)
         for block, size in enumerate(self.block_sizes):
             if block > 0:
                 x = nn.relu(batch_norm(train)(x))

@@ -1,11 +1,12 @@
 """The registry of classifiers, and classifiers frozen for attack and evaluation."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from raeg_jax.errors import UserError
@@ -17,35 +18,51 @@ from raeg_jax.networks.architectures import (
     DenseNet,
     ResNet,
 )
-from raeg_jax.networks.layers import MIN_SIDE, at_least, small_stem
+from raeg_jax.networks.efficientnet import EfficientNetLite
+from raeg_jax.networks.layers import network_input, preprocessing_of, small_stem
+from raeg_jax.networks.preprocessing import Preprocessing
 
 # float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
 LogitsFn = Callable[[jax.Array], jax.Array]
 
 # The small classifiers are our own, for images of 32 to 96 pixels: about 20 million multiplications
-# for 64 pixels. The others are the published ImageNet architectures, of torchvision's sizes.
-CLASSIFIERS: dict[str, Callable[[int], nn.Module]] = {
+# for 64 pixels. The others are the published ImageNet architectures, of torchvision's names and
+# sizes; `preprocessing.PUBLISHED` says what their published weights expect of a photograph.
+CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "resnet_small": functools.partial(ResNet, stage_sizes=(2, 2, 1), width=32, stem=small_stem),
     "resnet18": functools.partial(ResNet, stage_sizes=(2, 2, 2, 2)),
+    "resnet34": functools.partial(ResNet, stage_sizes=(3, 4, 6, 3)),
     "resnet50": functools.partial(ResNet, stage_sizes=(3, 4, 6, 3), block=BottleneckBlock),
+    "resnet101": functools.partial(ResNet, stage_sizes=(3, 4, 23, 3), block=BottleneckBlock),
     "vgg_small": functools.partial(
         VGG, stages=((32,), (64, 64), (128,)), hidden=(), grid=1, stem_stride=2
     ),
-    "vgg16": functools.partial(VGG, stages=VGG16_STAGES),
-    "vgg19": functools.partial(VGG, stages=VGG19_STAGES),
+    "vgg16": functools.partial(VGG, stages=VGG16_STAGES, norm=False),
+    "vgg16_bn": functools.partial(VGG, stages=VGG16_STAGES),
+    "vgg19": functools.partial(VGG, stages=VGG19_STAGES, norm=False),
+    "vgg19_bn": functools.partial(VGG, stages=VGG19_STAGES),
     "densenet_small": functools.partial(
         DenseNet, block_sizes=(4, 4, 4), growth=16, width=32, stem=small_stem
     ),
     "densenet121": functools.partial(DenseNet, block_sizes=(6, 12, 24, 16)),
+    "densenet169": functools.partial(DenseNet, block_sizes=(6, 12, 32, 32)),
+    "efficientnet_lite0": functools.partial(EfficientNetLite),
+    "efficientnet_lite1": functools.partial(EfficientNetLite, depth=1.1),
+    "efficientnet_lite2": functools.partial(EfficientNetLite, width=1.1, depth=1.2),
+    "efficientnet_lite3": functools.partial(EfficientNetLite, width=1.2, depth=1.4),
+    "efficientnet_lite4": functools.partial(EfficientNetLite, width=1.4, depth=1.8),
 }
 
 
-def build_classifier(name: str, num_classes: int) -> nn.Module:
+def build_classifier(
+    name: str, num_classes: int, preprocessing: Preprocessing | None = None
+) -> nn.Module:
     """Builds an untrained classifier.
 
     Args:
       name: a key of `CLASSIFIERS`.
       num_classes: K, at least 2.
+      preprocessing: of published weights.
 
     Raises:
       UserError: an unknown name, or fewer than two classes.
@@ -54,7 +71,7 @@ def build_classifier(name: str, num_classes: int) -> nn.Module:
         raise UserError(f"unknown classifier {name!r}; known are {', '.join(sorted(CLASSIFIERS))}")
     if num_classes < 2:
         raise UserError(f"a classifier needs at least two classes, not {num_classes}")
-    return CLASSIFIERS[name](num_classes)
+    return CLASSIFIERS[name](num_classes, preprocessing=preprocessing)
 
 
 def as_pytree(logits_fn: LogitsFn) -> LogitsFn:
@@ -62,6 +79,35 @@ def as_pytree(logits_fn: LogitsFn) -> LogitsFn:
     if isinstance(logits_fn, FrozenClassifier | jax.tree_util.Partial):
         return logits_fn
     return jax.tree_util.Partial(logits_fn)
+
+
+def mean_reading(classifiers: Sequence[LogitsFn], images: jax.Array) -> jax.Array:
+    """The class that classifiers read together, by their mean probabilities: int32 [B].
+
+    Args:
+      classifiers: of the same classes.
+      images: float32 [B, H, W, 3] in pixel units.
+    """
+    probabilities = sum(jax.nn.softmax(classifier(images)) for classifier in classifiers)
+    return jnp.argmax(probabilities, axis=-1).astype(jnp.int32)
+
+
+def attack_labels(
+    classifiers: Sequence[LogitsFn], images: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """The classes that an attack on classifiers leads away from.
+
+    Args:
+      classifiers: the targets, all of a run or all published.
+      images: the originals, float32 [B, H, W, 3] in pixel units.
+      labels: int32 [B], the true classes.
+
+    Returns:
+      int32 [B]: the true classes; for published classifiers, which have other classes than the
+      data set, what they read on the originals.
+    """
+    published = [preprocessing_of(getattr(each, "module", None)) for each in classifiers]
+    return mean_reading(classifiers, images) if any(published) else labels
 
 
 @flax.struct.dataclass
@@ -81,7 +127,9 @@ class FrozenClassifier:
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps float32 images [B, H, W, 3] in pixel units to logits [B, K].
 
-        Images of any size: small ones, such as tiles at an edge, are continued by reflection.
+        Images of any size: small ones, such as tiles at an edge, are continued by reflection, and
+        for published weights enlarged first.
         """
+        images = network_input(images, preprocessing_of(self.module))
         # Flax declares a tuple as well, which `apply` returns with `mutable` only.
-        return self.module.apply(self.variables, at_least(images, MIN_SIDE), train=False)  # type: ignore[return-value]
+        return self.module.apply(self.variables, images, train=False)  # type: ignore[return-value]

@@ -11,10 +11,7 @@ import numpy as np
 from flax import linen as nn
 
 from raeg_jax.networks.convolution import conv_general_dilated
-
-# Mean and standard deviation of ImageNet, in pixel units: published weights expect them.
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
+from raeg_jax.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 # The deep networks halve the image five times.
 MIN_SIDE = 32
@@ -40,9 +37,45 @@ def at_least(images: jax.Array, side: int) -> jax.Array:
     return jnp.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="symmetric")
 
 
-def batch_norm(train: bool, **kwargs) -> nn.BatchNorm:
+def enlarge(images: jax.Array, side: int) -> jax.Array:
+    """Repeats pixels a whole number of times, so that small images come near the size of a network.
+
+    Args:
+      images: `[B, H, W, C]`.
+      side: to come nearest to, of the shorter side, in pixels; images are not reduced.
+
+    Returns:
+      `[B, n H, n W, C]`.
+    """
+    B, H, W, C = images.shape
+    n = max(1, round(side / min(H, W)))
+    if n == 1:
+        return images
+    repeated = jnp.broadcast_to(images[:, :, None, :, None], (B, H, n, W, n, C))
+    return repeated.reshape(B, n * H, n * W, C)
+
+
+def network_input(images: jax.Array, preprocessing: Preprocessing | None) -> jax.Array:
+    """Images or tiles of any size as a network takes them: never smaller than `MIN_SIDE`.
+
+    Args:
+      images: `[B, H, W, 3]`.
+      preprocessing: of published weights, whose images are enlarged toward their crop; None for
+        classifiers of a run, which see images at their own size.
+    """
+    if preprocessing is not None:
+        images = enlarge(images, preprocessing.crop)
+    return at_least(images, MIN_SIDE)
+
+
+def preprocessing_of(module: nn.Module | None) -> Preprocessing | None:
+    """Of a network with published weights; None for a classifier of a run."""
+    return getattr(module, "preprocessing", None)
+
+
+def batch_norm(train: bool, epsilon: float = 1e-5, **kwargs) -> nn.BatchNorm:
     """Batch norm whose running statistics converge within tens of steps (momentum 0.9)."""
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, **kwargs)
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=epsilon, **kwargs)
 
 
 def larger(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -50,8 +83,36 @@ def larger(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(a >= b, a, b)
 
 
+@jax.custom_jvp
+def relu6(x: jax.Array) -> jax.Array:
+    """min(max(x, 0), 6); the gradient is 0 at both ends."""
+    return jnp.clip(x, 0, 6)
+
+
+@relu6.defjvp
+def _relu6_slope(x, tangents):
+    # From the result: x would be kept, or computed again.
+    result, (tangent,) = relu6(*x), tangents
+    return result, jnp.where((result > 0) & (result < 6), tangent, 0)
+
+
+def standardise(preprocessing: Preprocessing | None) -> "Standardise":
+    """The first layer of a network with published weights, or with weights of its own."""
+    if preprocessing is None:
+        return Standardise()
+    return Standardise(preprocessing.mean, preprocessing.std)
+
+
 class Standardise(nn.Module):
-    """Shifts and scales pixel values to about zero mean and unit deviation."""
+    """Shifts and scales pixel values to about zero mean and unit deviation.
+
+    Attributes:
+      mean: of each channel, in pixel units.
+      std: of each channel, in pixel units.
+    """
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Converts images.
@@ -72,7 +133,7 @@ class Standardise(nn.Module):
                 f"a classifier takes images of at least {MIN_SIDE} x {MIN_SIDE} pixels, "
                 f"not {images.shape[1]} x {images.shape[2]}: raise config.data.image_size"
             )
-        mean, std = np.array([IMAGENET_MEAN, IMAGENET_STD], np.float32)
+        mean, std = np.array([self.mean, self.std], np.float32)
         return (jnp.asarray(images, jnp.float32) - mean) / std
 
 
@@ -121,10 +182,14 @@ class MeanPool(nn.Module):
 
     def _windows(self, length):
         weights = np.zeros((self.size, length), np.float32)
-        for i in range(self.size):
-            start, stop = i * length // self.size, -(-(i + 1) * length // self.size)
+        for i, (start, stop) in enumerate(pool_windows(length, self.size)):
             weights[i, start:stop] = 1 / (stop - start)
         return weights
+
+
+def pool_windows(length: int, count: int) -> list[tuple[int, int]]:
+    """Start and end of each window of `MeanPool` along an axis."""
+    return [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
 
 
 def imagenet_stem(x: jax.Array, features: int, train: bool) -> jax.Array:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -19,14 +20,23 @@ from raeg_jax.errors import UserError
 from raeg_jax.generator.build import build_generator, check_stages
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.unet import unet_from_config
-from raeg_jax.networks import classifiers as classifiers_lib
+from raeg_jax.networks import imagenet
+from raeg_jax.networks.function import FunctionNetwork
 from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.networks.weights import PublishedNetwork, is_published
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 from raeg_jax.protection import generator_file
 from raeg_jax.protection.generator_file import from_int8, to_int8
+from raeg_jax.protection.published_networks import (
+    from_json,
+    module_of,
+    networks_of,
+    to_json,
+    without_sources,
+)
 
-# Where data lie on the machine of training; nobody else's business.
-_PRIVATE = ("source", "cache_dir", "list_file")
+# Where files lie on the machine of training; nobody else's business.
+_PRIVATE = {"data": ("source", "cache_dir", "list_file"), "classifiers": ("weights",)}
 # All of `config.generator`.
 SETTINGS = frozenset((*GENERATOR_RULES, "generator.stages", "generator.gradient.views"))
 # Settings of `generator.shortcut` that only the other pattern has.
@@ -41,17 +51,20 @@ class LoadedGenerator:
 
     Attributes:
       config: the whole configuration of its training; paths are emptied.
-      class_names: one a label.
+      class_names: one a label; with published targets at hand always those of the targets.
       params: of the learned stage; None where there is none. In fixed point they are on their
         grids, so that they are the same before and after saving.
       classifiers: (module, variables) by name: the targets where a stage wants the class, which
         they predict where nobody says it, or their gradients; any others for looking at results.
+      published: what the published ones of them are; made from their modules, without a source,
+        where it isn't given.
     """
 
     config: ConfigDict
     class_names: tuple[str, ...]
     params: Any
     classifiers: Mapping[str, tuple[nn.Module, Any]]
+    published: Mapping[str, PublishedNetwork] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         stages = self.config.generator.stages
@@ -68,9 +81,25 @@ class LoadedGenerator:
             on_grids = _tree(from_int8(to_int8(weights)))["params"]
             object.__setattr__(self, "params", on_grids)
         config = self.config.copy_and_resolve_references()
-        for name in _PRIVATE:
-            config.data[name] = ""
+        for group, names in _PRIVATE.items():
+            # Files of version 0.1.0 lack one of them.
+            config[group].update({name: "" for name in names if name in config[group]})
         object.__setattr__(self, "config", config)
+        published = networks_of(self.classifiers, self.published)
+        object.__setattr__(self, "published", published)
+        for name in config.classifiers.targets:
+            if name in published:
+                names = imagenet.class_names(published[name].num_classes)
+                object.__setattr__(self, "class_names", names)
+
+    @property
+    def labels_are_readings(self) -> bool:
+        """Whether the label of an image is what the targets read, whatever its owner calls it.
+
+        So with published targets, which have classes of their own.
+        """
+        targets = self.config.classifiers.targets
+        return any(name in self.published or is_published(name) for name in targets)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -91,7 +120,7 @@ class LoadedGenerator:
     @functools.cached_property
     def id(self) -> bytes:
         """8 bytes by which protected images know the generator, see `generator_id`."""
-        return generator_id(self.config, self.arrays)
+        return generator_id(self.config, self.arrays, self.published)
 
     @functools.cached_property
     def chain(self) -> Chain:
@@ -104,7 +133,11 @@ class LoadedGenerator:
         return self.chain.portable
 
 
-def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
+def generator_id(
+    config: ConfigDict,
+    arrays: Mapping[str, np.ndarray],
+    published: Mapping[str, PublishedNetwork] = MappingProxyType({}),
+) -> bytes:
     """Returns 8 bytes, equal for generators that recover each other's images, else different.
 
     They are a hash of all that recovery depends on:
@@ -116,7 +149,8 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
       what couplings have;
     - with a gradient stage, the names of `config.classifiers.targets` in order, their arrays, and
       all of `config.generator.gradient`: `target_psnr`, `step` and `least_step` give the shifts'
-      size, `rounds` is the most that recovery can undo;
+      size, `rounds` is the most that recovery can undo; of published targets also architecture
+      and preprocessing, as the latter scales what they see;
     - with a learned stage and others, also `config.loss.target_psnr`: shifts are as large as what
       the stage before leaves.
 
@@ -126,6 +160,7 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
       config: the whole configuration.
       arrays: float32, by name: `params/...` of the learned stage, `classifiers/NAME/...`; others
         may be there.
+      published: what published classifiers are; others than the targets may be there.
     """
     stages = config.generator.stages
     counted, prefixes = {"generator.stages", "generator.token_planes"}, []
@@ -146,8 +181,12 @@ def generator_id(config: ConfigDict, arrays: Mapping[str, np.ndarray]) -> bytes:
     if "learned" in stages and len(stages) > 1:
         counted.add("loss.target_psnr")
     settings = flatten_dict(run_config.to_json(config), sep=".")
+    hashed_settings = {name: settings[name] for name in counted}
+    targets = {name: published[name] for name in config.classifiers.targets if name in published}
+    if "gradient" in stages and targets:
+        hashed_settings["published"] = without_sources(targets)
     hashed = generator_file.digest(
-        ["raeg generator 1", {name: settings[name] for name in counted}],
+        ["raeg generator 1", hashed_settings],
         {name: array for name, array in arrays.items() if name.startswith(tuple(prefixes))},
     )
     return hashed[:GENERATOR_ID_SIZE]
@@ -164,15 +203,22 @@ def save_generator(
       overwrite: replace a file that is there.
 
     Raises:
-      UserError: the file exists, or can't be written.
+      UserError: the file exists or can't be written, or a target is a function.
     """
     for name, (module, _) in generator.classifiers.items():
-        if module != classifiers_lib.build_classifier(name, len(generator.class_names)):
+        if isinstance(module, FunctionNetwork):
+            raise UserError(
+                f"the target {name} is a function, which no generator file can hold: make the "
+                "generator again with `raeg_jax.generator_against`, or of a file of weights"
+            )
+        if module != module_of(name, generator.published, len(generator.class_names)):
             raise ValueError(f"the classifier {name!r} isn't the one of that name")
     description = {
         "config": run_config.to_json(generator.config),
         "class_names": list(generator.class_names),
     }
+    if generator.published:
+        description["published"] = to_json(generator.published)
     generator_file.write(path, description, generator.stored_arrays, overwrite)
 
 
@@ -212,14 +258,15 @@ def _checked_generator(
     if not all(isinstance(name, str) for name in class_names):
         raise TypeError("class names aren't strings")
     names = sorted({name.split("/")[1] for name in arrays if name.startswith("classifiers/")})
-    modules = {name: classifiers_lib.build_classifier(name, len(class_names)) for name in names}
+    published = from_json(description.get("published", {}), names, len(class_names))
+    modules = {name: module_of(name, published, len(class_names)) for name in names}
     learned, others = _split(arrays)
     if learned and unet_from_config(config.generator).portable:
         learned = from_int8(learned)
     _check_arrays(config, modules, others | learned)
     trees = _tree(others | learned)
     classifiers = {name: (module, trees["classifiers"][name]) for name, module in modules.items()}
-    generator = LoadedGenerator(config, class_names, trees.get("params"), classifiers)
+    generator = LoadedGenerator(config, class_names, trees.get("params"), classifiers, published)
     rounded = generator.arrays
     for name, array in learned.items():
         if not np.array_equal(rounded[name], array, equal_nan=True):
@@ -242,6 +289,8 @@ def _checked_config(saved: dict[str, Any]) -> ConfigDict:
     for name, rule in GENERATOR_RULES.items():
         if not rule.accepts(settings[name]):
             raise UserError(f"config.{name}={settings[name]!r} is impossible: it must be {rule}")
+    if not all(isinstance(name, str) for name in settings["classifiers.targets"]):
+        raise TypeError("names of targets aren't strings")
     config = ConfigDict(unflatten_dict(settings, sep=".")).lock()
     check_stages(config.generator)
     return config

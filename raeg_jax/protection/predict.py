@@ -1,6 +1,7 @@
 """What a generator's target classifiers make of images: their class, and how far they misread it.
 
-Images are fitted to the size of training first, as there: the square in their middle.
+Images are fitted first: for classifiers of a run to the size of its training, as there (the square
+in their middle), for published ones as each of these expects.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from raeg_jax.adversarial.losses import ensemble_loss
-from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
+from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn, mean_reading
+from raeg_jax.networks.layers import preprocessing_of
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.tiles import pad_batch
 
@@ -31,11 +33,31 @@ def predict_labels(
     Returns:
       int32 [n].
     """
-    targets = _targets(generator)
+    return read_together(_targets(generator), images, batch_size, generator.config.data.image_size)
+
+
+def read_together(
+    targets: Sequence[FrozenClassifier],
+    images: Sequence[np.ndarray] | np.ndarray,
+    batch_size: int,
+    size: int,
+) -> np.ndarray:
+    """As `predict_labels`, of targets alone.
+
+    Args:
+      targets: of the same classes.
+      images: n of uint8 [H, W, 3], of any sizes.
+      batch_size: images at a time.
+      size: to fit images to, in pixels; published targets have their own preprocessing.
+
+    Returns:
+      int32 [n].
+    """
+    targets = tuple(targets)
     return np.concatenate(
         [
-            np.asarray(_predict(targets, batch))[:count]
-            for batch, count in _batches(generator, images, batch_size)
+            np.asarray(_predict(targets, inputs))[:count]
+            for inputs, count in _batches(targets, images, batch_size, size)
         ]
     )
 
@@ -55,9 +77,10 @@ def attack_losses(
       float32 [n].
     """
     targets, losses = _targets(generator), []
-    for number, (batch, count) in enumerate(_batches(generator, images, batch_size)):
+    size = generator.config.data.image_size
+    for number, (inputs, count) in enumerate(_batches(targets, images, batch_size, size)):
         classes = pad_batch(labels[number * batch_size :][:count], batch_size)
-        losses.append(np.asarray(attack_loss(targets, batch, classes))[:count])
+        losses.append(np.asarray(_fitted_loss(targets, inputs, classes))[:count])
     return np.concatenate(losses)
 
 
@@ -68,10 +91,26 @@ def attack_loss(targets: tuple[LogitsFn, ...], images: jax.Array, labels: jax.Ar
 
 
 @jax.jit
-def _predict(targets: tuple[LogitsFn, ...], images: jax.Array) -> jax.Array:
-    logits = [target(images.astype(jnp.float32)) for target in targets]
-    probabilities = sum(jax.nn.softmax(each) for each in logits)
-    return jnp.argmax(probabilities, axis=-1).astype(jnp.int32)
+def _fitted_loss(
+    targets: tuple[LogitsFn, ...], inputs: tuple[jax.Array, ...], labels: jax.Array
+) -> jax.Array:
+    return ensemble_loss(_on_their_inputs(targets, inputs), inputs[0], labels, kappa=_KAPPA)
+
+
+@jax.jit
+def _predict(targets: tuple[LogitsFn, ...], inputs: tuple[jax.Array, ...]) -> jax.Array:
+    return mean_reading(_on_their_inputs(targets, inputs), inputs[0])
+
+
+def _on_their_inputs(
+    targets: tuple[LogitsFn, ...], inputs: tuple[jax.Array, ...]
+) -> list[LogitsFn]:
+    """The targets, each with an input of its own whatever it is given."""
+
+    def fixed(target: LogitsFn, own: jax.Array) -> LogitsFn:
+        return lambda _: target(own.astype(jnp.float32))
+
+    return list(map(fixed, targets, inputs))
 
 
 def _targets(generator: LoadedGenerator) -> tuple[FrozenClassifier, ...]:
@@ -80,13 +119,23 @@ def _targets(generator: LoadedGenerator) -> tuple[FrozenClassifier, ...]:
 
 
 def _batches(
-    generator: LoadedGenerator, images: Sequence[np.ndarray], batch_size: int
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields fitted images [batch_size, size, size, 3], and how many of them aren't padding."""
+    targets: Sequence[FrozenClassifier],
+    images: Sequence[np.ndarray] | np.ndarray,
+    batch_size: int,
+    size: int,
+) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
+    """Yields for each target its images [batch_size, side, side, 3]; how many aren't padding."""
     # With it come TFDS and Grain, seconds of importing that few images need.
     from raeg_jax.data.decode import fit
 
-    size = generator.config.data.image_size
+    expected = [preprocessing_of(target.module) for target in targets]
     for start in range(0, len(images), batch_size):
-        batch = np.stack([fit(image, size) for image in images[start : start + batch_size]])
-        yield pad_batch(batch, batch_size), len(batch)
+        part = images[start : start + batch_size]
+        inputs = {
+            each: pad_batch(
+                np.stack([each.fit(image) if each else fit(image, size) for image in part]),
+                batch_size,
+            )
+            for each in set(expected)
+        }
+        yield tuple(inputs[each] for each in expected), len(part)

@@ -51,8 +51,8 @@ class Protected:
         hold it, as `raeg_jax.save` does.
       in_pixels: whether the payload is hidden in the pixels.
       psnr: of the pixels against the original, in decibels; infinite where they are equal.
-      label: the class that the generator was given; None where the owner gave none and it needs
-        none.
+      label: the class that the generator was given; None where the owner gave none (or can't, see
+        `Protector.protect`) and it needs none.
     """
 
     pixels: np.ndarray
@@ -147,7 +147,8 @@ class Protector:
         Args:
           images: uint8 [H, W, 3] each.
           labels: the class of each; for None a generator that needs one gets the class that the
-            target classifiers predict.
+            target classifiers predict, and so for all where targets have classes of their own
+            (`LoadedGenerator.labels_are_readings`).
           modes: of the original files, for recovery; RGB by default.
           orientations: EXIF orientations of the original files, for recovery; 1 by default.
 
@@ -156,7 +157,8 @@ class Protector:
           UnrecoverableError: an image would not come back exactly.
         """
         count = len(images)
-        labels = [None] * count if labels is None else labels
+        if labels is None or self._generator.labels_are_readings:
+            labels = [None] * count
         modes = [SourceMode.RGB] * count if modes is None else modes
         orientations = [1] * count if orientations is None else orientations
         sources = [_Source(*each) for each in zip(images, labels, modes, orientations, strict=True)]

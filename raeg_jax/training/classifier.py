@@ -22,6 +22,7 @@ from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.programs import batches
 from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.classifiers import FrozenClassifier
+from raeg_jax.networks.weights import is_published
 from raeg_jax.training import parallel
 from raeg_jax.training.loop import Loop
 from raeg_jax.training.optimizers import make_optimizer
@@ -31,6 +32,8 @@ from raeg_jax.workdir.classifiers import (
     ClassifierCheckpoint,
     Classifiers,
     load_classifier,
+    load_published,
+    remember_published,
     save_info,
     save_weights,
 )
@@ -49,7 +52,8 @@ def ensure_classifiers(
 ) -> Classifiers | None:
     """Loads the targets and held-out classifiers of a run; trains those that the workdir lacks.
 
-    Call `check_same_run` before: classifiers of other data or settings are replaced.
+    Published ones are never trained. Call `check_same_run` before: classifiers of other data or
+    settings are replaced.
 
     Returns:
       (module, variables) by name, targets first; None if a signal stopped the training of one,
@@ -57,6 +61,9 @@ def ensure_classifiers(
     """
     classifiers = {}
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
+        if is_published(name):
+            classifiers[name] = load_published(name, splits, config, workdir)
+            continue
         try:
             variables = load_classifier(name, splits, config, workdir)
         except DamagedError as error:
@@ -67,6 +74,7 @@ def ensure_classifiers(
         if variables is None:
             return None
         classifiers[name] = classifiers_lib.build_classifier(name, splits.num_classes), variables
+    remember_published(config, splits, workdir)
     return classifiers
 
 

@@ -31,6 +31,7 @@ from raeg_jax.adversarial.attack_layer import attack_layer
 from raeg_jax.adversarial.losses import LOSSES, margin
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import quantise
+from raeg_jax.networks.classifiers import FrozenClassifier, attack_labels
 from raeg_jax.payload.key import CELL
 from raeg_jax.training.optimizers import make_optimizers
 from raeg_jax.training.parallel import StepFn
@@ -94,7 +95,8 @@ def make_train_step(
     Returns:
       step(state, frozen, batch) -> (state, metrics), to be mapped over devices with the axis name
       `batch`. `frozen` holds the targets' variables by name: they are read in evaluation mode and
-      never change. `batch` is this device's {'image': uint8 [b, S, S, 3], 'label': int32 [b]}.
+      never change. `batch` is this device's {'image': uint8 [b, S, S, 3], 'label': int32 [b]};
+      published targets read the labels on the images themselves.
       `metrics` are float32 scalars, already averaged: 'loss/<term>' without weights, 'loss/total'
       with them, 'psnr' (decibels, at most 100 an image), 'attack_success', 'grad_norm'.
     """
@@ -108,11 +110,12 @@ def make_train_step(
     adversary = ADVERSARIES[config.loss.adversary]
     optimizer, disc_optimizer = make_optimizers(config)
 
+    def classifiers(frozen):
+        return [FrozenClassifier(net, frozen[name]) for name, net in targets.items()]
+
     def margins(frozen, images, labels):
         """Adversary term and the share of misread images, means over targets."""
-        logits = jnp.stack(
-            [_output(net, frozen[name], images, train=False) for name, net in targets.items()]
-        )
+        logits = jnp.stack([classifier(images) for classifier in classifiers(frozen)])
         loss = jax.vmap(lambda z: adversary(z, labels, config.loss.kappa))(logits)
         misread = jax.vmap(lambda z: margin(z, labels) < 0)(logits)
         return loss.mean(), misread.mean()
@@ -159,8 +162,9 @@ def make_train_step(
         # The image's index in the global batch: draws don't depend on the number of devices.
         index = jax.lax.axis_index(AXIS) * len(x) + jnp.arange(len(x))
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        labels = attack_labels(classifiers(frozen), x, batch["label"])
         (_, (logged, y8)), grads = jax.value_and_grad(objective, has_aux=True)(
-            state.params, state, frozen, x, batch["label"], key, index
+            state.params, state, frozen, x, labels, key, index
         )
         grads = jax.lax.pmean(grads, AXIS)
         changes, opt_state = optimizer.update(grads, state.opt_state, state.params)

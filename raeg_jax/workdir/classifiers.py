@@ -1,5 +1,6 @@
 """The classifiers of a workdir, in `classifiers/<name>`: saved once, then loaded.
 
+Of published ones only where they come from is saved, see `published`.
 While one is trained, checkpoints in its folder `unfinished` let the training resume.
 """
 
@@ -23,6 +24,8 @@ from raeg_jax.errors import UserError
 from raeg_jax.files import write_whole
 from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.networks.weights import is_published
+from raeg_jax.workdir import published
 from raeg_jax.workdir.checkpoint_folder import CheckpointFolder, DamagedError, quietly, reading
 from raeg_jax.workdir.origin import (
     FOLDER,
@@ -70,6 +73,9 @@ def load_classifiers(
     """
     classifiers = {}
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
+        if is_published(name):
+            classifiers[name] = load_published(name, splits, config, workdir)
+            continue
         try:
             variables = load_classifier(name, splits, config, workdir)
         except DamagedError as error:
@@ -90,6 +96,39 @@ def load_classifiers(
             )
         classifiers[name] = classifiers_lib.build_classifier(name, splits.num_classes), variables
     return classifiers
+
+
+def load_published(
+    name: str, splits: data.Splits | DataOrigin, config: ConfigDict, workdir: pathlib.Path
+) -> tuple[nn.Module, Any]:
+    """Loads a published classifier, unless the workdir's run used other weights of that name.
+
+    Returns:
+      Its module and its variables.
+
+    Raises:
+      UserError: its file is missing, damaged or another one, or the workdir is another run's.
+    """
+    check_same_run(config, splits, workdir, name)
+    if known := remembered(name, workdir):
+        published.check_identity(config, name, known)
+    return published.load(config, name)
+
+
+def remembered(name: str, workdir: pathlib.Path) -> dict[str, Any]:
+    """What `published.identity` was of a published classifier of a run; {} where it is new."""
+    return info_of(classifier_folder(workdir, name)).get("origin", {}).get("published", {})
+
+
+def remember_published(
+    config: ConfigDict, splits: data.Splits | DataOrigin, workdir: pathlib.Path
+) -> None:
+    """Saves where the published classifiers of a run come from, of those that were loaded."""
+    for name in (*config.classifiers.targets, *config.classifiers.held_out):
+        folder = classifier_folder(workdir, name)
+        if is_published(name) and is_main_process() and not remembered(name, workdir):
+            folder.mkdir(parents=True, exist_ok=True)
+            save_info(folder, {"origin": origin_of(name, splits, config)})
 
 
 def load_classifier(
@@ -149,9 +188,15 @@ def trained_on(name: str, workdir: pathlib.Path) -> DataOrigin:
 
 
 def clean_accuracies(names: tuple[str, ...], workdir: pathlib.Path) -> dict[str, dict[str, float]]:
-    """Accuracies on clean images, {'train': share, 'test': share} by name, as `save_info` wrote."""
-    infos = {name: classifier_folder(workdir, name) / INFO for name in names}
-    return {name: json.loads(path.read_text())["accuracy"] for name, path in infos.items()}
+    """Accuracies on clean images, {'train': share, 'test': share} by name, as `save_info` wrote.
+
+    Published classifiers have none.
+    """
+    return {
+        name: json.loads((classifier_folder(workdir, name) / INFO).read_text())["accuracy"]
+        for name in names
+        if not is_published(name)
+    }
 
 
 def save_weights(folder: pathlib.Path, variables: Any) -> None:
@@ -172,7 +217,7 @@ def save_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
 
     Args:
       folder: of the classifier.
-      info: its `origin` and its `accuracy`.
+      info: its `origin` and, of one that the run trained, its `accuracy`.
     """
     if is_main_process():
         write_whole(folder / INFO, (json.dumps(info, indent=2) + "\n").encode())

@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 from raeg_jax import data
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
+from raeg_jax.networks.weights import is_published
+from raeg_jax.workdir import published
 from raeg_jax.workdir.checkpoint import Checkpoints
 from raeg_jax.workdir.processes import say
 
@@ -110,7 +112,7 @@ def check_same_run(
       UserError: naming the old and the new values.
     """
     for folder in sorted((pathlib.Path(workdir) / FOLDER).glob(name)):
-        present = origin_of(folder.name, splits, config)
+        present = _run_of(folder.name, splits, config)
         for origin in (info_of(folder).get("origin", present), *unfinished_origins(folder)):
             if changes := run_config.changed_settings(_settings(origin), _settings(present)):
                 raise UserError(
@@ -158,19 +160,37 @@ def unfinished_origins(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
 
 
 def origin_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> dict[str, Any]:
-    """Returns all that a trained classifier depends on, as JSON holds it."""
-    settings = run_config.to_json(config)
-    for role in ("targets", "held_out"):
-        del settings["classifiers"][role]
-    return {
+    """Returns all that a classifier depends on, as JSON holds it.
+
+    Args:
+      name: of the classifier.
+      splits: the data set, or what `trained_on` knows of it.
+      config: the whole configuration.
+
+    Raises:
+      UserError: the file of a published classifier is missing, or not one of ours.
+    """
+    origin = _run_of(name, splits, config)
+    if is_published(name):
+        origin["published"] = published.identity(config, name)
+    return origin
+
+
+def _run_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> dict[str, Any]:
+    """The origin but for files: a published classifier depends on no data, but its run does."""
+    run = {
         "name": name,
         "data": splits.fingerprint,
         "classes": list(splits.class_names),
         "image_size": config.data.image_size,
         "seed": config.seed,
-        "classifiers": settings["classifiers"],
-        "augment": settings["augment"],
     }
+    if is_published(name):
+        return run
+    settings = run_config.to_json(config)
+    for other in ("targets", "held_out", "weights"):
+        del settings["classifiers"][other]
+    return run | {"classifiers": settings["classifiers"], "augment": settings["augment"]}
 
 
 def classifier_folder(workdir: pathlib.Path, name: str) -> pathlib.Path:

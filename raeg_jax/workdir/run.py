@@ -17,12 +17,17 @@ from raeg_jax.errors import UserError
 from raeg_jax.generator.build import build_generator, check_targets
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.unet import unet_from_config
+from raeg_jax.networks import imagenet
+from raeg_jax.networks.weights import is_published
 from raeg_jax.protection.loaded_generator import LoadedGenerator
+from raeg_jax.workdir import published
 from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
 from raeg_jax.workdir.classifiers import (
     Classifiers,
     check_classifiers,
     load_classifiers,
+    remember_published,
+    remembered,
     trained_on,
 )
 
@@ -71,7 +76,9 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "lates
     check_targets(config)
     check_classifiers(workdir)
     splits = data.load(config.data)
-    return Run(config, params, step, splits, load_classifiers(config, splits, workdir))
+    classifiers = load_classifiers(config, splits, workdir)
+    remember_published(config, splits, workdir)
+    return Run(config, params, step, splits, classifiers)
 
 
 def generator_from_workdir(
@@ -102,6 +109,7 @@ def generator_from_workdir(
     targets = tuple(config.classifiers.targets)
     # Every run has classifiers, and they know the classes of its data.
     origin = trained_on(targets[0], workdir)
+    _check_same_classes(targets[0], others, config)
     wanted = config.copy_and_resolve_references()
     # Untrained stages need the classifiers' gradients, or the predicted class of unlabelled images.
     learned = tuple(config.generator.stages) == ("learned",)
@@ -110,7 +118,28 @@ def generator_from_workdir(
         name for name in others if name not in wanted.classifiers.targets
     )
     classifiers = load_classifiers(wanted, origin, workdir)
-    return LoadedGenerator(config, origin.class_names, params, classifiers)
+    networks = {
+        name: published.describe(config, name) for name in classifiers if is_published(name)
+    }
+    class_names = origin.class_names
+    if is_published(targets[0]):
+        class_names = imagenet.class_names(remembered(targets[0], workdir)["num_classes"])
+    return LoadedGenerator(config, class_names, params, classifiers, networks)
+
+
+def _check_same_classes(target: str, others: Sequence[str], config: ConfigDict) -> None:
+    """Refuses classifiers with other classes than the targets: a generator file names one set."""
+
+    def classes(name: str) -> int | None:
+        return published.describe(config, name).num_classes if is_published(name) else None
+
+    for name in others:
+        if classes(name) != classes(target):
+            raise UserError(
+                f"--classifier={name}: its classes aren't those of the target {target}, and a "
+                "generator file has one set: leave it out, and compare what it reads by `raeg "
+                "verify --reader FILE`"
+            )
 
 
 def _restore_stages(

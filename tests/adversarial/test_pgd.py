@@ -11,6 +11,7 @@ import pytest
 
 from raeg_jax.adversarial.losses import ensemble_loss, margin
 from raeg_jax.adversarial.pgd import gaussian_noise, ifgsm, pgd_l2
+from raeg_jax.image.resize import crop_resize
 from tests.adversarial.toy_classifiers import (
     LABELS,
     SHAPE,
@@ -26,6 +27,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from foolbox import JAXModel
     from foolbox.attacks import L2PGD
+    from foolbox.attacks.mi_fgsm import L2MomentumIterativeFastGradientMethod
 
 
 def jitted(attack, **settings):
@@ -92,7 +94,7 @@ def test_pgd_finds_the_best_attack_of_a_linear_classifier():
     np.testing.assert_allclose(fall, 50 * slope, rtol=1e-3)
 
 
-class OnMargins(L2PGD):
+class OnMargins:
     """Foolbox's attack with our loss; its own is cross-entropy."""
 
     def get_loss_fn(self, model, labels):
@@ -104,15 +106,55 @@ class OnMargins(L2PGD):
         return raised
 
 
-def test_pgd_is_that_of_foolbox():
+class PlainOnMargins(OnMargins, L2PGD):
+    """Without momentum."""
+
+
+class MomentumOnMargins(OnMargins, L2MomentumIterativeFastGradientMethod):
+    """With momentum of unit gradients, as the method is published; Foolbox adds raw ones."""
+
+    def value_and_grad(self, loss_fn, x):
+        value, gradient = super().value_and_grad(loss_fn, x)
+        return value, gradient / gradient.norms.l2(axis=(1, 2, 3), keepdims=True)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_pgd_is_that_of_foolbox(momentum):
     images, steps, radius = images_of(), 4, 100.0
-    theirs = OnMargins(rel_stepsize=2.5 / steps, steps=steps, random_start=False).run(
+    settings = {"rel_stepsize": 2.5 / steps, "steps": steps, "random_start": False}
+    attack = (
+        MomentumOnMargins(momentum=momentum, **settings) if momentum else PlainOnMargins(**settings)
+    )
+    theirs = attack.run(
         JAXModel(curved(), bounds=(0, 255)), jnp.asarray(images), jnp.asarray(LABELS),
         epsilon=radius,
     )  # fmt: skip
-    ours = pgd_l2([curved()], images, LABELS, radius, steps)
+    ours = pgd_l2([curved()], images, LABELS, radius, steps, momentum=momentum)
     assert np.all(distance(theirs, images) > 0.7 * radius)
     np.testing.assert_allclose(ours, theirs, atol=0.01)
+
+
+def test_a_step_changes_the_part_that_the_classifiers_see():
+    """Of 8 pixels a side at least 4, and what is seen of a linear classifier is all changed."""
+    images, nets = images_of(120, 135), (linear(),)
+    attacked = jitted(pgd_l2, steps=1, crop_share=0.5)(nets, images, LABELS, 50.0)
+    changed = np.abs(np.asarray(attacked) - images).max(axis=(0, 3)) > 0
+    rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
+    assert min(len(rows), len(columns)) >= 4
+    assert changed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+    assert not changed.all()
+
+
+def test_attacks_through_random_crops_hold_on_other_crops():
+    nets, images = (curved(),), images_of()
+    radius = np.full(6, 120, np.float32)
+
+    def left(**settings):
+        attacked = jitted(pgd_l2, steps=20, **settings)(nets, images, LABELS, radius)
+        parts = [crop_resize(attacked, *corner, 6, 6) for corner in ((0, 0), (2, 1), (1, 2))]
+        return np.mean([margin(nets[0](part), LABELS) for part in parts])
+
+    assert left(crop_share=0.7) < left() - 0.1
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class Bundle:
     id: bytes = b"fakefake"
     class_names: tuple[str, ...] = CLASS_NAMES
     classifiers: dict = dataclasses.field(default_factory=dict)
+    labels_are_readings: bool = False
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from raeg_jax.cli import parser
 from raeg_jax.payload.key import read_key
 from tests.cli import documented, fake_codec
 
-COMMANDS = ("keygen", "export", "protect", "recover", "verify", "inspect")
+COMMANDS = ("keygen", "export", "protect", "recover", "verify", "inspect", "weights")
 
 
 def run(capsys, *arguments):

@@ -7,11 +7,15 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from raeg_jax import cli
+from raeg_jax import cli, evaluation
+from raeg_jax.cli import train
 from raeg_jax.image_file.read import decode_image_file, read_image_file
-from raeg_jax.protection.loaded_generator import save_generator
+from raeg_jax.networks import imagenet
+from raeg_jax.protection.loaded_generator import load_generator, save_generator
+from raeg_jax.protection.predict import predict_labels
 from tests.cli import datasets
 from tests.cli.conftest import save
+from tests.networks import tiny_published
 from tests.protection import generators
 
 FIXED = {"generator.gradient.arithmetic": "fixed"}
@@ -33,6 +37,69 @@ def raeg(tmp_path, capsys):
         return captured.out
 
     return run
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Settings of a run against published weights, none of which is trained."""
+    tiny_published.register(monkeypatch)
+    for seed in range(3):
+        tiny_published.write(tmp_path / f"net_{seed}.safetensors", seed)
+    names = imagenet.class_names(1000)
+    for number, image in enumerate(generators.photographs(4, 50, 40)):
+        # The folders have names of classes, which nobody asks for.
+        save(tmp_path / "photos" / names[number % 2] / f"{number}.png", image)
+    config = generators.settings(("gradient",))
+    config.data.update(dataset="image_folder", source=str(tmp_path / "photos"), list_file="")
+    config.data.cache_dir = str(tmp_path / "cache")
+    config.classifiers.update(
+        targets=("net_0.safetensors", "net_1.safetensors"),
+        held_out=("net_2.safetensors",),
+        weights=str(tmp_path),
+    )
+    return config
+
+
+def test_a_run_against_published_weights_from_its_settings_to_a_recovered_file(
+    published, tmp_path, capsys, monkeypatch
+):
+    workdir, file, evaluated = tmp_path / "run", tmp_path / "generator", []
+    monkeypatch.setattr(evaluation, "run", lambda *args, **options: evaluated.append(args))
+    train.main(published, workdir)
+    ((*_, classifiers),) = evaluated
+    assert list(classifiers) == [f"net_{seed}.safetensors" for seed in range(3)]
+    assert not (workdir / "checkpoints").exists()
+
+    def raeg(*arguments, status=0):
+        capsys.readouterr()
+        assert cli.main(list(map(str, arguments))) == status
+        captured = capsys.readouterr()
+        return captured.out + captured.err
+
+    named = "tiny with published weights of tiny-0.pth (0123456789abcdef), which see 32 pixels of"
+    text = raeg("export", workdir, file, "--classifier", "net_2.safetensors")
+    assert f"net_0.safetensors (target): {named}" in text
+    text = raeg("inspect", file)
+    assert f"net_0.safetensors (target): {named}" in text
+    assert "net_2.safetensors (no target): tiny with" in text
+    assert re.search(r"classes: +1000, from tench", text)
+    assert str(tmp_path) not in text
+    assert str(tmp_path).encode() not in file.read_bytes()
+
+    photos, out, back = (tmp_path / name for name in ("photos", "out", "back"))
+    raeg("keygen", tmp_path / "key")
+    owner = ("--key", tmp_path / "key", "--generator", file, "--batch-size", 2)
+    text = raeg("protect", photos, out, *owner, "--labels", "folders", status=2)
+    assert "--labels=folders: this generator's targets are published classifiers" in text
+    text = raeg("protect", photos, out, *owner)
+    assert text.count("labels: what the generator's published targets read in each image") == 1
+    raeg("recover", out, back, *owner)
+    for path in photos.rglob("*.png"):
+        name, image = path.relative_to(photos), read_image_file(path).pixels
+        np.testing.assert_array_equal(read_image_file(back / name).pixels, image)
+    read = predict_labels(load_generator(file), [image], 2)
+    text = raeg("inspect", out / name, "--key", tmp_path / "key")
+    assert re.search(r"codes: +(\d+) ", text)[1] == str(read[0])
 
 
 @pytest.mark.slow

@@ -23,7 +23,8 @@ def config():
 
 @pytest.fixture(autouse=True)
 def no_flags(monkeypatch):
-    for name, value in (("_CHECKPOINT", "latest"), ("_SUITE", ""), ("_METHOD", None)):
+    defaults = {"_CHECKPOINT": "latest", "_SUITE": "", "_METHOD": None}
+    for name, value in (defaults | {"_READER": [], "_PREPROCESS": ""}).items():
         monkeypatch.setattr(evaluate, name, types.SimpleNamespace(value=value))
 
 
@@ -32,7 +33,7 @@ def calls(monkeypatch):
     """What was evaluated: (workdir, checkpoint, step)."""
     calls = []
 
-    def run(config, workdir, splits, generator, classifiers, *, checkpoint="latest", step=None):
+    def run(config, workdir, *_, checkpoint="latest", step=None, **__):
         # Other runs are kept out until the evaluation has ended.
         locked = (pathlib.Path(workdir) / processes.LOCK_FILE).exists()
         calls.append((workdir, checkpoint, step, locked))

@@ -10,16 +10,15 @@ from raeg_jax.cli import commands
 from raeg_jax.cli.manifest import NAME
 from tests.cli.conftest import files, pixels, save
 from tests.cli.fake_codec import CLASS_NAMES, Recoverer
+from tests.evaluation import onnx_files
+from tests.networks import tiny_published
 
 
-class Readers:
+class Parity:
     """Sees a class in the lowest bit of an image's first sample, which protection flips."""
 
-    def __init__(self, bundle, batch_size):
-        pass
-
     def predict(self, images):
-        return {"parity": [CLASS_NAMES[image[0, 0, 0] & 1] for image in images]}
+        return [CLASS_NAMES[image[0, 0, 0] & 1] for image in images]
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def test_a_line_for_each_image_and_nothing_is_written(raeg, out):
     result = raeg("verify", out)
     assert result.err.endswith(
         f"what classifiers see isn't reported, as {raeg.generator} has none: `raeg export WORKDIR "
-        "GENERATOR --classifier NAME` adds one of a run\n"
+        "GENERATOR --classifier NAME` adds one of a run, and --reader FILE asks another model\n"
     )
     *lines, last = result.out.splitlines()
     assert sorted(lines) == [
@@ -149,15 +148,7 @@ def test_impossible_originals_are_reported(raeg, photos, out):
 
 
 def test_what_classifiers_see_is_reported(raeg, photos, out, monkeypatch):
-    generator = commands.load_generator
-
-    def with_classifiers(path):
-        bundle = generator(path)
-        bundle.classifiers = {"parity": None}
-        return bundle
-
-    monkeypatch.setattr(commands, "load_generator", with_classifiers)
-    monkeypatch.setattr(commands, "Predictor", Readers)
+    monkeypatch.setattr(commands, "make_readers", lambda *_: {"parity": Parity()})
     tamper(out / "anchor" / "one.png")
     result = raeg("verify", out, status=1)
     lines = [line for line in result.out.splitlines() if line.startswith("exact")]
@@ -167,7 +158,30 @@ def test_what_classifiers_see_is_reported(raeg, photos, out, monkeypatch):
     misread = sum(match[1] != match[2] for match in seen)
     assert misread
     assert result.out.endswith(
-        f"parity reads {misread} of 4 protected images otherwise than the recovered ones\n"
+        f"parity reads {misread} of 4 protected images otherwise than the originals\n"
     )
     result = raeg("verify", out, "--originals", photos, status=1)
     assert len(re.findall(r"original (\w+), protected \w+, recovered \1\n", result.out)) == 4
+
+
+def test_models_of_the_user_read_the_images_too(raeg, out, monkeypatch, tmp_path):
+    model = onnx_files.write(tmp_path / "mine.onnx")
+    tiny_published.register(monkeypatch)
+    weights = tmp_path / "tiny.safetensors"
+    tiny_published.write(weights)
+    options = ["--reader", model, "--reader", weights]
+    result = raeg("verify", out, *options, "--preprocess", "resize=8,crop=8")
+    kept = r"; mine\.onnx: protected class (\d), recovered class \1; tiny\.safetensors: protected "
+    assert len(re.findall(kept, result.out)) == 5
+    assert "mine.onnx reads 0 of 5 protected images otherwise than the originals\n" in result.out
+    assert re.search(r"\ntiny\.safetensors reads \d of 5 protected images otherwise", result.out)
+    assert "isn't reported" not in result.err
+    before = files(out)
+    for wrong, message in [
+        (["--reader", model, "--reader", model], "another classifier 'mine.onnx'"),
+        (["--reader", weights, "--preprocess", "crop=8"], "is for ONNX models"),
+        (["--reader", model, "--preprocess", "crop=9"], "takes images of 8 x 8 pixels"),
+        (["--reader", out / "top.png"], "not .png"),
+    ]:
+        assert message in raeg("verify", out, *wrong, status=2).err
+    assert files(out) == before

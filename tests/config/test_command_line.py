@@ -177,7 +177,8 @@ def test_help_of_our_commands_is_all_of_their_flags(command):
     assert result.stdout.startswith(("Fits a ", "Measures a "))
     evaluates = "eval" in command[-1]
     shared = ["compile_cache", "config", "workdir"]
-    flags = [*shared, *(["checkpoint", "method", "suite"] if evaluates else [])]
+    of_eval = ["checkpoint", "method", "preprocess", "reader", "suite"]
+    flags = [*shared, *(of_eval if evaluates else [])]
     assert re.findall(r"^  --(\w+): ", result.stdout, re.MULTILINE) == sorted(flags)
 
 

@@ -29,6 +29,14 @@ def test_a_saved_config_is_loaded(config, tmp_path):
     assert run_config.load(tmp_path / "config.json") == config
 
 
+def test_a_config_of_version_0_1_0_is_loaded(config, tmp_path):
+    saved = run_config.to_json(config)
+    del saved["classifiers"]["weights"]
+    (tmp_path / "config.json").write_text(json.dumps({"config": saved}))
+    assert run_config.load(tmp_path / "config.json") == config
+    assert run_config.classify_changes(saved, config) == ({}, {})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -89,6 +97,7 @@ def test_settings_that_may_be_adjusted(config, name, value):
     [
         ("parallel", "shard_map"),
         ("data.cache_dir", "/elsewhere"),
+        ("classifiers.weights", "/elsewhere"),
         ("train.log_every", 3),
         ("eval.pgd_steps", 1),
     ],

@@ -9,7 +9,10 @@ from configs import base, scale
 from raeg_jax.config.validate import validate
 from raeg_jax.errors import UserError
 from raeg_jax.generator.build import check_targets
+from raeg_jax.networks.preprocessing import Preprocessing
+from raeg_jax.networks.weights import PublishedNetwork, save_weights
 from tests.config.test_schema import CONFIGS, FOLDER
+from tests.networks import tiny_published
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -19,8 +22,13 @@ def test_every_config_of_ours_is_possible(name):
 
 @pytest.mark.parametrize("name", ["caltech101", "celeba", "mini_imagenet", "folder"])
 @pytest.mark.parametrize("variant", ["cpu", *scale.STAGES])
-def test_every_variant_of_the_benchmarks_is_possible(name, variant):
+def test_every_variant_of_the_benchmarks_is_possible(name, variant, tmp_path, monkeypatch):
     config = importlib.import_module(f"configs.{name}").get_config(variant)
+    if variant == "published":
+        tiny_published.register(monkeypatch)
+        config.classifiers.weights = str(tmp_path)
+        for file in (*config.classifiers.targets, *config.classifiers.held_out):
+            save_weights(tmp_path / file, tiny_published.network(), {})
     validate(config)
     check_targets(config)
 
@@ -75,3 +83,53 @@ def test_no_device_is_started():
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent), "XLA_FLAGS": ""}
     command = [sys.executable, "-c", script]
     assert subprocess.check_output(command, env=environment, text=True) == "3\n"
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A config whose folder of weights has headers of files: no array is read."""
+    tiny_published.register(monkeypatch)
+    networks = {
+        "one": tiny_published.network(),
+        "two": tiny_published.network(),
+        "few": tiny_published.network(num_classes=20),
+        "vgg": PublishedNetwork("vgg16", 1000, Preprocessing(mean=(0.0,) * 3), "vgg16.pth (0123)"),
+    }
+    for name, network in networks.items():
+        save_weights(tmp_path / f"{name}.safetensors", network, {})
+    (tmp_path / "text.safetensors").write_text("weights")
+    config = base.get_config()
+    config.generator.stages = ("gradient",)
+    config.classifiers.weights = str(tmp_path)
+    return config
+
+
+def choose(config, targets, held_out=()):
+    for role, names in (("targets", targets), ("held_out", held_out)):
+        files = (name if "_" in name else f"{name}.safetensors" for name in names)
+        config.classifiers[role] = tuple(files)
+
+
+def test_published_targets_may_have_held_out_classifiers_of_both_kinds(weights):
+    choose(weights, ("one", "two"), ("few", "vgg_small", "vgg"))
+    validate(weights)
+    choose(weights, ("vgg_small",), ("one",))
+    validate(weights)
+
+
+@pytest.mark.parametrize(
+    ("targets", "held_out", "message"),
+    [
+        (("one", "vgg_small"), (), r"targets=\('one.safetensors', 'vgg_small'\) mixes .*one kind"),
+        (("one", "few"), (), "different classes, one.safetensors 1000 and few.safetensors 20: use"),
+        (("one",), ("one",), "'one.safetensors' stands twice"),
+        (("vgg",), (), "classifier 'vgg.safetensors' can't compute in fixed point"),
+        (("none",), (), r"there is no .*/none\.safetensors, .*raeg weights import"),
+        (("one",), ("none",), r"there is no .*/none\.safetensors, .*raeg weights import"),
+        (("text",), (), r"text\.safetensors is no file of weights of ours"),
+    ],
+)
+def test_published_classifiers_that_can_not_be_used_are_named(weights, targets, held_out, message):
+    choose(weights, targets, held_out)
+    with pytest.raises(UserError, match=message):
+        validate(weights)

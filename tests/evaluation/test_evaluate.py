@@ -13,7 +13,16 @@ from raeg_jax.config import run_config
 from raeg_jax.data import memory
 from raeg_jax.data.decode import encode_png, to_rgb
 from raeg_jax.evaluation import evaluate, result_files
-from tests.evaluation.evaluation_toys import Brightness, files, flat_images, shift
+from raeg_jax.evaluation.readers import published_readers
+from raeg_jax.networks.weights import load_weights
+from tests.evaluation.evaluation_toys import (
+    Brightness,
+    brightness_reader,
+    files,
+    flat_images,
+    shift,
+)
+from tests.networks import tiny_published
 
 SIZE = 32
 LEVELS, LABELS = [60, 86, 120, 146, 180], [0, 0, 1, 1, 2]
@@ -193,6 +202,45 @@ def test_only_the_main_process_writes_and_prints(config, tmp_path, monkeypatch, 
     run(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()
     assert "".join(capsys.readouterr()) == ""
+
+
+def test_published_classifiers_and_readers_are_measured_beside_the_others(
+    config, tmp_path, monkeypatch
+):
+    tiny_published.register(monkeypatch)
+    folder = tmp_path / "folder of weights"
+    folder.mkdir()
+    network = tiny_published.write(folder / "tiny.safetensors")
+    config.classifiers.held_out = ("tiny.safetensors",)
+    config.classifiers.weights = str(folder)
+    near = Brightness()
+    pairs = {
+        "near": (near, near.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)), train=False)),
+        "tiny.safetensors": (network.module, load_weights(folder / "tiny.safetensors")[1]),
+    }
+    mine = brightness_reader()
+    results = evaluation.run(
+        config, tmp_path, SPLITS, shift(20), pairs, readers={"mine.onnx": mine}, command="eval"
+    )
+    described = results["classifiers"]
+    assert {name: one["role"] for name, one in described.items()} == {
+        "near": "target", "tiny.safetensors": "held_out", "mine.onnx": "reader",
+    }  # fmt: skip
+    assert described["tiny.safetensors"]["source"] == network.source
+    assert described["tiny.safetensors"]["preprocessing"] == network.preprocessing.to_json()
+    found = results["splits"]["test"]["classifiers"]
+    assert list(found) == list(described)
+    assert found["tiny.safetensors"]["accuracy"]["original"] == 1
+    assert found["near"]["accuracy"]["protected"] == pytest.approx(0.6)
+    assert "folder of weights" not in json.dumps(results)
+    with open(tmp_path / "images.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["mine.onnx/protected"] for row in rows} == {"low", "high"}
+    (reader,) = published_readers({"tiny.safetensors": pairs["tiny.safetensors"]}).values()
+    images = [to_rgb(record["image"]) for record in SPLITS.test]
+    read = [row["tiny.safetensors/original"] for row in rows if row["split"] == "test"]
+    assert read == reader.predict(images)
+    assert "- mine.onnx: made by hand" in (tmp_path / "results.md").read_text()
 
 
 def test_max_images_limits_each_split(config, tmp_path):

@@ -11,7 +11,9 @@ from raeg_jax.data.decode import encode_png
 from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.programs import noise_control, pgd_control
 from raeg_jax.networks.classifiers import FrozenClassifier, as_pytree
+from raeg_jax.networks.weights import load_weights
 from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
+from tests.networks import tiny_published
 
 LABELS = np.zeros(2, np.int32)
 
@@ -58,6 +60,26 @@ def test_one_wrong_sample_among_many_is_not_exact():
     images = originals.copy()
     images[0, 599, 599, 2] = 1
     assert not programs.compare(images, originals)["exact"][0]
+
+
+def test_pgd_leads_published_targets_away_from_what_they_read(tmp_path, monkeypatch):
+    tiny_published.register(monkeypatch)
+    network = tiny_published.write(tmp_path / "tiny.safetensors", num_classes=5)
+    classifier = FrozenClassifier(network.module, load_weights(tmp_path / "tiny.safetensors")[1])
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    read = np.asarray(programs.classify({"tiny": classifier}, images)["tiny"])
+    distance = np.full(2, 300.0, np.float32)
+    goals = programs.labels_of_attack((classifier,), images, (read + 1) % 5)
+    assert goals.tolist() == read.tolist()
+    attacked = pgd_control((classifier,), images, goals, distance, 3)
+    assert np.all(programs.classify({"tiny": classifier}, attacked)["tiny"] != read)
+    # Whole images of any size, through the published preprocessing.
+    large = np.random.default_rng(1).integers(0, 256, (3, 90, 50, 3)).astype(np.uint8)
+    seen = np.stack([network.preprocessing.fit(image) for image in large])
+    expected = programs.classify({"tiny": classifier}, seen)["tiny"]
+    found = programs.labels_of_attack((classifier,), large, np.arange(3))
+    np.testing.assert_array_equal(found, expected)
+    assert programs.labels_of_attack((), images, LABELS).tolist() == LABELS.tolist()
 
 
 def test_a_frozen_classifier_reads_its_statistics_only():

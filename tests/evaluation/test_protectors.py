@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from configs import base
 from raeg_jax.errors import DivergedError
 from raeg_jax.evaluation import protectors
 from raeg_jax.evaluation.protectors import FileProtector, PixelProtector, protector_of
@@ -89,7 +90,9 @@ def test_fractions_have_no_payload():
         exact = portable = False
 
     chain = Chain((dataclasses.replace(stage, module=Fractions()),))
-    protector = protector_of(None, (), chain, {}, 4)
+    config = base.get_config()
+    config.classifiers.targets = ()
+    protector = protector_of(config, (), chain, {}, 4)
     assert isinstance(protector, PixelProtector)
     assert not protector.has_payload
 

@@ -153,7 +153,7 @@ def test_a_row_says_where_the_payload_is_and_what_pixels_alone_give():
         "payload/in_pixels": np.array([False]),
         "payload/bytes": np.array([92]),
     }
-    (row,) = result_files.image_rows("test", per_image, np.array([0]), ["x.png"], ("cat",))
+    (row,) = result_files.image_rows("test", per_image, np.array([0]), ["x.png"], ("cat",), {})
     assert (row["exact"], row["exact_from_pixels_alone"]) == (1, 0)
     assert (row["payload_in_pixels"], row["payload_bytes"]) == (0, 92)
 
@@ -170,7 +170,10 @@ def test_a_row_an_image_says_what_was_read():
         "bytes/original": np.array([10, 20]),
     }
     labels, classes = np.array([1, 0]), ("cat", "dog")
-    first, second = result_files.image_rows("test", per_image, labels, ["x.png", "y.png"], classes)
+    read_as = {"net": ("kitten", "puppy")}
+    first, second = result_files.image_rows(
+        "test", per_image, labels, ["x.png", "y.png"], classes, read_as
+    )
     assert first == {
         "split": "test",
         "file": "x.png",
@@ -180,7 +183,7 @@ def test_a_row_an_image_says_what_was_read():
         "psnr_recovered": "inf",
         "outside_range": "0.250000",
         "exact": 1,
-        "net/original": "dog",
-        "net/protected": "cat",
+        "net/original": "puppy",
+        "net/protected": "kitten",
     }
     assert (second["file"], second["class"], second["exact"]) == ("y.png", "cat", 0)

@@ -9,7 +9,7 @@ import pytest
 from raeg_jax.evaluation.protectors import PixelProtector
 from raeg_jax.evaluation.split import divergence, evaluate_split, examples, quick, summarise
 from raeg_jax.networks.classifiers import FrozenClassifier
-from tests.evaluation.evaluation_toys import Brightness, flat_images, shift
+from tests.evaluation.evaluation_toys import Brightness, brightness_reader, flat_images, shift
 
 LEVELS = [60, 86, 120, 146, 180, 60, 118]
 LABELS = np.array([0, 0, 1, 1, 2, 0, 1])
@@ -53,6 +53,21 @@ def test_accuracies_are_those_worked_out_by_hand(result):
     np.testing.assert_allclose(result["classifiers"]["near"]["attack_success"]["protected"], 2 / 7)
     assert result["classifiers"]["near"]["role"] == "target"
     assert result["classifiers"]["far"]["role"] == "held_out"
+
+
+def test_readers_read_the_files_too_in_place_of_classifiers_of_their_name(result):
+    reader = brightness_reader("far")
+    found = evaluate(readers={"far": reader, "mine.onnx": brightness_reader()})["classifiers"]
+    assert found["near"] == result["classifiers"]["near"]
+    assert {name: one["role"] for name, one in found.items()} == {
+        "near": "target", "far": "held_out", "mine.onnx": "reader",
+    }  # fmt: skip
+    assert {name: one["reference"] for name, one in found.items()} == {
+        "near": "label", "far": "original", "mine.onnx": "original",
+    }  # fmt: skip
+    # It looks at the right half, which the generator leaves as it is.
+    assert found["far"]["accuracy"]["protected"] == 1
+    assert found["mine.onnx"]["accuracy"]["original"] == 1
 
 
 def test_quality_of_protected_and_recovered(result):

@@ -10,10 +10,12 @@ SUMMARY = {
     "classifiers": {
         "resnet_small": {
             "role": "target",
+            "reference": "label",
             "accuracy": {"original": 0.9812, "protected": 0.25, "recovered": 0.98, "noise": 0.9},
         },
         "densenet_small": {
             "role": "held_out",
+            "reference": "label",
             "accuracy": {"original": 1.0, "protected": 0.5, "recovered": 1.0, "noise": 0.75},
         },
     },
@@ -42,6 +44,13 @@ RESULTS = {
     "dataset": {"name": "photographs"},
     "image_size": 64,
     "generator": {"stages": ["learned"], "coupling": "integer", "exact": True, "portable": True},
+    "classifiers": {
+        "resnet_small": {
+            "source": "trained by the run",
+            "classes": 20,
+            "preprocessing": {"image_size": 64},
+        }
+    },
     "pgd_steps": 20,
     "splits": {"train": SUMMARY, "test": SUMMARY},
 }
@@ -100,6 +109,36 @@ def test_caption_says_which_images(split):
         f"{split} images ({table.SPLITS[split]}), 320: 33.9 to 36.0 dB, "
         "samples outside 0..255 0.125%, PNG 8.0 -> 10.0 KiB"
     )
+
+
+def test_readings_kept_and_closed_set_accuracy_have_rows_of_their_own():
+    kept = {
+        "role": "reader",
+        "reference": "original",
+        "accuracy": {"original": 1.0, "protected": 0.5, "recovered": 1.0, "noise": 0.75},
+        "closed_set": {"original": 0.875, "protected": 0.25, "recovered": 0.875, "noise": 0.5},
+    }
+    summary = SUMMARY | {"classifiers": SUMMARY["classifiers"] | {"lite0.safetensors": kept}}
+    rows = table.rows(summary, 20)
+    assert rows[3] == (
+        "lite0.safetensors (reader, readings kept)", "1.000", "0.500", "1.000", "0.750",
+    )  # fmt: skip
+    assert rows[4] == (
+        "lite0.safetensors (classes of the data set)", "0.875", "0.250", "0.875", "0.500",
+    )  # fmt: skip
+    described = {
+        "source": "lite0.pth (0123)",
+        "weights": "4567",
+        "classes": 1000,
+        "preprocessing": {"resize": 256, "interpolation": "bicubic", "mean": [127.0, 1.5, 0.0]},
+    }
+    results = RESULTS | {"splits": {"test": summary}, "classifiers": {"lite0": described}}
+    assert (
+        "- lite0: lite0.pth (0123), weights 4567, 1000 classes; resize 256, interpolation bicubic, "
+        "mean 127:1.5:0"
+    ) in table.markdown(results)
+    assert table.KEPT in table.note(results)
+    assert table.note(RESULTS) == table.NOTE
 
 
 def test_markdown_is_a_table_a_split():

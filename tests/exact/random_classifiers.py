@@ -8,11 +8,21 @@ import numpy as np
 
 from raeg_jax.networks.architectures import ResNet
 from raeg_jax.networks.classifiers import build_classifier
+from raeg_jax.networks.efficientnet import EfficientNetLite
 from raeg_jax.networks.layers import small_stem
+from raeg_jax.networks.preprocessing import Preprocessing
 
 CLASSES = 5
 # Small enough to be compiled often.
 TINY = ResNet(CLASSES, stage_sizes=(1,), width=8, stem=small_stem)
+# With as many classes as published networks have.
+TINY_LITE = EfficientNetLite(
+    1000,
+    stages=((3, 1, 8, 1, 1), (5, 2, 8, 6, 2), (3, 1, 16, 6, 2)),
+    stem=8,
+    head=16,
+    preprocessing=Preprocessing(48, 40, mean=(127.0,) * 3, std=(128.0,) * 3),
+)
 
 
 def variables_of(module, seed=0):

@@ -7,7 +7,15 @@ import pytest
 
 from raeg_jax.errors import UserError
 from raeg_jax.exact import block_float
-from raeg_jax.exact.block_float import conv, make_layer, scale, snap, to_integers
+from raeg_jax.exact.block_float import (
+    PUBLISHED,
+    Split,
+    conv,
+    make_layer,
+    scale,
+    snap,
+    to_integers,
+)
 from raeg_jax.exact.fixed_point import product
 
 
@@ -86,7 +94,7 @@ def test_nothing_is_lost_to_matrix_units_that_keep_eight_bits_of_each_factor(mon
     np.testing.assert_array_equal(result[1], expected[1])
     np.testing.assert_array_equal(result[2](g)[0], expected[2](g)[0])
     # Pixels in one piece would lose some.
-    whole_pixels = block_float._product(16 * x, layer.kernel, 1)
+    whole_pixels = block_float._product(16 * x, layer, 1)
     assert np.any(whole_pixels != exact(16 * x, layer, 1)[0])
 
 
@@ -103,6 +111,100 @@ def test_sums_are_those_of_float32_whatever_the_precision_asked_for(monkeypatch)
         np.testing.assert_array_equal(low(g)[0], pull(g)[0])
         monkeypatch.setattr(block_float, "product", lambda x, kernel: x @ kernel)
         assert np.any(conv(x, layer) != expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "padding", "channels"),
+    [
+        ((3, 3), 2, ((0, 1), (1, 1)), 4),
+        ((1, 1), 2, ((0, 0), (0, 0)), 4),
+        ((5, 5), 2, ((1, 2), (2, 2)), None),
+        ((3, 3), 1, ((1, 1), (0, 2)), None),
+    ],
+)
+def test_published_convolutions_are_those_of_whole_numbers(size, strides, padding, channels):
+    """Depthwise where there are no channels; of any padding."""
+    x = normal(2, 8, 7, channels or 6) * np.float32([1, 1e-3])[:, None, None, None]
+    shape = (*size, channels, 6) if channels else (*size, 6)
+    layer = make_layer(np.float64(normal(*shape)), np.float64(normal(6)), widths=PUBLISHED)
+    assert np.abs(layer.kernel).max() > (127 if channels else 255)
+    assert layer.forward == layer.backward == Split()
+    g = normal(2, *(4 if strides == 2 else n for n in (8, 7)), 6, seed=3)
+
+    @jax.jit
+    def value_and_gradient(x, g):
+        y, pull = jax.vjp(lambda x: conv(x, layer, strides, False, padding), x)
+        return y, pull(g)[0]
+
+    y, result = value_and_gradient(x, g)
+    kernel = layer.kernel if channels else layer.kernel[:, :, None]
+
+    def run(x):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (strides,) * 2, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=1 if channels else 6,
+        )  # fmt: skip
+
+    bits = 8 if channels else 10
+    numbers, step = to_integers(x, bits, layer.least)
+    expected = run(numbers) + np.round(layer.bias / step)
+    np.testing.assert_array_equal(y, expected * step * layer.units)
+    numbers, step = to_integers(g * layer.units, bits)
+    (back,) = jax.linear_transpose(run, x)(numbers)
+    np.testing.assert_array_equal(result, back * step)
+
+
+def test_sums_that_are_too_large_are_split_into_exact_ones():
+    """A dense layer as large as VGG's first: 25,088 inputs, here and back."""
+    random = np.random.RandomState(0)
+    kernel = random.uniform(0.2, 1, (1, 1, 25_088, 2)) * random.choice([1, 1, -1], (25_088, 1))
+    for turned in (False, True):
+        layer = make_layer(
+            kernel.swapaxes(2, 3) if turned else kernel, np.zeros(2 + turned * 25_086),
+            widths=PUBLISHED,
+        )  # fmt: skip
+        split = layer.backward if turned else layer.forward
+        weights = np.int64(layer.kernel[0, 0].T if turned else layer.kernel[0, 0])
+        numbers = random.randint(200, 256, (1, 25_088))
+        x = np.float32(numbers)[:, None, None]
+        if turned:
+            _, pull = jax.vjp(
+                lambda y, layer=layer: conv(y, layer), np.ones((1, 1, 1, 2), np.float32)
+            )
+            result = pull(x / layer.units)[0]
+        else:
+            result = conv(x, layer) / layer.units
+        parts = numbers.reshape(split.parts, 1, -1) @ weights.reshape(split.parts, -1, 2)
+        assert np.abs(parts).max() < 2**24 <= np.abs(parts.sum(0)).max()
+        expected = np.rint(parts / 2**split.shift).sum(0)
+        assert np.abs(expected).max() < 2**24
+        np.testing.assert_array_equal(result[0, 0], expected * 2**split.shift)
+
+
+def test_split_sums_of_a_convolution_lose_half_a_shift_for_each_part():
+    random = np.random.RandomState(0)
+    kernel = random.uniform(0.7, 0.99, (3, 3, 40, 256))
+    layer = make_layer(kernel, np.zeros(256), widths=PUBLISHED)
+    assert layer.forward.parts > 1
+    assert layer.backward.shift > 1
+    x = np.float32(random.randint(230, 256, (1, 3, 4, 40)))
+    g = np.float32(random.randint(230, 256, (1, 3, 4, 256))) / layer.units
+    y, pull = jax.vjp(lambda x: conv(x, layer), x)
+    weights = np.float64(layer.kernel).reshape(9, 40, 256)
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    padded_g = np.pad(g * layer.units, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    sums, back = 0, 0
+    for tap, (i, j) in enumerate(np.ndindex(3, 3)):
+        sums = sums + padded[:, i : i + 3, j : j + 4] @ weights[tap]
+        back = back + padded_g[:, 2 - i : 5 - i, 2 - j : 6 - j] @ weights[tap].T
+    for result, exact, split, taps in (
+        (y / layer.units, sums, layer.forward, 1),
+        (pull(g)[0], back, layer.backward, 9),
+    ):
+        numbers = np.asarray(result) / 2**split.shift
+        np.testing.assert_array_equal(numbers, np.rint(numbers))
+        assert np.abs(numbers).max() < 2**24 < np.abs(exact).max()
+        np.testing.assert_allclose(result, exact, atol=split.parts * taps * 2**split.shift / 2)
 
 
 def test_more_products_than_can_be_summed_exactly_are_refused():

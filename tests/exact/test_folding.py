@@ -8,10 +8,13 @@ from flax import linen as nn
 
 from raeg_jax.errors import UserError
 from raeg_jax.exact import fixed_classifier
+from raeg_jax.exact.block_float import OWN, Split
+from raeg_jax.exact.block_float import PUBLISHED as WIDE
 from raeg_jax.exact.folding import check_foldable, fold_classifier
-from raeg_jax.networks.architectures import VGG
+from raeg_jax.networks.architectures import VGG, BottleneckBlock, DenseNet, ResNet
 from raeg_jax.networks.classifiers import CLASSIFIERS, FrozenClassifier, build_classifier
 from raeg_jax.networks.layers import MaxPool, Standardise
+from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
 from tests.exact.random_classifiers import CLASSES, TINY, pictures, small, variables_of
 
 
@@ -89,10 +92,17 @@ class Raw(nn.Module):
     ("module", "message"),
     [
         (VGG(2, stages=((4,),), hidden=(4,), grid=7), "MeanPool_0 averages over a 7 x 7 grid"),
-        (Strange(nn.Conv(2, (3, 3), strides=2)), "layer is no plain convolution"),
-        (Strange(nn.Conv(3, (3, 3), feature_group_count=3)), "layer is no plain convolution"),
+        (Strange(nn.Conv(2, (3, 3), strides=(1, 2))), "layer is no plain convolution"),
+        (Strange(nn.Conv(2, (3, 3), kernel_dilation=2)), "layer is no plain convolution"),
+        (Strange(nn.Conv(6, (3, 3), feature_group_count=3)), "layer is no plain convolution"),
+        (Strange(nn.Conv(3, (3, 3), feature_group_count=3)), "doesn't begin with a convolution"),
+        (Strange(nn.BatchNorm(True)), "doesn't begin with a convolution"),
         (Strange(nn.LayerNorm()), "layer has weights of another kind"),
         (Raw(), "doesn't standardise"),
+        (
+            VGG(2, stages=((4,),), hidden=(), grid=1, preprocessing=Preprocessing(mean=(0.0,) * 3)),
+            "pixels reach more than 154 from its mean",
+        ),
     ],
 )
 def test_classifiers_that_cannot_be_converted_are_refused(module, message):
@@ -109,11 +119,35 @@ def test_whether_a_classifier_can_be_converted_is_known_before_it_has_weights():
         check_foldable("vgg16", build_classifier("vgg16", 2))
 
 
-def test_large_networks_are_converted_too():
-    """As far as their layers go; weights would take long to draw."""
-    module = build_classifier("resnet18", 2)
-    blank = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-    shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), blank)
-    zeros = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), shapes)
-    made = fold_classifier("resnet18", module, zeros)
-    assert jax.eval_shape(made, blank).shape == (1, 2)
+_QUICK = {"efficientnet_lite0", "resnet18", "vgg16"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in _QUICK else pytest.mark.slow) for n in PUBLISHED]
+)
+def test_every_published_network_can_be_converted(name):
+    check_foldable(name, build_classifier(name, 1000, PUBLISHED[name]))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        VGG(CLASSES, ((4,), (8,)), hidden=(16,), norm=False, preprocessing=Preprocessing(40, 40)),
+        ResNet(CLASSES, (1,), BottleneckBlock, width=8, preprocessing=Preprocessing(40, 40)),
+        DenseNet(CLASSES, (2, 2), growth=4, width=8, preprocessing=Preprocessing(40, 40)),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_small_networks_of_the_published_families_read_alike(module):
+    variables, x = variables_of(module), pictures(20, 23)
+    run = jax.jit(lambda classifier, x: classifier(x))
+    expected = run(FrozenClassifier(module, variables), x)
+    fixed = fold_classifier("published", module, variables)
+    assert fixed.widths == WIDE
+    np.testing.assert_allclose(run(fixed, x), expected, atol=0.05 * np.std(expected))
+
+
+def test_networks_of_a_run_keep_their_bits():
+    fixed = fold_classifier("tiny", TINY, variables_of(TINY))
+    assert fixed.widths == OWN
+    assert {(layer.bits, layer.forward) for layer in fixed.layers.values()} == {(7, Split())}

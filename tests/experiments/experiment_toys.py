@@ -12,7 +12,9 @@ from raeg_jax.data.decode import encode_png
 from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.experiments.context import Context
 from raeg_jax.generator.chain import Chain
+from raeg_jax.networks.weights import load_weights
 from tests.methods.toys import picture
+from tests.networks import tiny_published
 
 SIZE = 48
 CLASSES = ("dark", "grey", "light")
@@ -70,7 +72,7 @@ def split(count, seed):
     ]
 
 
-def run(kind=TrainedRun):
+def run(kind=TrainedRun, readers=None):
     """Three images to train on and five unseen ones; the generator is a shortcut stage."""
     config = base.get_config()
     config.data.image_size = SIZE
@@ -90,7 +92,7 @@ def run(kind=TrainedRun):
     )
     variables = {"params": {"w": np.zeros(1, np.float32)}}
     classifiers = {"near": (Levels(), variables), "off": (Levels(5.0), variables)}
-    return kind(config, splits, None, classifiers)
+    return kind(config, splits, None, classifiers, readers or {})
 
 
 def compared(folder):
@@ -98,9 +100,23 @@ def compared(folder):
     return Context(run(), folder, compared=True)
 
 
-def alone(folder, kind=TrainedRun):
+def alone(folder, kind=TrainedRun, readers=None):
     """The context of `--suite` alone."""
-    return Context(run(kind), folder)
+    return Context(run(kind, readers), folder)
+
+
+def published(run, folder, monkeypatch, targets=(), held_out=()):
+    """The run with tiny published classifiers, of 1,000 classes, in place of its own."""
+    tiny_published.register(monkeypatch)
+    classifiers = {} if targets else {"near": run.classifiers["near"]}
+    for seed, name in enumerate((*targets, *held_out)):
+        network = tiny_published.write(folder / name, seed)
+        classifiers[name] = network.module, load_weights(folder / name)[1]
+    run.config.classifiers.weights = str(folder)
+    if targets:
+        run.config.classifiers.targets = targets
+    run.config.classifiers.held_out = held_out
+    return dataclasses.replace(run, classifiers=classifiers)
 
 
 def model(run, folder, training_set, architecture, seed):

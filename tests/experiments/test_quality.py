@@ -1,5 +1,7 @@
 """All methods on the same images: their files, and what is measured of them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ from raeg_jax.experiments import quality
 from raeg_jax.experiments.context import Context, ProtectedSet
 from raeg_jax.methods.files import collect
 from raeg_jax.methods.registry import REVERSIBLE, TITLES
-from tests.experiments.experiment_toys import PSNR, FloatRun, alone, compared, run
+from tests.evaluation.evaluation_toys import brightness_reader
+from tests.experiments.experiment_toys import PSNR, FloatRun, alone, compared, published, run
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,39 @@ def test_images_that_fail_count_as_no_success(tmp_path, monkeypatch):
         success = scores["attack_success"]["file"] * correct[2:].sum()
         np.testing.assert_allclose(scores["success_of_all"], success / correct.sum())
         assert correct[:2].any()
+
+
+def test_readers_read_the_files_too(tmp_path):
+    reader = brightness_reader()
+    context = alone(tmp_path, FloatRun, {"mine.onnx": reader})
+    result = quality.measure(context, "raeg", None)
+    files, (images, _) = context.protected("raeg", None).files, context.run.images("test")
+    changed = reader.read(images).classes != reader.read(files.images).classes
+    scores = result["classifiers"]["mine.onnx"]
+    assert scores["accuracy"] == {
+        "original": 1.0, **dict.fromkeys(("adversarial", "unmarked", "file"), 1 - changed.mean()),
+    }  # fmt: skip
+    assert scores["success_of_all"] == changed.mean() > 0
+    cells = quality.headline("raeg", [result], context)
+    assert cells["on readers"] == f"{changed.mean():.3f}"
+    held_out = result["classifiers"]["off"]["attack_success"]["file"]
+    assert cells["on held-out classifiers"] == f"{held_out:.3f}"
+    (unit,) = quality.units(context)
+    assert unit.depends["readers"]["mine.onnx"]["weights"] == "digest of mine.onnx"
+
+
+@pytest.mark.parametrize("method", ["raeg", "rae"])
+def test_published_targets_are_led_away_from_what_they_read(tmp_path, monkeypatch, method):
+    names = ("tiny.safetensors",)
+    context = alone(tmp_path)
+    context = dataclasses.replace(context, run=published(context.run, tmp_path, monkeypatch, names))
+    context.run.config.generator.gradient.update(arithmetic="float", attack_steps=4)
+    context.run.config.generator.stages = ("gradient",)
+    result = quality.measure(context, method, None)
+    assert result["protected"] == result["exact"] == 5
+    scores = result["classifiers"]["tiny.safetensors"]
+    assert scores["accuracy"]["original"] == 1
+    assert scores["attack_success"]["adversarial"] > 0
 
 
 def test_units_are_of_all_methods_and_psnrs_and_repeated_at_the_main_one(tmp_path):

@@ -1,5 +1,6 @@
 """From names to a report: what is measured, where it resumes, and what is refused."""
 
+import dataclasses
 import json
 import types
 
@@ -7,9 +8,16 @@ import pytest
 
 from raeg_jax.errors import UserError
 from raeg_jax.experiments import quality, runner
-from raeg_jax.experiments.runner import choose_methods, duration, measure, run_experiments
+from raeg_jax.experiments.runner import (
+    choose_methods,
+    duration,
+    measure,
+    origin_of,
+    run_experiments,
+)
 from raeg_jax.experiments.store import Store, Unit
-from tests.experiments.experiment_toys import run
+from tests.evaluation.evaluation_toys import brightness_reader
+from tests.experiments.experiment_toys import published, run
 
 
 @pytest.fixture
@@ -32,6 +40,38 @@ def test_methods_are_measured_once_and_reported_together(workdir, monkeypatch):
     monkeypatch.setattr(quality, "measure", lambda *_: pytest.fail("measured again"))
     run_experiments(config, workdir, methods="noise")
     monkeypatch.undo()
+
+
+def test_what_other_readers_read_is_measured_again(workdir, monkeypatch):
+    readers = {"mine.onnx": brightness_reader()}
+    run_experiments(run().config, workdir, methods="noise")
+    page = run_experiments(run().config, workdir, methods="noise", readers=readers)
+    numbers = json.loads((page.parent / "report.json").read_text())
+    assert numbers["classifiers"]["mine.onnx"]["source"] == "made by hand"
+    for entry in numbers["experiments"]["quality"].values():
+        assert list(entry["result"]["classifiers"]) == ["near", "off", "mine.onnx"]
+    assert "<td>mine.onnx</td><td>reader</td><td>made by hand, weights" in page.read_text()
+    monkeypatch.setattr(quality, "measure", lambda *_: pytest.fail("measured again"))
+    run_experiments(run().config, workdir, methods="noise", readers=readers)
+    other = {"mine.onnx": dataclasses.replace(readers["mine.onnx"], digest=lambda: "another")}
+    with pytest.raises(pytest.fail.Exception):
+        run_experiments(run().config, workdir, methods="noise", readers=other)
+    monkeypatch.undo()
+
+
+def test_results_depend_on_the_weights_of_published_classifiers(tmp_path, monkeypatch):
+    def origin(folder, seed_of=("a.safetensors", "b.safetensors")):
+        folder.mkdir()
+        found = published(run(), folder, monkeypatch, held_out=seed_of)
+        return origin_of(found, None)
+
+    first, second = origin(tmp_path / "1"), origin(tmp_path / "2", ("b.safetensors",))
+    assert (
+        first["published"]["b.safetensors"]["weights"]
+        != second["published"]["b.safetensors"]["weights"]
+    )
+    assert str(tmp_path) not in json.dumps(first)
+    assert "published" not in origin_of(run(), None)
 
 
 def test_results_of_earlier_methods_stay_in_the_report(workdir):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from raeg_jax.experiments import transfer
-from tests.experiments.experiment_toys import FloatRun, alone
+from tests.experiments.experiment_toys import FloatRun, alone, published
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,27 @@ def test_generators_that_attack_any_classifier_are_made_against_each(tmp_path, s
     context = alone(tmp_path)
     context.run.config.generator.stages = stages
     assert [unit.name for unit in transfer.units(context)] == [f"transfer/{s}" for s in sets]
+
+
+@pytest.mark.parametrize(
+    ("targets", "held_out", "sets"),
+    [
+        ((), ("a.safetensors",), ["near", "a.safetensors"]),
+        (
+            ("a.safetensors",),
+            ("b.safetensors",),
+            ["a.safetensors", "b.safetensors", "a.safetensors+b.safetensors"],
+        ),
+    ],
+)
+def test_classifiers_of_different_classes_are_not_attacked_together(
+    tmp_path, monkeypatch, targets, held_out, sets
+):
+    context = alone(tmp_path)
+    context.run.config.generator.stages = ("gradient",)
+    run = published(context.run, tmp_path, monkeypatch, targets, held_out)
+    units = transfer.units(dataclasses.replace(context, run=run))
+    assert [unit.name for unit in units] == [f"transfer/{name}" for name in sets]
 
 
 def test_all_classifiers_classify_the_files(tmp_path):

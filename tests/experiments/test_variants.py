@@ -127,3 +127,14 @@ def test_originals_have_a_row_without_psnr(context):
     )
     (cells,) = experiment.table([result], context).rows
     assert cells[:6] == ("unseen", "original", "", "", "equal", "")
+
+
+def test_published_classifiers_are_left_out_as_held_out_and_refused_as_targets(config):
+    config.classifiers.targets = ("resnet_small", "vgg_small")
+    config.classifiers.held_out = ("densenet_small", "lite0.safetensors")
+    attacked = {each.classifiers.targets for each in variants(config).values()}
+    assert ("resnet_small", "vgg_small", "densenet_small") in attacked
+    assert not [names for names in attacked if "lite0.safetensors" in names]
+    config.classifiers.targets = ("lite0.safetensors",)
+    with pytest.raises(UserError, match="experiment 'variants' goes toward other classes of the d"):
+        experiment.check(config)

@@ -127,6 +127,7 @@ def test_settings_reach_the_coupling(config, classifiers):
         ({"gradient": {"views": ("fog:1",)}}, "'fog:1' is unknown"),
         ({"gradient": {"views": ("identity", "jpeg:50"), "attack_steps": 5}}, "attack_steps=5 "),
         ({"gradient": {"views": ("jpeg:50",)}}, r"'fixed' has no views=\('jpeg:50',\).*'float'"),
+        ({"gradient": {"loss": "features"}}, "'fixed' has no loss='features'.*'float'"),
         ({"gradient": {"smoothing": 0.5}}, r"'fixed' has no .*smoothing=0\.5.*'float'"),
         (
             {"shortcut": {"target_psnr": 50.0}, "gradient": {"step": 50.0}},

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from raeg_jax.adversarial.features import likeness
 from raeg_jax.adversarial.losses import LOSSES, class_permutation
 from raeg_jax.adversarial.pgd import pgd_l2
 from raeg_jax.generator.guide import Guide
@@ -32,6 +33,19 @@ def test_following_the_direction_lowers_the_loss(loss):
     if loss == "targeted":
         moved = x + guide_of(fn, loss=loss, reach=60.0, steps=20)(x, LABELS)
         np.testing.assert_array_equal(np.argmax(fn(moved), -1), class_permutation(4)[LABELS])
+
+
+def test_features_are_led_away_from_those_of_the_image_whatever_the_labels():
+    networks, x = (linear(0), linear(1)), images()
+    guide = guide_of(*networks, loss="features", reach=20.0, steps=4)
+    displacement = guide(x, LABELS)
+    like = likeness(networks, x)
+    # A noise of that size, and the start, hardly change them.
+    noise = np.random.RandomState(1).normal(0, 20, x.shape).astype(np.float32)
+    assert np.all(2 - like(x + displacement) > 5 * (2 - like(x + noise)))
+    np.testing.assert_array_equal(guide(x, LABELS[::-1]), displacement)
+    alone = np.asarray(guide(x[1:], LABELS[1:]))
+    np.testing.assert_allclose(displacement[1:], alone, atol=1e-3)
 
 
 @pytest.mark.parametrize("reach", [0.5, 8.0])

@@ -16,9 +16,16 @@ from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.gradient_coupling import GradientCoupling
 from raeg_jax.generator.guide import FixedGuide, Guide
 from raeg_jax.networks.classifiers import FrozenClassifier
-from tests.exact.random_classifiers import CLASSES, TINY, pictures, small, variables_of
+from tests.exact.random_classifiers import (
+    CLASSES,
+    TINY,
+    TINY_LITE,
+    pictures,
+    small,
+    variables_of,
+)
 from tests.generator import other_program
-from tests.oracles import integer_gradient
+from tests.oracles import integer_classifiers, integer_gradient
 from tests.oracles.integer_classifiers import network
 
 LABELS = np.arange(3, dtype=np.int32)
@@ -96,6 +103,20 @@ def test_numpy_integers_recover_the_same_bits(names, size, loss, locked):
         assert np.any(recover(-token) != x)
 
 
+def test_published_networks_of_a_thousand_classes_guide_a_stage_that_numpy_undoes():
+    stage = coupling((TINY_LITE, variables_of(TINY_LITE)))
+    x, labels = pictures(14, 21, 2), np.int32([999, 0])
+    y, info = forward(stage, x, labels)
+    assert np.all(np.std(np.asarray(y) - x, axis=(1, 2, 3)) > 1)
+    info = jax.tree.map(np.asarray, info)
+    networks = [integer_classifiers.lite(TINY_LITE, variables_of(TINY_LITE))]
+    settings = {"step": STAGE["step"], "bound": STAGE["bound"], "margin": STAGE["margin"]}
+    recovered = integer_gradient.inverse(
+        np.int32(y), info.label, info.rounds, info.part, networks, loss=None, **settings, **GUIDE
+    )
+    np.testing.assert_array_equal(recovered, x)
+
+
 def test_any_batch_recovers_the_same_bits():
     x, y, info = protected(16)
     for batch in (16, 7, 1):
@@ -168,9 +189,10 @@ def primitives(jaxpr):
             yield from primitives(inner)
 
 
-@pytest.mark.parametrize("name", ["resnet_small", "vgg_small", "densenet_small"])
+@pytest.mark.parametrize("name", ["resnet_small", "vgg_small", "densenet_small", "tiny_lite"])
 def test_no_operation_is_one_that_machines_round_differently(name):
-    guide = coupling(small(name)).conditioner
+    pair = (TINY_LITE, variables_of(TINY_LITE)) if name == "tiny_lite" else small(name)
+    guide = coupling(pair).conditioner
     traced = jax.make_jaxpr(lambda guide, x: guide(x, LABELS))(guide, pictures(20, 33))
     result = list(primitives(traced.jaxpr))
     divisors = {float(equation.invars[1].val) for key, equation in result if key == "div"}

@@ -42,6 +42,9 @@ def test_crop_resize_agrees_with_pillow(photograph, box):
     crop = photograph[0, top : top + height, left : left + width]
     expected = pillow_resize(crop, H, W)
     np.testing.assert_allclose(crop_resize(photograph, *box)[0], expected, atol=2e-2)
+    for shape in ((60, 70), (12, 21)):
+        resized = resize.crop_resize(photograph, *box, shape)[0]
+        np.testing.assert_allclose(resized, pillow_resize(crop, *shape), atol=2e-2)
 
 
 def test_full_size_is_the_identity(photograph):

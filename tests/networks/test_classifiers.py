@@ -9,18 +9,42 @@ import optax
 import pytest
 
 from raeg_jax.errors import UserError
-from raeg_jax.networks.classifiers import CLASSIFIERS, build_classifier
+from raeg_jax.networks.architectures import VGG
+from raeg_jax.networks.classifiers import (
+    CLASSIFIERS,
+    FrozenClassifier,
+    as_pytree,
+    attack_labels,
+    build_classifier,
+    mean_reading,
+)
+from raeg_jax.networks.layers import network_input, preprocessing_of
+from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
 
 SMALL = [name for name in CLASSIFIERS if name.endswith("_small")]
 
-# num_params in torchvision's model table, 1000 classes; the VGG ones with batch norm.
+# num_params in torchvision's model table, and timm's of EfficientNet-Lite; 1000 classes.
 PUBLISHED_PARAMETERS = {
     "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
     "resnet50": 25_557_032,
-    "vgg16": 138_365_992,
-    "vgg19": 143_678_248,
+    "resnet101": 44_549_160,
+    "vgg16": 138_357_544,
+    "vgg16_bn": 138_365_992,
+    "vgg19": 143_667_240,
+    "vgg19_bn": 143_678_248,
     "densenet121": 7_978_856,
+    "densenet169": 14_149_480,
+    "efficientnet_lite0": 4_652_008,
+    "efficientnet_lite1": 5_416_680,
+    "efficientnet_lite2": 6_092_072,
+    "efficientnet_lite3": 8_197_096,
+    "efficientnet_lite4": 13_006_568,
 }
+# They have parameters only.
+WITHOUT_NORM = ("vgg16", "vgg19")
+# Others differ from these in their depth only, or in the stem, which ResNet has too.
+KINDS = [*SMALL, "resnet18", "resnet50", "vgg16", "vgg16_bn", "efficientnet_lite0"]
 
 
 def images_of(shape, seed=0):
@@ -100,20 +124,21 @@ def stripes(rng, size=16):
     return np.clip(128 + 50 * wave[..., None] + noise, 0, 255).astype(np.float32), labels
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("shape", [(2, 32, 32, 3), (1, 45, 67, 3)])
 def test_logits_and_collections(name, shape):
     variables, logits, (train_logits, updates) = shapes(name, 7, shape)
-    assert set(variables) == {"params", "batch_stats"}
+    statistics = set() if name in WITHOUT_NORM else {"batch_stats"}
+    assert set(variables) == {"params", *statistics}
     for each in (logits, train_logits):
         assert (each.shape, each.dtype) == ((shape[0], 7), jnp.float32)
     assert jax.tree.map(jnp.shape, updates) == {
-        "batch_stats": jax.tree.map(jnp.shape, variables["batch_stats"])
+        name: jax.tree.map(jnp.shape, variables[name]) for name in statistics
     }
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", KINDS)
 def test_parameters_do_not_depend_on_image_size(name):
     square, oblong = (variables_of(name, 7, shape) for shape in ((2, 32, 32, 3), (1, 45, 67, 3)))
     assert jax.tree.map(jnp.shape, square) == jax.tree.map(jnp.shape, oblong)
@@ -121,7 +146,7 @@ def test_parameters_do_not_depend_on_image_size(name):
 
 @pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
 def test_size_is_the_published_one(name):
-    variables = variables_of(name, 1000, (1, 224, 224, 3))
+    variables = variables_of(name, 1000, (1, 32, 32, 3))
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     assert count == PUBLISHED_PARAMETERS[name]
 
@@ -211,3 +236,66 @@ def test_too_few_classes(num_classes):
 def test_bad_images_are_named(name, shape):
     with pytest.raises(ValueError, match=r"a classifier takes images .*not"):
         shapes(name, 7, shape)
+
+
+def test_published_networks_are_known_by_their_preprocessing():
+    preprocessing = PUBLISHED["efficientnet_lite0"]
+    published = build_classifier("efficientnet_lite0", 7, preprocessing)
+    assert preprocessing_of(published) == preprocessing
+    assert preprocessing_of(build_classifier("efficientnet_lite0", 7)) is None
+
+
+def constant(*logits):
+    """A classifier that reads the same in all images."""
+    return lambda images: jnp.broadcast_to(jnp.array(logits), (len(images), len(logits)))
+
+
+@functools.cache
+def frozen(seed, preprocessing=None):
+    module = VGG(5, ((8,), (8,)), (), 1, preprocessing=preprocessing)
+    init = jax.jit(module.init, static_argnames="train")
+    variables = init(jax.random.key(seed, impl="rbg"), jnp.zeros((1, 32, 32, 3)), train=False)
+    return FrozenClassifier(module, variables)
+
+
+def test_the_mean_of_probabilities_decides_not_that_of_logits():
+    # Probabilities .11 .79 .11 and .49 .02 .49; the mean of the logits is largest for class 0.
+    images = jnp.zeros((2, 32, 32, 3))
+    sure, unsure = constant(0.0, 2.0, 0.0), constant(33.0, 30.0, 33.0)
+    np.testing.assert_array_equal(mean_reading([sure, unsure], images), [1, 1])
+    assert mean_reading([unsure], images).dtype == jnp.int32
+    np.testing.assert_array_equal(mean_reading([unsure], images), [0, 0])
+
+
+def test_an_attack_leads_away_from_the_true_class_or_from_what_published_targets_read():
+    images, labels = images_of((4, 32, 32, 3)), jnp.array([4, 3, 2, 1], jnp.int32)
+    assert attack_labels([constant(0.0, 1.0), frozen(0)], images, labels) is labels
+    targets = [frozen(seed, Preprocessing(40, 32)) for seed in (0, 1)]
+    readings, expected = jax.jit(lambda *args: (attack_labels(*args), mean_reading(*args[:2])))(
+        targets, images, labels
+    )
+    np.testing.assert_array_equal(readings, expected)
+    assert np.any(readings != labels)
+
+
+def test_a_frozen_classifier_takes_images_of_any_size():
+    own, published = frozen(0), frozen(0, Preprocessing(80, 70))
+    images = images_of((2, 20, 24, 3))
+    enlarged = jnp.repeat(jnp.repeat(images, 4, axis=1), 4, axis=2)
+    read = jax.jit(FrozenClassifier.__call__)
+    np.testing.assert_allclose(read(own, images), read(own, network_input(images, None)), rtol=1e-5)
+    # Their weights are equal, and their scales.
+    np.testing.assert_allclose(read(published, images), read(own, enlarged), rtol=1e-4, atol=1e-5)
+    assert np.any(np.abs(read(published, images) - read(own, images)) > 1e-3)
+
+
+def test_a_frozen_classifier_and_a_function_are_arguments_of_programs():
+    classifier = frozen(0)
+    assert as_pytree(classifier) is classifier
+    wrapped = as_pytree(constant(0.0, 1.0))
+    assert as_pytree(wrapped) is wrapped
+    images = images_of((1, 32, 32, 3))
+    read = jax.jit(lambda classifier, images: classifier(images))
+    np.testing.assert_array_equal(read(wrapped, images), [[0, 1]])
+    # The program has no weights in it: those of another classifier give other logits.
+    assert np.any(np.abs(read(classifier, images) - read(frozen(1), images)) > 1e-3)

@@ -22,13 +22,18 @@ from raeg_jax.networks.convolution import conv_general_dilated
         {"kernel_size": (4, 2), "strides": (1, 3)},
         {"kernel_size": (3, 3), "kernel_dilation": 2},
         {"kernel_size": (3, 3), "feature_group_count": 2},
+        {"features": 4, "kernel_size": (5, 5), "feature_group_count": 4, "strides": 2},
+        {"features": 4, "kernel_size": (3, 3), "feature_group_count": 4, "padding": 1},
+        {"features": 4, "kernel_size": (3, 3), "feature_group_count": 4, "strides": (1, 2)},
+        {"features": 4, "kernel_size": (3, 3), "feature_group_count": 4, "kernel_dilation": 2},
     ],
     ids=str,
 )
 def test_values_and_gradients_are_those_of_jax(settings):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 7, 8, 4)), jnp.float32)
-    ours = nn.Conv(6, conv_general_dilated=conv_general_dilated, **settings)
-    theirs = nn.Conv(6, **settings)
+    settings = {"features": 6} | settings
+    ours = nn.Conv(conv_general_dilated=conv_general_dilated, **settings)
+    theirs = nn.Conv(**settings)
     variables = theirs.init(jax.random.key(0), x)
 
     def loss(layer):

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from raeg_jax.networks.layers import Halve, MeanPool, Standardise, at_least
+from raeg_jax.networks.layers import (
+    Halve,
+    MeanPool,
+    Standardise,
+    at_least,
+    enlarge,
+    network_input,
+    preprocessing_of,
+    relu6,
+    standardise,
+)
+from raeg_jax.networks.preprocessing import Preprocessing
 
 
 def maps_of(shape):
@@ -81,3 +92,49 @@ def test_small_images_are_continued_by_reflection(shape):
 def test_images_that_are_large_enough_stay_as_they_are():
     x = maps_of((1, 32, 40, 3))
     assert at_least(x, 32) is x
+
+
+def test_published_weights_have_a_scale_of_their_own():
+    images = jnp.stack([jnp.zeros((32, 32, 3)), jnp.full((32, 32, 3), 255.0)])
+    layer = standardise(Preprocessing(mean=(127.0, 0.0, 255.0), std=(128.0, 1.0, 51.0)))
+    black, white = layer(images)[:, 0, 0]
+    np.testing.assert_allclose(black, [-127 / 128, 0, -5])
+    np.testing.assert_allclose(white, [1, 255, 0])
+    assert standardise(None) == Standardise()
+
+
+@pytest.mark.parametrize(
+    ("shape", "side", "times"),
+    [
+        ((2, 84, 84, 3), 224, 3),
+        ((1, 30, 50, 3), 224, 7),
+        ((1, 64, 64, 3), 96, 2),  # 1.5, to the even
+        ((1, 64, 70, 3), 95, 1),
+        ((1, 300, 400, 3), 224, 1),
+        ((1, 7, 5, 1), 16, 3),
+    ],
+)
+def test_small_images_come_near_the_size_of_a_network(shape, side, times):
+    x = maps_of(shape)
+    expected = np.repeat(np.repeat(x, times, axis=1), times, axis=2)
+    np.testing.assert_array_equal(enlarge(x, side), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 25, 3), (1, 3, 40, 3), (2, 84, 84, 3)])
+def test_a_network_gets_at_least_its_smallest_input(shape):
+    x = maps_of(shape)
+    np.testing.assert_array_equal(network_input(x, None), at_least(x, 32))
+    fitted = network_input(x, Preprocessing(resize=48, crop=41))
+    np.testing.assert_array_equal(fitted, at_least(enlarge(x, 41), 32))
+    assert min(fitted.shape[1:3]) >= 32
+
+
+def test_only_published_networks_have_preprocessing():
+    assert preprocessing_of(None) is preprocessing_of(nn.Dense(3)) is None
+
+
+def test_relu6_ends_at_six_and_its_gradient_at_both_ends():
+    x = jnp.array([-1.0, 0.0, 0.5, 5.5, 6.0, 7.0])
+    np.testing.assert_array_equal(relu6(x), [0, 0, 0.5, 5.5, 6, 6])
+    gradient = jax.grad(lambda x: jnp.sum(relu6(x)))(x)
+    np.testing.assert_array_equal(gradient, [0, 0, 1, 1, 0, 0])

@@ -1,4 +1,4 @@
-"""The small classifiers in block floating point in plain NumPy, forward and back.
+"""Classifiers in block floating point in plain NumPy, forward and back.
 
 Written from the docstrings, not from the code. All sums are sums of integers; floating
 point only reads the weights, holds single rounded numbers between layers, and adds two of them
@@ -9,6 +9,8 @@ import numpy as np
 
 MEAN = np.round(np.float32([123.675, 116.28, 103.53]) * 16) / 16
 STD = np.float64([58.395, 57.12, 57.375])
+# Bits of matrix products, of products within a channel, and of what enters no products.
+PUBLISHED = 8, 10, 12
 
 
 def whole(x, bits=7, least=-60):
@@ -26,12 +28,18 @@ def _snap(x, bits=7):
 
 
 class Layer:
-    """A rounded kernel and bias: of a convolution, or a multiplication where it has one axis."""
+    """A rounded kernel and bias: of a convolution, or a multiplication where it has one axis.
 
-    def __init__(self, kernel, bias, pixels=False):
-        self.pixels = pixels
+    A convolution of three axes is depthwise. No sum of a network with `published` may be split.
+    """
+
+    def __init__(self, kernel, bias, pixels=False, published=False):
+        self.pixels, self.bits = pixels, 7
         limit = 127
-        if kernel.ndim > 1:
+        if published:
+            self.bits = PUBLISHED[kernel.ndim < 4]
+            limit = 2**self.bits - 1
+        elif kernel.ndim > 1:
             rows, columns, channels, features = kernel.shape
             fan = max(rows * columns * channels * (20 if pixels else 1), rows * columns * features)
             limit = min(127, (2**24 - 2**20 - 1) // (127 * fan)) - 1 | 1
@@ -40,6 +48,9 @@ class Layer:
         units = np.maximum(units, units.max() - 3)
         if pixels:
             units = np.maximum(units, np.ceil(np.log2(np.maximum(np.abs(bias) / 2**16, 2.0**-60))))
+        if kernel.ndim == 3:
+            whole_kernel = np.abs(np.clip(np.rint(kernel / 2.0**units), -limit, limit))
+            units = units + (whole_kernel.sum((0, 1)) * limit >= 2**24 - 2**20)
         self.units = units.astype(int)
         self.kernel = np.clip(np.rint(kernel / 2.0**units), -limit, limit).astype(np.int32)
         self.bias = np.float32(bias / 2.0**units)
@@ -49,7 +60,7 @@ class Layer:
     def _read(self, x):
         if self.pixels:
             return np.int32(x * 16), np.full((len(x), 1, 1, 1), -4)
-        return whole(x, least=self.least)
+        return whole(x, self.bits, self.least)
 
     def _made(self, sums, exponent):
         offsets = np.rint(np.ldexp(self.bias, -exponent)).astype(np.int32)
@@ -59,31 +70,35 @@ class Layer:
         numbers, exponent = self._read(x)
 
         def pull(g):
-            back, exponent = whole(np.ldexp(g, self.units))
+            back, exponent = whole(np.ldexp(g, self.units), self.bits)
             return np.ldexp(np.float32(back * self.kernel), exponent)
 
         return self._made(numbers * self.kernel, exponent), pull
 
-    def conv(self, x, stride=1):
+    def conv(self, x, stride=1, padding=None):
         numbers, exponent = self._read(x)
-        (H, W), (rows, columns) = x.shape[1:3], self.kernel.shape[:2]
-        border = ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0))
-        padded = np.pad(numbers, border)
+        (H, W), sides = x.shape[1:3], self.kernel.shape[:2]
+        padding = padding or [(side // 2, side // 2) for side in sides]
+        padded = np.pad(numbers, ((0, 0), *padding, (0, 0)))
+        tall, wide = (padded.shape[i + 1] - side + 1 for i, side in enumerate(sides))
         seen = [
-            (slice(None), slice(i, i + H, stride), slice(j, j + W, stride))
-            for i in range(rows)
-            for j in range(columns)
+            (slice(None), slice(i, i + tall, stride), slice(j, j + wide, stride))
+            for i in range(sides[0])
+            for j in range(sides[1])
         ]
         kernels = self.kernel.reshape(-1, *self.kernel.shape[2:])
-        sums = sum(padded[own] @ kernel for own, kernel in zip(seen, kernels, strict=True))
+        multiply = np.multiply if kernels.ndim == 2 else np.matmul
+        sums = sum(multiply(padded[own], k) for own, k in zip(seen, kernels, strict=True))
+        assert np.abs(sums).max() < 2**24
 
         def pull(g):
-            back, exponent = whole(np.ldexp(g, self.units))
+            back, exponent = whole(np.ldexp(g, self.units), self.bits)
             sums = np.zeros_like(padded)
             for own, kernel in zip(seen, kernels, strict=True):
-                sums[own] += back @ kernel.T
-            sums = sums[:, rows // 2 :, columns // 2 :][:, :H, :W]
-            return np.ldexp(np.float32(sums), exponent)
+                sums[own] += multiply(back, kernel.T)
+            assert np.abs(sums).max() < 2**24
+            (top, _), (left, _) = padding
+            return np.ldexp(np.float32(sums[:, top:, left:][:, :H, :W]), exponent)
 
         return self._made(sums, exponent), pull
 
@@ -130,6 +145,65 @@ def _pad(x):
     return x[:, rows][:, :, columns], pull
 
 
+def lite(module, variables):
+    """An EfficientNet-Lite with published weights, as `network`."""
+    own, (_, channels, between) = _Weights(variables["params"], variables["batch_stats"]), PUBLISHED
+
+    def conv(own, name, stride=1, pixels=False):
+        norm = own.norm(f"{name}_norm", 1e-3)
+        kernel = np.float64(own.params[name]["kernel"]) * norm[0]
+        kernel = kernel[:, :, 0] if name == "depthwise" else kernel
+        if pixels:
+            kernel = kernel / np.float64(module.preprocessing.std)[:, None]
+        layer = Layer(kernel, norm[1], pixels, published=True)
+        return lambda x: layer.conv(x, stride, _same(x.shape[1:3], len(kernel), stride))
+
+    def block(own, expansion, stride):
+        layers = [conv(own, "expand"), _relu6] if expansion > 1 else []
+        layers += [conv(own, "depthwise", stride), _relu6, conv(own, "project")]
+        inside = _sequence(*layers)
+
+        def run(x):
+            x = _snap(x, between)
+            y, pull = inside(x)
+            if x.shape != y.shape:
+                return y, lambda g: _snap(pull(g), between)
+            return x + y, lambda g: _snap(g + pull(g), between)
+
+        return run
+
+    layers = [conv(own, "stem", 2, pixels=True), _relu6]
+    for _, blocks, _, expansion, stride in module.stages:
+        for index in range(blocks):
+            inside = own.inside(f"InvertedBottleneck_{len(layers) - 2}")
+            layers.append(block(inside, expansion, 1 if index else stride))
+    kernel, bias = (np.float64(own.params["Dense_0"][key]) for key in ("kernel", "bias"))
+    layers += [conv(own, "head"), _relu6, lambda x: _mean(x, channels)]
+    layers.append(Layer(kernel[None, None], bias, published=True).dense)
+    mean = np.float32(module.preprocessing.mean)
+
+    def standardise(x):
+        return x - mean, lambda g: _snap(g, 12)
+
+    return _sequence(lambda x: _enlarge(x, module.preprocessing.crop), standardise, *layers)
+
+
+def _same(shape, side, stride):
+    """TensorFlow's padding: the odd row of zeros at the end."""
+    totals = [max((-(-n // stride) - 1) * stride + side - n, 0) for n in shape]
+    return [(total // 2, total - total // 2) for total in totals]
+
+
+def _enlarge(x, side):
+    n = round(side / min(x.shape[1:3]))
+    B, H, W, C = x.shape
+    return x.repeat(n, 1).repeat(n, 2), lambda g: g.reshape(B, H, n, W, n, C).sum((2, 4))
+
+
+def _relu6(x):
+    return np.clip(x, 0, 6), lambda g: np.where((x > 0) & (x < 6), g, np.float32(0))
+
+
 def _standardise(x):
     return x - MEAN, lambda g: _snap(g, 12)
 
@@ -170,13 +244,13 @@ def _halve_by_mean(x):
     return windows.sum((2, 4)) / 4, pull
 
 
-def _mean(x):
+def _mean(x, bits=7):
     share = np.float32(1 / (x.shape[1] * x.shape[2]))
 
     def pull(g):
-        return _snap(np.broadcast_to((g * share)[:, None, None], x.shape))
+        return _snap(np.broadcast_to((g * share)[:, None, None], x.shape), bits)
 
-    return _snap(x).sum((1, 2)) * share, pull
+    return _snap(x, bits).sum((1, 2)) * share, pull
 
 
 class _Weights:
@@ -188,12 +262,12 @@ class _Weights:
     def inside(self, name):
         return _Weights(self.params[name], self.stats.get(name, {}))
 
-    def norm(self, name):
+    def norm(self, name, epsilon=1e-5):
         params, stats = (
             {key: np.float64(value) for key, value in part[name].items()}
             for part in (self.params, self.stats)
         )
-        factor = params["scale"] / np.sqrt(stats["var"] + 1e-5)
+        factor = params["scale"] / np.sqrt(stats["var"] + epsilon)
         return factor, params["bias"] - stats["mean"] * factor
 
     def scale(self, norm):

@@ -55,6 +55,14 @@ def make(stages=BOTH, classifiers=("resnet_small",), **changes):
     )
 
 
+def published(stages, *pairs, **changes):
+    """A generator against published networks: (module, variables) each, of tiny_published.py."""
+    classifiers = {f"net_{number}.safetensors": pair for number, pair in enumerate(pairs)}
+    config = settings(stages, **changes)
+    config.classifiers.targets = tuple(classifiers)
+    return LoadedGenerator(config, NAMES, PARAMS if "learned" in stages else None, classifiers)
+
+
 def _direction(images, labels):
     # By the label, so that a wrong one is noticed.
     return images - 60.0 * (1 + labels[:, None, None, None])

@@ -1,5 +1,7 @@
 """Generators that recover each other's images have one id, and others don't."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
@@ -8,6 +10,7 @@ from ml_collections import ConfigDict
 from configs import base
 from raeg_jax.config.run_config import to_json
 from raeg_jax.protection.loaded_generator import SETTINGS, generator_id
+from tests.networks import tiny_published
 from tests.protection.generators import BOTH
 
 GENERATOR = {
@@ -46,12 +49,12 @@ ARRAYS = {
 }
 
 
-def id_of(stages=BOTH, changes=(), arrays=ARRAYS):
+def id_of(stages=BOTH, changes=(), arrays=ARRAYS, published=None):
     config = base.get_config()
     config.classifiers.targets = ("resnet_small",)
     config.generator.stages = stages
     config.update_from_flattened_dict(dict(changes))
-    return generator_id(config, arrays)
+    return generator_id(config, arrays, published or {})
 
 
 def test_ids_stay_as_they_were():
@@ -107,6 +110,24 @@ def test_settings_of_a_pattern_count_where_it_is_the_pattern():
     assert id_of(("shortcut",), cells | {"generator.shortcut.cell": 4}) != first
     assert id_of(("shortcut",), cells | {"generator.shortcut.cells": 2}) != first
     assert id_of(("shortcut",), cells | {"generator.shortcut.period": 8}) == first
+
+
+def test_what_published_targets_are_changes_the_id():
+    net, other = tiny_published.network(), tiny_published.network(seed=1)
+
+    def named(stages=BOTH, **networks):
+        return id_of(stages, published=networks)
+
+    first = named(resnet_small=net)
+    assert first != id_of(BOTH)
+    # Where weights come from doesn't count, nor what else is in the file.
+    assert named(resnet_small=other) == first
+    assert named(resnet_small=net, vgg_small=net) == first
+    crop = dataclasses.replace(net.preprocessing, crop=33)
+    for change in ({"architecture": "tiny_deep"}, {"preprocessing": crop}, {"num_classes": 20}):
+        assert named(resnet_small=dataclasses.replace(net, **change)) != first
+    assert named(("learned",), resnet_small=net) == id_of(("learned",))
+    assert named(("shortcut",), resnet_small=net) == id_of(("shortcut",))
 
 
 def test_the_order_of_targets_changes_the_id():

@@ -7,11 +7,14 @@ import os
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from raeg_jax.config.run_config import to_json
 from raeg_jax.errors import UserError
 from raeg_jax.generator.unet import unet_from_config
+from raeg_jax.networks import imagenet
+from raeg_jax.networks.preprocessing import Preprocessing
 from raeg_jax.protection import generator_file
 from raeg_jax.protection.loaded_generator import (
     LoadedGenerator,
@@ -19,7 +22,17 @@ from raeg_jax.protection.loaded_generator import (
     load_generator,
     save_generator,
 )
-from tests.protection.generators import BOTH, CLASSIFIERS, NAMES, PARAMS, make, settings, weights
+from tests.networks import tiny_published
+from tests.protection.generators import (
+    BOTH,
+    CLASSIFIERS,
+    NAMES,
+    PARAMS,
+    make,
+    published,
+    settings,
+    weights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +110,7 @@ def test_the_default_generator_is_the_one_in_the_package(file, tmp_path, monkeyp
 
 def test_paths_of_the_machine_stay_out_and_the_config_is_its_own(tmp_path):
     config = settings(("learned",))
+    config.classifiers.weights = "/home/owner"
     generator = LoadedGenerator(config, NAMES, PARAMS, {})
     assert config.data.source == "/home/owner"
     config.generator.clamp = 3.0
@@ -254,4 +268,105 @@ def test_weights_of_classifiers_are_floats(tmp_path):
     stored = generator.stored_arrays | {name: array.astype(np.int8)}
     generator_file.write(tmp_path / "generator", description, stored)
     with pytest.raises(UserError, match=f"{name} is int8, not float32"):
+        load_generator(tmp_path / "generator")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    tiny_published.register(monkeypatch)
+
+
+def with_published(stages=("gradient",), **changes):
+    return published(stages, tiny_published.classifier(), tiny_published.classifier(1), **changes)
+
+
+def test_published_classifiers_come_back_with_what_they_are(tiny, tmp_path):
+    generator = with_published()
+    assert generator.class_names == imagenet.class_names(1000)
+    known = {"net_0.safetensors": tiny_published.network()}
+    generator = dataclasses.replace(generator, published=known)
+    save_generator(tmp_path / "generator", generator)
+    loaded = load_generator(tmp_path / "generator")
+    assert loaded.published["net_0.safetensors"] == tiny_published.network()
+    # Nobody said where the other is from.
+    unknown = dataclasses.replace(tiny_published.network(), source="")
+    assert loaded.published["net_1.safetensors"] == unknown
+    assert loaded.id == generator.id
+    assert loaded.class_names == generator.class_names
+    assert loaded.classifiers["net_1.safetensors"][0] == unknown.module
+    assert jax.tree.structure(loaded.chain) == jax.tree.structure(generator.chain)
+    assert loaded.labels_are_readings
+    assert not make(("gradient",)).labels_are_readings
+    save_generator(tmp_path / "again", loaded)
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "generator").read_bytes()
+
+
+def test_a_published_classifier_without_name_of_a_file_or_architecture_is_not_written(
+    tiny, tmp_path
+):
+    pair = tiny_published.classifier()
+    odd = dataclasses.replace(tiny_published.network(), architecture="tiny_deep")
+    generator = published(("gradient",), pair)
+    wrong = dataclasses.replace(generator, published={"net_0.safetensors": odd})
+    with pytest.raises(ValueError, match=r"'net_0\.safetensors' isn't the one of that name"):
+        save_generator(tmp_path / "generator", wrong)
+    with pytest.raises(ValueError, match="Odd is none of the published networks"):
+        published(("gradient",), (Odd(), {}))
+
+
+class Odd(nn.Module):
+    num_classes: int = 5
+    preprocessing: Preprocessing = tiny_published.PREPROCESSING
+
+
+def forge_published(path, change):
+    """A file of published classifiers with another description, whose checksum is right."""
+    generator = with_published()
+    description = {
+        "config": to_json(generator.config),
+        "class_names": list(generator.class_names),
+        "published": {name: each.to_json() for name, each in generator.published.items()},
+    }
+    arrays = generator.stored_arrays
+    change(description, description["published"], arrays)
+    generator_file.write(path, description, arrays)
+
+
+FILE = "net_0.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d, p, a: d.pop("published"), "it describes as published none, where it must"),
+        (lambda d, p, a: p.pop(FILE), r"describes as published net_1\.safetensors, where it must"),
+        (lambda d, p, a: p.update({"more.safetensors": p[FILE]}), "it describes as published"),
+        (lambda d, p, a: p.update(vgg_small=p[FILE]), "it describes as published"),
+        (lambda d, p, a: a.update({"classifiers/vgg_small/x": np.zeros(2, np.float32)}), "and no"),
+        (lambda d, p, a: d.update(class_names=["a", "b"]), r"net_0.* 1000 classes, and 2 have"),
+        (lambda d, p, a: p[FILE].update(num_classes=10**9), r"net_0.* has 1000000000 classes"),
+        (lambda d, p, a: p[FILE].update(architecture="lite"), "published network is called 'lite'"),
+        (lambda d, p, a: p[FILE].update(architecture="tiny_deep"), r"is \[.*\] in it and \["),
+        (lambda d, p, a: p[FILE].update(architecture=[]), "settings are impossible"),
+        (lambda d, p, a: p[FILE].update(num_classes=1000.0), "settings are impossible"),
+        (lambda d, p, a: p[FILE].update(num_classes="many"), "settings are impossible"),
+        (lambda d, p, a: p[FILE].update(source=5), "settings are impossible"),
+        (lambda d, p, a: p[FILE].update(more=5), "settings are impossible"),
+        (lambda d, p, a: p[FILE].pop("source"), "settings are impossible"),
+        (lambda d, p, a: p[FILE]["preprocessing"].update(crop=40), "crop=40, resize=36 is imposs"),
+        (lambda d, p, a: p[FILE]["preprocessing"].update(crop=32.5), "settings are impossible"),
+        (lambda d, p, a: p[FILE]["preprocessing"].update(std=[0.0] * 3), "must be three numbers"),
+        (lambda d, p, a: p[FILE]["preprocessing"].update(mean=["a"] * 3), "settings are imposs"),
+        (lambda d, p, a: p[FILE]["preprocessing"].update(mean=5), "settings are impossible"),
+        (lambda d, p, a: p[FILE]["preprocessing"].update(interpolation=[]), "interpolation=.*unkn"),
+        (lambda d, p, a: p[FILE].update(preprocessing=None), "settings are impossible"),
+        (lambda d, p, a: d.update(published=[FILE]), "settings are impossible"),
+        (lambda d, p, a: d.update(published=None), "settings are impossible"),
+        (lambda d, p, a: d.update(published={FILE: 5}), "settings are impossible"),
+        (lambda d, p, a: d["config"]["classifiers"].update(targets=[5]), "settings are impossible"),
+    ],
+)
+def test_published_classifiers_that_can_not_be_are_named(change, message, tiny, tmp_path):
+    forge_published(tmp_path / "generator", change)
+    with pytest.raises(UserError, match=rf"{tmp_path}/generator can't be used.*{message}"):
         load_generator(tmp_path / "generator")

@@ -4,10 +4,12 @@ from flax import linen as nn
 
 from raeg_jax.adversarial.losses import ensemble_loss
 from raeg_jax.data.decode import fit
-from raeg_jax.networks.classifiers import FrozenClassifier
+from raeg_jax.networks.classifiers import FrozenClassifier, mean_reading
+from raeg_jax.networks.preprocessing import Preprocessing
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.predict import attack_losses, predict_labels
-from tests.protection.generators import NAMES, make, photographs, settings
+from tests.networks import tiny_published
+from tests.protection.generators import NAMES, make, photographs, published, settings
 
 
 class Always(nn.Module):
@@ -30,6 +32,26 @@ def test_targets_see_images_at_the_size_of_their_training():
     labels = np.array([2, 0, 1, 1, 0], np.int32)
     losses = attack_losses(generator, images, labels, 3)
     expected = ensemble_loss((target,), squares, labels, kappa=5.0)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+def test_published_targets_see_images_as_each_expects(monkeypatch):
+    tiny_published.register(monkeypatch)
+    larger = Preprocessing(64, 48, "bilinear", (120.0, 110.0, 100.0))
+    pairs = tiny_published.classifier(), tiny_published.classifier(1, preprocessing=larger)
+    generator = published(("gradient",), *pairs)
+    images = [*photographs(3, 300, 200), *photographs(2, 40, 70)]
+    inputs = [
+        jnp.asarray(np.stack([p.fit(image) for image in images]), jnp.float32)
+        for p in (tiny_published.PREPROCESSING, larger)
+    ]
+    frozen = [FrozenClassifier(*pair) for pair in pairs]
+    targets = [lambda _, c=c, x=x: c(x) for c, x in zip(frozen, inputs, strict=True)]
+    found = predict_labels(generator, images, 3)
+    assert len(set(found.tolist())) > 2
+    np.testing.assert_array_equal(found, mean_reading(targets, inputs[0]))
+    losses = attack_losses(generator, images, found, 3)
+    expected = ensemble_loss(targets, inputs[0], found, kappa=5.0)
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 

@@ -17,8 +17,9 @@ from raeg_jax.protection import passes, protect
 from raeg_jax.protection.predict import predict_labels
 from raeg_jax.protection.protect import Protector, UnrecoverableError
 from raeg_jax.protection.recover import Recoverer
+from tests.networks import tiny_published
 from tests.payload.payloads import KEY
-from tests.protection.generators import BOTH, make, photographs, quick
+from tests.protection.generators import BOTH, make, photographs, published, quick
 
 
 @pytest.fixture(scope="module")
@@ -288,3 +289,17 @@ def test_generators_of_fractions_are_refused(kind):
     generator = make(("learned",), (), **{"generator.coupling": "affine"})
     with pytest.raises(UserError, match="coupling='affine' can't be undone exactly: use"):
         kind(generator, KEY)
+
+
+def test_published_targets_say_the_class_whatever_the_owner_says(monkeypatch):
+    tiny_published.register(monkeypatch)
+    generator = published(("gradient",), tiny_published.classifier())
+    protector = Protector(generator, KEY, batch_size=3, tile=32)
+    images = photographs(3, 50, 40)
+    read = predict_labels(generator, images, 3).tolist()
+    # Not those of tiles, and no data set has so many classes.
+    protected, recovered = [], []
+    for labels in ([0, 1, None], [5000, None, 2]):
+        protected, recovered = check_round_trip(generator, protector, images, labels)
+        assert [one.label for one in protected] == read
+        assert [one.label for one in recovered] == read

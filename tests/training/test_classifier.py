@@ -16,6 +16,7 @@ from raeg_jax.training import classifier as classifier_lib
 from raeg_jax.training import loop
 from raeg_jax.training.logs import read_rows
 from raeg_jax.workdir import classifiers, origin
+from tests.networks import tiny_published
 from tests.training.loop_toys import records, signal_at
 
 COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
@@ -56,7 +57,7 @@ def splits():
 def toys():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("toy_a", "toy_b"):
-            patch.setitem(classifiers_lib.CLASSIFIERS, name, ToyNet)
+            patch.setitem(classifiers_lib.CLASSIFIERS, name, lambda n, preprocessing: ToyNet(n))
         yield
 
 
@@ -154,6 +155,20 @@ def test_all_are_trained_once_and_then_loaded(config, splits, tmp_path, monkeypa
         assert third[name][0] == ToyNet(3)
     kernels = [first[name][1]["params"]["Dense_0"]["kernel"] for name in first]
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
+
+
+def test_published_classifiers_are_not_trained(config, splits, tmp_path, monkeypatch, fitted):
+    tiny_published.register(monkeypatch)
+    network = tiny_published.write(tmp_path / "net.safetensors")
+    monkeypatch.setattr(classifier_lib, "fit_classifier", lambda *args: fitted[1])
+    config.classifiers.update(held_out=("net.safetensors",), weights=str(tmp_path))
+    loaded = classifier_lib.ensure_classifiers(config, splits, tmp_path)
+    assert list(loaded) == ["toy_a", "net.safetensors"]
+    assert loaded["net.safetensors"][0] == network.module
+    (tmp_path / "net.safetensors").unlink()
+    tiny_published.write(tmp_path / "net.safetensors", seed=1)
+    with pytest.raises(UserError, match=r"net\.safetensors isn't the file that the workdir's run"):
+        classifier_lib.ensure_classifiers(config, splits, tmp_path)
 
 
 def test_the_seed_decides(config, splits, fitted, tmp_path):

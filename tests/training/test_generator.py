@@ -14,6 +14,7 @@ from raeg_jax.training.generator import Monitor
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.workdir.checkpoint import Checkpoints
 from raeg_jax.workdir.processes import replicate
+from tests.networks import tiny_published
 from tests.training.loop_toys import (
     SPLITS,
     ToyGenerator,
@@ -140,6 +141,16 @@ def test_one_compilation_serves_numbers_and_picture(images, rows, caplog):
     assert log.values["eval/exact_images"] == 1
     shown = [np.any(np.all(log.picture == (100 + i, 50, 50), axis=-1)) for i in range(images)]
     assert sum(shown) == rows
+
+
+def test_of_published_targets_the_monitor_measures_what_they_still_read(
+    toy_config, tmp_path, monkeypatch
+):
+    tiny_published.register(monkeypatch)
+    monitor = Monitor(toy_config, SPLITS, ToyGenerator(4), {"net": tiny_published.classifier()})
+    with MetricLog(tmp_path) as log:
+        values = monitor.evaluate(3, replicate({"shift": jnp.zeros(4)}), log)
+    assert values["clean_accuracy"] == values["protected_accuracy"] == 1
 
 
 def test_a_checkpoint_near_the_target_may_become_the_best(toy_config, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from configs import base
 from raeg_jax.adversarial.losses import class_permutation
 from raeg_jax.generator.unet import unet_from_config
+from raeg_jax.networks.classifiers import FrozenClassifier, mean_reading
 from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.payload.key import CELL
 from raeg_jax.training import parallel
@@ -19,6 +20,7 @@ from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.parallel import parallelise
 from raeg_jax.training.step import draw_tokens, make_classifier_step, make_train_step
 from raeg_jax.workdir import processes as state_lib
+from tests.networks import tiny_published
 
 TERMS = ("adversary", "robust", "fidelity", "ssim", "gan", "recovery", "range", "token")
 TERMS += ("robust_recovery",)
@@ -83,6 +85,31 @@ def test_every_weighted_term_is_logged_adds_up_and_trains():
     change = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, state.disc["params"])
     assert max(jax.tree.leaves(change)) > 0
     assert np.isfinite(metrics["loss/discriminator"])
+
+
+def test_published_targets_are_attacked_on_what_they_read(monkeypatch):
+    tiny_published.register(monkeypatch)
+    config, batch = make_config(), make_batch()
+    generator = unet_from_config(config.generator)
+    nets = {name: tiny_published.classifier(seed) for seed, name in enumerate(("one", "two"))}
+    step = make_train_step(config, generator, None, {name: net for name, (net, _) in nets.items()})
+    step = parallelise(step, config.parallel, jax.devices()[:2])
+    frozen = {name: variables for name, (_, variables) in nets.items()}
+
+    def measure(labels):
+        state = create_state(config, generator, None, jax.random.key(0))
+        return step(state, frozen, batch | {"label": labels})[1]
+
+    # The generator begins as the identity.
+    images = batch["image"].astype(np.float32)
+    classifiers = [FrozenClassifier(*pair) for pair in nets.values()]
+    read = mean_reading(classifiers, images)
+    each = np.stack([classifier(images).argmax(-1) for classifier in classifiers])
+    assert len(set(read.tolist())) > 2
+    metrics = measure(batch["label"])
+    np.testing.assert_allclose(metrics["attack_success"], np.mean(each != read))
+    # The true classes don't matter.
+    chex.assert_trees_all_equal(metrics, measure(batch["label"][::-1]))
 
 
 def test_terms_without_weight_or_without_use_are_not_computed():

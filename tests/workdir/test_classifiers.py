@@ -10,6 +10,7 @@ from configs import base
 from raeg_jax.errors import UserError
 from raeg_jax.workdir import classifiers, origin
 from raeg_jax.workdir.origin import DataOrigin
+from tests.networks import tiny_published
 from tests.workdir.untrained import save_classifier
 
 SPLITS = DataOrigin("0123456789abcdef", ("red", "green", "blue"), "colours")
@@ -97,6 +98,53 @@ def test_damaged_weights_are_named(config, workdir):
 def test_a_missing_classifier_is_named_with_the_way_out(config, workdir):
     with pytest.raises(UserError, match=rf"has no classifier '{OTHER}' .*run train\.py first"):
         classifiers.load_classifiers(config, SPLITS, workdir)
+
+
+PUBLISHED = "net.safetensors"
+
+
+@pytest.fixture
+def published(config, workdir, monkeypatch):
+    """A published classifier is held out, in a folder beside the workdir's classifiers."""
+    tiny_published.register(monkeypatch)
+    config.classifiers.update(held_out=(PUBLISHED,), weights=str(workdir))
+    return tiny_published.write(workdir / PUBLISHED)
+
+
+def test_a_published_classifier_is_loaded_from_its_file_and_remembered(config, workdir, published):
+    for _ in range(2):
+        loaded = classifiers.load_classifiers(config, SPLITS, workdir)
+        assert list(loaded) == [NAME, PUBLISHED]
+        assert loaded[PUBLISHED][0] == published.module
+        classifiers.remember_published(config, SPLITS, workdir)
+    folder = origin.classifier_folder(workdir, PUBLISHED)
+    # Nothing is copied, and no path of the machine is in it.
+    assert [path.name for path in folder.iterdir()] == [origin.INFO]
+    info = (folder / origin.INFO).read_text()
+    assert str(workdir) not in info
+    assert json.loads(info)["origin"]["published"]["source"] == published.source
+    assert classifiers.trained_on(PUBLISHED, workdir).class_names == SPLITS.class_names
+    assert classifiers.clean_accuracies((NAME, PUBLISHED), workdir) == {NAME: {}}
+
+
+def test_other_weights_under_a_published_name_are_an_error(config, workdir, published):
+    classifiers.remember_published(config, SPLITS, workdir)
+    (workdir / PUBLISHED).unlink()
+    tiny_published.write(workdir / PUBLISHED, seed=1)
+    # They don't matter where they aren't used.
+    origin.check_same_run(config, SPLITS, workdir)
+    with pytest.raises(UserError, match=r"net\.safetensors isn't the file that .*use another --wo"):
+        classifiers.load_classifiers(config, SPLITS, workdir)
+
+
+def test_a_published_classifier_belongs_to_a_run_on_its_data(config, workdir, published):
+    classifiers.remember_published(config, SPLITS, workdir)
+    config.classifiers.update(targets=(PUBLISHED,), held_out=())
+    with pytest.raises(UserError, match="colours images are not those"):
+        classifiers.load_classifiers(config, SPLITS._replace(fingerprint="f" * 16), workdir)
+    config.classifiers.steps = 39  # of the training of others
+    origin.check_same_run(config, SPLITS, workdir, PUBLISHED)
+    assert list(classifiers.load_classifiers(config, SPLITS, workdir)) == [PUBLISHED]
 
 
 def test_info_says_what_it_comes_from(config, workdir):

@@ -9,10 +9,13 @@ from configs import smoke
 from raeg_jax import data
 from raeg_jax.config.run_config import to_json
 from raeg_jax.errors import UserError
+from raeg_jax.networks import imagenet
 from raeg_jax.protection.generator_file import from_int8, to_int8
 from raeg_jax.protection.loaded_generator import load_generator, save_generator
+from raeg_jax.workdir.classifiers import remember_published
 from raeg_jax.workdir.origin import DataOrigin
 from raeg_jax.workdir.run import generator_from_workdir
+from tests.networks import tiny_published
 from tests.workdir.untrained import save_checkpoints, save_classifier
 
 NAMES = ("anchor", "lotus", "ibis")
@@ -123,3 +126,52 @@ def test_a_folder_without_a_run_is_named(tmp_path):
         generator_from_workdir(settings(("learned",)), tmp_path)
     with pytest.raises(UserError, match=f"{tmp_path}: no classifiers there"):
         generator_from_workdir(settings(("gradient",)), tmp_path)
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A run against published weights, with a classifier of its own and published ones held out."""
+    tiny_published.register(monkeypatch)
+    for name, options in {"one": {}, "two": {"seed": 1}, "few": {"num_classes": 20}}.items():
+        tiny_published.write(tmp_path / f"{name}.safetensors", **options)
+    config = settings(("gradient",))
+    held_out = ("two.safetensors", "few.safetensors", "vgg_small")
+    config.classifiers.update(targets=("one.safetensors",), held_out=held_out)
+    config.classifiers.weights = str(tmp_path)
+    remember_published(config, ORIGIN, tmp_path)
+    save_classifier("vgg_small", ORIGIN, config, tmp_path)
+    return config
+
+
+def test_a_generator_against_published_weights_has_their_classes(published, tmp_path):
+    generator = generator_from_workdir(published, tmp_path, others=("two.safetensors",))
+    assert list(generator.classifiers) == ["one.safetensors", "two.safetensors"]
+    assert generator.published["two.safetensors"] == tiny_published.network(seed=1)
+    assert generator.class_names == imagenet.class_names(1000)
+    assert generator.config.classifiers.weights == ""
+
+
+def test_a_learned_stage_against_published_weights_needs_none_of_them(published, tmp_path):
+    published.generator.stages = ("learned",)
+    save_checkpoints(published, tmp_path, {1: (1.0, 0.1)})
+    (tmp_path / "one.safetensors").unlink()
+    generator = generator_from_workdir(published, tmp_path)
+    assert (generator.classifiers, generator.published) == ({}, {})
+    assert generator.class_names == imagenet.class_names(1000)
+    assert generator.labels_are_readings
+
+
+@pytest.mark.parametrize("other", ["few.safetensors", "vgg_small"])
+def test_classifiers_of_other_classes_than_the_targets_stay_out(published, tmp_path, other):
+    message = f"--classifier={other}: its classes aren't those of .*one.*raeg verify --reader FILE"
+    with pytest.raises(UserError, match=message):
+        generator_from_workdir(published, tmp_path, others=(other,))
+    published.classifiers.update(targets=("vgg_small",), held_out=("one.safetensors",))
+    with pytest.raises(UserError, match=r"--classifier=one\.safetensors: its classes aren't"):
+        generator_from_workdir(published, tmp_path, others=("one.safetensors",))
+
+
+def test_other_weights_than_those_of_the_run_are_not_exported(published, tmp_path):
+    (tmp_path / "two.safetensors").rename(tmp_path / "one.safetensors")
+    with pytest.raises(UserError, match=r"one\.safetensors isn't the file that the workdir's run"):
+        generator_from_workdir(published, tmp_path)
