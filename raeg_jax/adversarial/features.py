@@ -25,18 +25,22 @@ def features(network: LogitsFn, images: jax.Array) -> jax.Array:
         another function the result itself.
       images: float32 [B, H, W, 3] in pixel units.
     """
-    if isinstance(getattr(network, "module", None), FunctionNetwork):
-        return network(images)
-    inputs = []
+    found = []
 
     def keep(call, args, kwargs, context):
-        if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
-            inputs.append(args[0])
-        return call(*args, **kwargs)
+        result = call(*args, **kwargs)
+        if context.method_name == "__call__":
+            match context.module:
+                case FunctionNetwork():
+                    # Its call ends after those of dense layers in the function.
+                    found.append(result)
+                case nn.Dense():
+                    found.append(args[0])
+        return result
 
     with nn.intercept_methods(keep):
         result = network(images)
-    return inputs[-1] if inputs else result
+    return found[-1] if found else result
 
 
 def cosine(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
+from raeg_jax.adversarial.crops import random_crops
 from raeg_jax.adversarial.features import cosine, features, likeness
 from raeg_jax.networks.architectures import VGG, ResNet
 from raeg_jax.networks.classifiers import FrozenClassifier
+from raeg_jax.networks.function import function_network
 from raeg_jax.networks.layers import small_stem
 from tests.adversarial.toy_classifiers import curved, images_of
 
@@ -41,6 +44,20 @@ def test_features_are_what_the_last_dense_layer_reads(name):
 def test_of_another_function_the_result_is_the_features():
     images = images_of()
     np.testing.assert_array_equal(features(curved(), images), curved()(images))
+
+
+def test_of_a_function_with_dense_layers_the_result_is_the_features_also_through_crops():
+    images = np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    dense = nn.Dense(4)
+    variables = dense.init(jax.random.key(0), jnp.zeros((1, 3)))
+
+    def function(variables, images):
+        return jnp.tanh(dense.apply(variables, jnp.mean(images, axis=(1, 2))))
+
+    network = FrozenClassifier(*function_network(function, variables))
+    np.testing.assert_array_equal(features(network, images), network(images))
+    (crop,) = random_crops([network], images.shape, step=0, least=0.7)
+    np.testing.assert_array_equal(features(crop, images), crop(images))
 
 
 def test_cosines_are_those_of_numpy_and_zero_has_no_direction():
