@@ -90,17 +90,18 @@ def classify(classifiers: Mapping[str, LogitsFn], images: jax.Array) -> dict[str
 
 
 def labels_of_attack(
-    targets: Sequence[LogitsFn], images: np.ndarray, labels: np.ndarray
+    targets: Sequence[LogitsFn], images: np.ndarray, labels: np.ndarray, batch_size: int = 0
 ) -> np.ndarray:
     """The classes that an attack on targets leads away from.
 
     Args:
       targets: all of a run or all published.
-      images: the originals, uint8 [B, H, W, 3].
-      labels: int [B], the true classes.
+      images: the originals, uint8 [N, H, W, 3].
+      labels: int [N], the true classes.
+      batch_size: images at a time; 0 for all.
 
     Returns:
-      int [B]: the true classes, or what published targets read on the whole images together, each
+      int [N]: the true classes, or what published targets read on the whole images together, each
       through its own preprocessing, as `protection.protect` has it.
     """
     published = [
@@ -108,7 +109,7 @@ def labels_of_attack(
         for target in targets
         if isinstance(target, FrozenClassifier) and preprocessing_of(target.module)
     ]
-    return read_together(published, images, len(images), 0) if published else labels
+    return read_together(published, images, batch_size or len(images), 0) if published else labels
 
 
 @jax.jit

@@ -9,7 +9,6 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from raeg_jax.evaluation.programs import batches, labels_of_attack
 from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.payload.errors import PayloadError
@@ -73,21 +72,6 @@ class Method(abc.ABC):
     def target_classifiers(self) -> tuple[FrozenClassifier, ...]:
         """Returns the attacked classifiers, in evaluation mode."""
         return tuple(self.run.frozen[name] for name in self.run.targets)
-
-    def labels_of_attack(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The classes to lead away from: the true ones, or what published targets read.
-
-        Args:
-          images: uint8 [N, H, W, 3], the originals.
-          labels: int [N], the true classes.
-
-        Returns:
-          int32 [N].
-        """
-        targets, found = self.target_classifiers(), []
-        for _, batch, truth, count in batches(images, labels, self.batch_size):
-            found.append(labels_of_attack(targets, batch, truth)[:count])
-        return np.concatenate(found)
 
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> None:  # noqa: B027
         """Finds `aim` with a few of the images, given as to `protect`; most methods need not."""

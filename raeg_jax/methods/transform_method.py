@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from raeg_jax.evaluation import protectors
+from raeg_jax.evaluation.programs import labels_of_attack
 from raeg_jax.methods.method import Method, Result, repeatable_nonces
 from raeg_jax.methods.protector import TransformProtector
 from raeg_jax.methods.rae import RAE
@@ -42,7 +43,8 @@ class TransformMethod(Method):
 
     def protect(self, images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> list[Result]:
         """Fails for images that can't hold their payload or miss the PSNR."""
-        classes = self.labels_of_attack(images, labels).tolist()
+        targets = self.target_classifiers()
+        classes = labels_of_attack(targets, images, labels, self.batch_size).tolist()
         return [
             Result(x.failure, x.adversarial, x.unmarked, x.pixels, x.blob, not x.failure)
             for x in self._protector.protect(list(images), classes)

@@ -209,7 +209,6 @@ class Monitor:
             splits.test, config.data, config.train.eval_images
         )
         self._batch_size = min(config.eval.batch_size, len(self._labels))
-        self._goals = self._attack_labels()
 
     def evaluate(self, step: int, params: Any, log: MetricLog) -> dict[str, float] | None:
         """Logs scalars 'eval/...' and a picture.
@@ -225,7 +224,7 @@ class Monitor:
         """
         generator = programs.on_one_device(Chain((LearnedStage(self._generator, params),)))
         values = evaluation.quick(
-            generator, self._targets, self._images, self._goals, batch_size=self._batch_size
+            generator, self._targets, self._images, self._labels, batch_size=self._batch_size
         )
         log.scalars(step, {f"eval/{name}": value for name, value in values.items()})
         if self._config.train.image_grids:
@@ -235,22 +234,13 @@ class Monitor:
         is_near = values["psnr"] >= self._config.loss.target_psnr - _SLACK
         return values if is_near else None
 
-    def _attack_labels(self) -> np.ndarray:
-        """The classes that protection leads away from, int32 [N]; of published targets readings."""
-        targets = programs.on_one_device(tuple(self._targets.values()))
-
-        def measure(index, originals, labels):
-            return {"labels": programs.labels_of_attack(targets, originals, labels)}
-
-        return programs.measure_all(measure, self._images, self._labels, self._batch_size)["labels"]
-
     def _picture(self, generator: Chain) -> np.ndarray:
         rows = min(_GRID_ROWS, self._batch_size)
         chosen = np.linspace(0, len(self._labels) - 1, rows).astype(int)
         maker = PixelProtector(generator)
         original, protected, recovered = (
             batch[:rows]
-            for batch in examples(maker, self._images, self._goals, chosen, self._batch_size)
+            for batch in examples(maker, self._images, self._labels, chosen, self._batch_size)
         )
         captions = [[self._class_names[self._labels[i]]] for i in chosen]
         return grid(original, protected, recovered, captions)
