@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -82,6 +83,13 @@ def read_file(path: os.PathLike | str, check: Callable[[bytes], object] | None =
         size = check_head(file, check)
         file.seek(0)
         return file.read(size)
+
+
+def sha256(path: os.PathLike | str) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal; raises as `open_file`."""
+    with open_file(path) as file:
+        # The files of `open` have `readinto`, which typing's BinaryIO lacks.
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def check_head(file: BinaryIO, check: Callable[[bytes], object] | None = None) -> int:

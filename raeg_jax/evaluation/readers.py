@@ -18,7 +18,7 @@ from flax import linen as nn
 
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation import onnx_reader
-from raeg_jax.files import check_local
+from raeg_jax.files import check_local, sha256
 from raeg_jax.networks import imagenet, weights
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
 from raeg_jax.networks.layers import preprocessing_of
@@ -260,6 +260,5 @@ def _digest_of_files(path: pathlib.Path) -> str:
     digest = hashlib.sha256(content)
     for other in sorted(path.parent.iterdir()):
         if other != path and other.name.encode() in content and other.is_file():
-            with other.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(sha256(other)))
     return digest.hexdigest()[:_DIGEST]

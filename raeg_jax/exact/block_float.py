@@ -259,7 +259,7 @@ def conv(
       layer: from `make_layer`.
       strides: of both axes.
       pixels: x is not rounded: it holds multiples of 1/16, at most 154 in magnitude.
-      padding: of rows and columns; None for half the kernel's size.
+      padding: of rows and columns; None for half the kernel's size, not of depthwise kernels.
 
     Returns:
       float32 [B, h', w', features]: integers below 2^24 times a power of two for

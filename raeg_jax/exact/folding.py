@@ -17,7 +17,13 @@ from flax.traverse_util import flatten_dict
 from raeg_jax.errors import UserError
 from raeg_jax.exact.block_float import OWN, PIXEL_PEAK, PUBLISHED, make_layer
 from raeg_jax.exact.fixed_classifier import FixedClassifier, stride
-from raeg_jax.networks.layers import MIN_SIDE, MeanPool, Standardise, preprocessing_of
+from raeg_jax.networks.layers import (
+    MIN_SIDE,
+    MeanPool,
+    Standardise,
+    preprocessing_of,
+    variable_shapes,
+)
 
 
 def fold_classifier(name: str, module: nn.Module, variables: Mapping[str, Any]) -> FixedClassifier:
@@ -72,10 +78,7 @@ def check_foldable(name: str, module: nn.Module) -> None:
     Raises:
       UserError: it has layers that can't be converted.
     """
-    images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
-    # The key is made inside, as making one would start the devices.
-    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
-    _foldable_layers(name, module, variables)
+    _foldable_layers(name, module, variable_shapes(module, train=False))
 
 
 def _foldable_layers(name, module, variables):

@@ -4,6 +4,7 @@ Layers that `exact.fixed_classifier` replaces are modules, even without paramete
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,18 @@ def network_input(images: jax.Array, preprocessing: Preprocessing | None) -> jax
 def preprocessing_of(module: nn.Module | None) -> Preprocessing | None:
     """Of a network with published weights; None for a classifier of a run."""
     return getattr(module, "preprocessing", None)
+
+
+def variable_shapes(module: nn.Module, **options: Any) -> Any:
+    """Shapes of the variables of a network: a tree of `jax.ShapeDtypeStruct`, no device is started.
+
+    Args:
+      module: takes images [1, MIN_SIDE, MIN_SIDE, 3].
+      **options: of its call, such as train=False.
+    """
+    images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
+    # The key is made inside, as making one would start the devices.
+    return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, **options), images)
 
 
 def batch_norm(train: bool, epsilon: float = 1e-5, **kwargs) -> nn.BatchNorm:

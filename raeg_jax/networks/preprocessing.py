@@ -153,3 +153,16 @@ PUBLISHED = {
     ),
     **{f"efficientnet_lite{n}": _lite(side) for n, side in enumerate((224, 240, 260, 280, 300))},
 }
+
+
+def published_preprocessing(architecture: str) -> Preprocessing:
+    """What the published weights of an architecture expect.
+
+    Raises:
+      UserError: none of that name were published.
+    """
+    if architecture not in PUBLISHED:
+        raise UserError(
+            f"no published network is called {architecture!r}; known are {', '.join(PUBLISHED)}"
+        )
+    return PUBLISHED[architecture]

@@ -3,7 +3,6 @@
 `import_weights` makes a file of published weights of them.
 """
 
-import hashlib
 import os
 import pathlib
 import pickle
@@ -14,9 +13,9 @@ import numpy as np
 import safetensors
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import printable
+from raeg_jax.files import printable, sha256
 from raeg_jax.networks import torch_weights
-from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
+from raeg_jax.networks.preprocessing import Preprocessing, published_preprocessing
 from raeg_jax.networks.weights import SUFFIX, PublishedNetwork, save_weights
 
 # PyTorch's, written by `torch.save`.
@@ -42,11 +41,7 @@ def import_weights(
         new file that exists, or can't be written.
     """
     source, out = pathlib.Path(path), pathlib.Path(out)
-    if architecture not in PUBLISHED:
-        raise UserError(
-            f"no published network is called {architecture!r}; known are {', '.join(PUBLISHED)}"
-        )
-    preprocessing = Preprocessing.parse(preprocess, PUBLISHED[architecture])
+    preprocessing = Preprocessing.parse(preprocess, published_preprocessing(architecture))
     if out.suffix != SUFFIX:
         raise UserError(f"{out} must be called NAME{SUFFIX}, as all files of weights are")
     if out.exists():
@@ -56,7 +51,7 @@ def import_weights(
         architecture,
         torch_weights.num_classes(state, architecture, name),
         preprocessing,
-        f"{name} ({_hash(source)})",
+        f"{name} ({sha256(source)})",
     )
     save_weights(out, network, torch_weights.convert(state, network.module, architecture, name))
     return network
@@ -137,8 +132,3 @@ def _to_numpy(torch, name, tensor, path):
         raise UserError(f"{path} can't be read: its {name!r} is no dense tensor with a name")
     # NumPy has no bfloat16.
     return (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
-
-
-def _hash(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
@@ -24,8 +23,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from raeg_jax.errors import UserError
 from raeg_jax.files import write_new
 from raeg_jax.networks.classifiers import build_classifier
-from raeg_jax.networks.layers import MIN_SIDE
-from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
+from raeg_jax.networks.layers import variable_shapes
+from raeg_jax.networks.preprocessing import Preprocessing, published_preprocessing
 
 SUFFIX = ".safetensors"
 _FIELD = "raeg_weights"
@@ -39,9 +38,8 @@ def is_published(name: str) -> bool:
 
 def array_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     """Shapes of the arrays of a network by name: `params/...` and `batch_stats/...`."""
-    images = jax.ShapeDtypeStruct((1, MIN_SIDE, MIN_SIDE, 3), jnp.float32)
-    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
-    return {name: x.shape for name, x in flatten_dict(variables, sep="/").items()}
+    shapes = variable_shapes(module, train=False)
+    return {name: x.shape for name, x in flatten_dict(shapes, sep="/").items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,16 +61,8 @@ class PublishedNetwork:
     @functools.cached_property
     def module(self) -> nn.Module:
         """The network."""
-        if self.architecture not in PUBLISHED:
-            raise UserError(
-                f"no published network is called {self.architecture!r}; known are "
-                f"{', '.join(PUBLISHED)}"
-            )
+        published_preprocessing(self.architecture)  # it is one of them
         return build_classifier(self.architecture, self.num_classes, self.preprocessing)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of its arrays by name: `params/...` and `batch_stats/...`."""
-        return array_shapes(self.module)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -142,7 +132,7 @@ def load_weights(path: str | os.PathLike) -> tuple[PublishedNetwork, dict[str, A
         architecture has.
     """
     network, arrays = _read(path, with_arrays=True)
-    expected = network.shapes()
+    expected = array_shapes(network.module)
     for name in sorted(arrays.keys() | expected.keys()):
         given = _kind(arrays[name]) if name in arrays else "missing"
         needed = f"float32 {list(expected[name])}" if name in expected else "nothing"

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -22,7 +21,7 @@ from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import imagenet
 from raeg_jax.networks.function import FunctionNetwork
-from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.networks.layers import variable_shapes
 from raeg_jax.networks.weights import PublishedNetwork, is_published
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 from raeg_jax.protection import generator_file
@@ -304,13 +303,15 @@ def _check_arrays(
         if array.dtype != np.float32:
             raise UserError(f"{name} is {array.dtype}, not float32: give a file that raeg made")
     trees: dict[str, Any] = {
-        "classifiers": {name: _shapes(module, train=False) for name, module in modules.items()}
+        "classifiers": {
+            name: variable_shapes(module, train=False) for name, module in modules.items()
+        }
     }
     if "learned" in config.generator.stages:
         # Each block and layer has arrays: no file can ask for a network much larger than itself.
         if max(sum(config.generator.blocks), config.generator.depth) > len(arrays):
             raise UserError("it has fewer arrays than blocks or layers: give a file that raeg made")
-        trees["params"] = _shapes(unet_from_config(config.generator))["params"]
+        trees["params"] = variable_shapes(unet_from_config(config.generator))["params"]
     expected = {name: list(x.shape) for name, x in flatten_dict(trees, sep="/").items()}
     given = {name: list(array.shape) for name, array in arrays.items()}
     for name in sorted(given.keys() | expected.keys()):
@@ -334,8 +335,3 @@ def _split(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dic
     """Returns the learned stage's arrays, and the others."""
     learned = {name: array for name, array in arrays.items() if name.startswith("params/")}
     return learned, {name: array for name, array in arrays.items() if name not in learned}
-
-
-def _shapes(module: nn.Module, **options: Any) -> Any:
-    images = jnp.zeros((1, MIN_SIDE, MIN_SIDE, 3))
-    return jax.eval_shape(lambda: module.init(jax.random.key(0), images, **options))

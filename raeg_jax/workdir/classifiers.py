@@ -23,7 +23,7 @@ from raeg_jax import data
 from raeg_jax.errors import UserError
 from raeg_jax.files import write_whole
 from raeg_jax.networks import classifiers as classifiers_lib
-from raeg_jax.networks.layers import MIN_SIDE
+from raeg_jax.networks.layers import variable_shapes
 from raeg_jax.networks.weights import is_published
 from raeg_jax.workdir import published
 from raeg_jax.workdir.checkpoint_folder import CheckpointFolder, DamagedError, quietly, reading
@@ -160,10 +160,10 @@ def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
         classifier_folder(workdir, name),
         classifiers_lib.build_classifier(name, num_classes),
     )
-    images = jnp.zeros((1, MIN_SIDE, MIN_SIDE, 3))
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
     # To the host: the weights go wherever they are used.
-    target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    target = jax.tree.map(
+        lambda x: np.zeros(x.shape, x.dtype), variable_shapes(module, train=False)
+    )
     with (
         reading(f"the classifier {folder}"),
         ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer,

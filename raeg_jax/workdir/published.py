@@ -4,7 +4,6 @@ A workdir holds no copy of them. It remembers what they were in `classifiers/NAM
 that other weights of the same name are noticed.
 """
 
-import hashlib
 import pathlib
 from typing import Any
 
@@ -12,7 +11,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import user_path
+from raeg_jax.files import sha256, user_path
 from raeg_jax.networks.weights import PublishedNetwork, describe_weights, load_weights
 
 
@@ -58,10 +57,7 @@ def identity(config: ConfigDict, name: str) -> dict[str, Any]:
       UserError: there is no file, or not one of ours.
     """
     path = weights_path(config, name)
-    network = describe_weights(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, **network.to_json()}
+    return {"sha256": sha256(path), **describe_weights(path).to_json()}
 
 
 def check_identity(config: ConfigDict, name: str, known: dict[str, Any]) -> None:

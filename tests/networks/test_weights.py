@@ -58,7 +58,7 @@ def test_a_file_brings_back_what_it_was_made_of(path):
 def test_the_network_has_the_preprocessing_and_the_classes_of_the_file():
     module = NETWORK.module
     assert (module.preprocessing, module.num_classes) == (PREPROCESSING, 7)
-    assert NETWORK.shapes() == {name: value.shape for name, value in arrays().items()}
+    assert array_shapes(NETWORK.module) == {name: value.shape for name, value in arrays().items()}
 
 
 def test_a_file_that_is_there_is_never_replaced(path):

@@ -18,7 +18,7 @@ from skimage.data import astronaut
 from raeg_jax.networks.architectures import VGG
 from raeg_jax.networks.classifiers import CLASSIFIERS, FrozenClassifier
 from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
-from raeg_jax.networks.weights import PublishedNetwork, save_weights
+from raeg_jax.networks.weights import PublishedNetwork, array_shapes, save_weights
 
 ARCHITECTURE, OTHER = "tiny", "tiny_deep"
 PREPROCESSING = Preprocessing(36, 32, "bicubic", (127.0,) * 3, (128.0,) * 3)
@@ -96,7 +96,7 @@ def _arrays(described: PublishedNetwork, seed: int) -> dict[str, np.ndarray]:
                 return np.ones(shape)
         return np.zeros(shape)
 
-    shapes = described.shapes()
+    shapes = array_shapes(described.module)
     arrays = {name: np.float32(draw(name, shapes[name])) for name in sorted(shapes)}
     classifier = FrozenClassifier(described.module, unflatten_dict(arrays, sep="/"))
     logits = np.asarray(jax.jit(FrozenClassifier.__call__)(classifier, _images()))
