@@ -90,7 +90,8 @@ def jpeg(x: jax.Array, quality: jax.Array | int) -> jax.Array:
     """
     if x.ndim != 4 or x.shape[-1] != 3:
         raise ValueError(f"jpeg needs RGB images [B, H, W, 3], got {x.shape}")
-    return encode_and_decode(*as_images(x), quality)
+    (x,) = as_images(x)
+    return encode_and_decode(x, quality)
 
 
 def encode_and_decode(x: jax.Array, quality: jax.Array | int) -> jax.Array:
