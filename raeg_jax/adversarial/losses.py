@@ -8,7 +8,8 @@ import numpy as np
 
 from raeg_jax.networks.classifiers import LogitsFn
 
-# (logits [B, K], labels int [B]) -> [B], negative where the attack succeeds.
+# (logits [B, K], labels int [B], others=1) -> [B]: with one other class, see `margin`, it is
+# negative where the attack succeeds.
 Loss = Callable[..., jax.Array]
 
 
