@@ -8,7 +8,6 @@ too, in NumPy, so that no machine's exponential or division decides where one is
 """
 
 import decimal
-import functools
 import math
 
 import jax
@@ -101,25 +100,20 @@ def map_axis(x: jax.Array, weights: np.ndarray, axis: int) -> jax.Array:
       As x, with as many results along the axis. So is the gradient, but its unit is a power of two
       for each image, and so that the transposed sums stay below 2^24.
     """
-    largest = SUM_LIMIT // int(weights.sum(axis=0).max())
-    return _multiply(axis, min(_WEIGHT_BITS, largest.bit_length() - 1), x, jnp.asarray(weights))
+    bits = min(_WEIGHT_BITS, (SUM_LIMIT // int(weights.sum(axis=0).max())).bit_length() - 1)
 
+    # The weights are no residuals, of which a switch between views would have those of all.
+    @jax.custom_vjp
+    def multiply(x):
+        sums = _product(axis, weights, x * PIXEL_PARTS)
+        return jnp.round(sums * 2.0**-_WEIGHT_BITS) / PIXEL_PARTS
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _multiply(axis, bits, x, weights):
-    del bits
-    sums = _product(axis, weights, x * PIXEL_PARTS)
-    return jnp.round(sums * 2.0**-_WEIGHT_BITS) / PIXEL_PARTS
+    def backward(_, g):
+        numbers, step = to_integers(g, bits)
+        return (_product(axis, weights.T, numbers) * (step * 2.0**-_WEIGHT_BITS),)
 
-
-def _multiply_backward(axis, bits, weights, g):
-    numbers, step = to_integers(g, bits)
-    return _product(axis, weights.T, numbers) * (step * 2.0**-_WEIGHT_BITS), None
-
-
-_multiply.defvjp(
-    lambda axis, bits, x, weights: (_multiply(axis, bits, x, weights), weights), _multiply_backward
-)
+    multiply.defvjp(lambda x: (multiply(x), None), backward)
+    return multiply(x)
 
 
 def _product(axis, weights, x):
