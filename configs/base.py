@@ -105,9 +105,11 @@ def get_config() -> ConfigDict:
     config.generator.gradient.loss = "untargeted"
     # In logits: a classifier that misclassifies by a larger margin counts less than the others.
     config.generator.gradient.kappa = 1.0
+    # The margin is to the mean of so many best other classes, at most all of them: with 1 the
+    # attack stops pushing where the reading flips, with 50 it goes on down the list of readings.
+    config.generator.gradient.others = 1
     # Distortions through which the classifiers see the image, in turn from step to step: identity,
-    # gaussian_blur:<sigma>, jpeg:<quality>, bit_depth:<bits>, rescale:<factor>. All but identity,
-    # and smoothing, need arithmetic = "float".
+    # gaussian_blur:<sigma>, jpeg:<quality>, bit_depth:<bits>, rescale:<factor>.
     config.generator.gradient.views = ("identity",)
     # Standard deviation in pixels of a Gaussian that smooths the gradient.
     config.generator.gradient.smoothing = 0.0

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from raeg_jax.exact import views
+from raeg_jax.exact.jpeg import jpeg as fixed_jpeg
 from raeg_jax.image.filters import bit_depth, gaussian_blur, median_blur
 from raeg_jax.image.jpeg import jpeg
 from raeg_jax.image.quantise import to_uint8
@@ -39,6 +41,7 @@ class Distortion(NamedTuple):
       limits: least and greatest strength; strengths are whole numbers where these are.
       random_keys: number of keys that it draws from, beside its strength.
       defences: name of a defence -> its strength.
+      fixed: (images, strength) -> images, in fixed point: for views, which have limits and no keys.
     """
 
     apply: Callable[..., jax.Array]
@@ -46,6 +49,7 @@ class Distortion(NamedTuple):
     limits: tuple[float, float] | None = None
     random_keys: int = 0
     defences: Mapping[str, float] = {}
+    fixed: Callable[..., jax.Array] | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -71,13 +75,15 @@ def _crop(images, share, largest, keys, index):
 
 
 DISTORTIONS: dict[str, Distortion] = {
-    "identity": Distortion(lambda x, *_: x, defences={"none": 0}),
+    "identity": Distortion(lambda x, *_: x, defences={"none": 0}, fixed=lambda x, _: x),
     "jpeg": Distortion(
         lambda x, quality, _: jpeg(x, quality), "jpeg_quality", (1, 100),
         defences={"jpeg_90": 90, "jpeg_70": 70, "jpeg_50": 50, "jpeg_30": 30},
+        fixed=fixed_jpeg,
     ),
     "gaussian_blur": Distortion(
-        gaussian_blur, "blur_sigma", (0.0, 100.0), defences={"blur_1": 1.0}
+        gaussian_blur, "blur_sigma", (0.0, 100.0), defences={"blur_1": 1.0},
+        fixed=views.gaussian_blur,
     ),
     "median_blur": Distortion(
         lambda x, size, _: median_blur(x, size), "median_size", defences={"median_3": 3}
@@ -85,10 +91,12 @@ DISTORTIONS: dict[str, Distortion] = {
     "bit_depth": Distortion(
         lambda x, bits, _: bit_depth(x, bits), "bits", (1, 8),
         defences={"bits_5": 5, "bits_4": 4, "bits_3": 3},
+        fixed=views.bit_depth,
     ),
     "rescale": Distortion(
         lambda x, factor, _: rescale(x, factor), "rescale_factor", (0.01, 1.0),
         defences={"rescale_half": 0.5},
+        fixed=views.rescale,
     ),
     "gaussian_noise": Distortion(_noise, "noise_std", (0.0, 255.0), random_keys=1),
     "crop_resize": Distortion(_crop, "crop_share", (0.01, 1.0), random_keys=2),
@@ -104,6 +112,20 @@ def view(images: jax.Array, name: str, strength: float) -> jax.Array:
       strength: within its limits.
     """
     return DISTORTIONS[name].apply(images, strength, strength)
+
+
+def fixed_view(images: jax.Array, name: str, strength: float) -> jax.Array:
+    """As `view`, in fixed point.
+
+    Args:
+      images: float32 [B, H, W, 3], multiples of 1/16 within 0..255, as the result is.
+      name: as of `view`.
+      strength: as of `view`.
+    """
+    fixed = DISTORTIONS[name].fixed
+    if fixed is None:
+        raise ValueError(f"{name} is no view")
+    return fixed(images, strength)
 
 
 @functools.partial(jax.jit, static_argnames=("name", "strength"))

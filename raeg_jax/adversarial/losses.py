@@ -8,25 +8,33 @@ import numpy as np
 
 from raeg_jax.networks.classifiers import LogitsFn
 
-# (logits [B, K], labels int [B]) -> [B], negative where the attack succeeds.
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
+# (logits [B, K], labels int [B], others=1) -> [B]: with one other class, see `margin`, it is
+# negative where the attack succeeds.
+Loss = Callable[..., jax.Array]
 
 
-def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The lead of the true class: z_true - max z_other, negative where misclassified.
+def margin(logits: jax.Array, labels: jax.Array, others: int = 1) -> jax.Array:
+    """The lead of the true class over the mean of the best others, in logits.
 
-    The loss f6 of Carlini and Wagner (2016, arXiv 1608.04644), without its bound.
+    With one other it is z_true - max z_other, negative where misclassified: the loss f6 of Carlini
+    and Wagner (2016, arXiv 1608.04644), without its bound. An attack on it stops pushing where the
+    reading flips; one on the margin to many classes goes on, down the list of readings.
 
     Args:
       logits: `[B, K]`, K at least 2.
       labels: int `[B]`.
+      others: how many other classes; K - 1 where there are fewer.
 
     Returns:
       `[B]`, in logits.
     """
     true = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     z_true = jnp.sum(jnp.where(true, logits, 0), axis=-1)
-    return z_true - jnp.max(jnp.where(true, -jnp.inf, logits), axis=-1)
+    rest = jnp.where(true, -jnp.inf, logits)
+    if others == 1:
+        return z_true - jnp.max(rest, axis=-1)
+    best, _ = jax.lax.top_k(rest, min(others, logits.shape[-1] - 1))
+    return z_true - jnp.mean(best, axis=-1)
 
 
 def class_permutation(num_classes: int) -> np.ndarray:
@@ -41,9 +49,9 @@ def class_permutation(num_classes: int) -> np.ndarray:
     return permutation
 
 
-def targeted_margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def targeted_margin(logits: jax.Array, labels: jax.Array, others: int = 1) -> jax.Array:
     """Minus the margin of the class pi(true), [B]: falls until that class leads."""
-    return -margin(logits, jnp.asarray(class_permutation(logits.shape[-1]))[labels])
+    return -margin(logits, jnp.asarray(class_permutation(logits.shape[-1]))[labels], others)
 
 
 LOSSES: dict[str, Loss] = {"untargeted": margin, "targeted": targeted_margin}

@@ -1,7 +1,7 @@
 """Which values the settings of a generator may have; generator files, from anyone, follow them.
 
-Files of version 0.1.0 lack settings that are added later: `protection.loaded_generator` must fill
-them in with a value that changes nothing, and leave that value out of the generator's id.
+Files of version 0.1.0 lack settings that came later: each of these has an entry in
+`run_config.LATER` too, with the value that changes nothing.
 """
 
 from raeg_jax.config import rules
@@ -42,6 +42,7 @@ GENERATOR_RULES: dict[str, rules.Rule] = {
     "generator.gradient.margin": rules.Number(0, 127, whole=True),
     "generator.gradient.loss": rules.OneOf(GUIDE_LOSSES),
     "generator.gradient.kappa": rules.NONNEGATIVE,
+    "generator.gradient.others": rules.COUNT,
     "generator.gradient.mask": rules.OneOf(MASKS),
     "generator.gradient.smoothing": rules.Number(0, 16),
 }

@@ -46,8 +46,10 @@ _IRRELEVANT = (
     "train.keep_last",
     "train.image_grids",
 )
-# Settings that files of version 0.1.0 lack, each with the value that changes nothing.
-_ADDED: dict[str, dict[str, Any]] = {"classifiers": {"weights": ""}}
+# Settings that came after version 0.1.0, each with the value, as JSON has it, that changes nothing.
+# Where workdirs and generator files lack one it is filled in; the ids of generators with that value
+# leave it out.
+LATER: dict[str, Any] = {"classifiers.weights": "", "generator.gradient.others": 1}
 # A run may resume with others, but gives another result than an uninterrupted one.
 _ADJUSTABLE = ("loss", "optimizer", "attack_layer", "train.steps")
 
@@ -100,9 +102,10 @@ def load(path: str | os.PathLike) -> ConfigDict:
       UserError: no such file, or another kind of file.
     """
     try:
-        saved = with_tuples(json.loads(read_file(path))["config"])
-        settings = saved | {group: added | saved[group] for group, added in _ADDED.items()}
-        return ConfigDict(settings).lock()
+        saved = json.loads(read_file(path))["config"]
+        config = ConfigDict(with_tuples(saved))
+        config.update_from_flattened_dict(with_tuples(LATER | flatten(saved)))
+        return config.lock()
     except FileNotFoundError:
         raise UserError(f"there is no {path}: name the workdir of a run of train.py") from None
     except OSError as error:

@@ -31,7 +31,7 @@ from raeg_jax.networks.weights import is_published
 # A multiple of every number of views below.
 _STEPS = 8
 _PLAIN = {
-    # Views and smoothing need it.
+    # Not every classifier has a form in fixed point.
     "arithmetic": "float",
     "loss": "untargeted",
     "views": ("identity",),

@@ -101,17 +101,15 @@ def gradient_stage(
         "reach": math.sqrt(_mse_budget(config, "gradient")),
         "steps": settings.attack_steps,
         "loss": settings.loss,
+        "views": tuple(parse_view(view) for view in settings.views),
+        "smoothing": settings.smoothing,
         "kappa": settings.kappa,
+        "others": settings.others,
     }
     if settings.arithmetic == "fixed":
         fixed = tuple(fold_classifier(name, *pair) for name, pair in targets.items())
         return _coupling(config, "gradient", FixedGuide(fixed, **common))
-    guide = Guide(
-        tuple(FrozenClassifier(*pair) for pair in targets.values()),
-        views=tuple(parse_view(view) for view in settings.views),
-        smoothing=settings.smoothing,
-        **common,
-    )
+    guide = Guide(tuple(FrozenClassifier(*pair) for pair in targets.values()), **common)
     return _coupling(config, "gradient", guide)
 
 
@@ -183,16 +181,15 @@ def check_stages(settings: ConfigDict) -> None:
             f"config.generator.gradient.attack_steps={gradient.attack_steps} must be a multiple of "
             f"the number of views, {len(gradient.views)}: each has as many steps"
         )
-    views = tuple(gradient.views)
-    if gradient.arithmetic == "fixed" and (views != ("identity",) or gradient.smoothing):
-        raise UserError(
-            f"config.generator.gradient.arithmetic='fixed' has no views={views!r} or smoothing="
-            f"{gradient.smoothing}: write ('identity',) and 0.0, or use arithmetic='float'"
-        )
     if gradient.arithmetic == "fixed" and gradient.loss == "features":
         raise UserError(
-            "config.generator.gradient.arithmetic='fixed' has no loss='features': use "
-            "'untargeted', or arithmetic='float'"
+            "config.generator.gradient.arithmetic='fixed' has no loss='features', whose cosines "
+            "need roots and quotients of floating point: use 'untargeted', or arithmetic='float'"
+        )
+    if gradient.loss == "features" and gradient.others > 1:
+        raise UserError(
+            f"config.generator.gradient.others={gradient.others} goes with margins to other "
+            "classes, and loss='features' has no classes: write 1, or use 'untargeted'"
         )
     reach = math.sqrt(mse_of_psnr(gradient.target_psnr))
     most = int(reach / _LEAST_ATTACK_STEP)

@@ -5,10 +5,16 @@ that of a saved and reopened file: every sample equals that of Pillow, whose lib
 the same integer transforms. Backward, every rounding counts as the identity (straight-through), and
 everything else is linear. Entropy coding is lossless and is left out.
 
+Forward, every operation is exact, so that all machines agree on every bit: integers in int32, and
+sums of float32 that are whole multiples of one unit and below 2^24 times it. `exact.jpeg` relies on
+it.
+
 Sources: ITU-T T.81 (tables of annex K, transform), and for what T.81 leaves open libjpeg's
 jcparam.c (quality), jccolor.c and jdcolor.c (colours), jfdctint.c and jidctint.c (transforms),
 jcsample.c (chroma means) and jdsample.c ("fancy" upsampling).
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +79,8 @@ def jpeg(x: jax.Array, quality: jax.Array | int) -> jax.Array:
     Args:
       x: float32 [B, H, W, 3], RGB in pixel units; rounded and clipped first, as a file would be.
         Any H and W.
-      quality: libjpeg's 1 to 100, rounded and clipped to it; may be traced.
+      quality: libjpeg's 1 to 100, rounded and clipped to it; a scalar, or one for each image [B];
+        may be traced.
 
     Returns:
       float32 [B, H, W, 3]: integers in 0..255, with straight-through gradients.
@@ -84,11 +91,18 @@ def jpeg(x: jax.Array, quality: jax.Array | int) -> jax.Array:
     if x.ndim != 4 or x.shape[-1] != 3:
         raise ValueError(f"jpeg needs RGB images [B, H, W, 3], got {x.shape}")
     (x,) = as_images(x)
+    return encode_and_decode(x, quality)
+
+
+def encode_and_decode(x: jax.Array, quality: jax.Array | int) -> jax.Array:
+    """`jpeg` without its checks, which would refuse an image that is black but for a value of 1."""
     B, H, W, _ = x.shape
+    quality = jnp.broadcast_to(quality, B)
     luma, blue, red = _rgb_to_ycc(quantise(x))
-    luma = _encode_and_decode(luma, quantisation_table(_LUMA_TABLE, quality))
+    luma = _code_plane(luma, quantisation_table(_LUMA_TABLE, quality))
     chroma = _downsample(jnp.concatenate([blue, red]))
-    chroma = _encode_and_decode(chroma, quantisation_table(_CHROMA_TABLE, quality))
+    table = quantisation_table(_CHROMA_TABLE, jnp.concatenate([quality, quality]))
+    chroma = _code_plane(chroma, table)
     chroma = _upsample(chroma[:, :, : (W + 1) // 2])
     blue, red = jnp.split(chroma[:, :H, :W], [B])
     return _ycc_to_rgb(luma, blue - 128.0, red - 128.0)
@@ -99,12 +113,12 @@ def quantisation_table(base: np.ndarray, quality: jax.Array | int) -> jax.Array:
 
     Args:
       base: int [64], the table of quality 50.
-      quality: 1 to 100; may be traced.
+      quality: 1 to 100, of any shape; may be traced.
 
     Returns:
-      float32 [64], integers in 1..255.
+      float32 [..., 64], integers in 1..255.
     """
-    quality = jnp.clip(jnp.round(quality), 1, 100).astype(jnp.int32)
+    quality = jnp.clip(jnp.round(quality), 1, 100).astype(jnp.int32)[..., None]
     percent = jnp.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     return jnp.clip((base * percent + 50) // 100, 1, 255).astype(jnp.float32)
 
@@ -133,13 +147,13 @@ def _ycc_to_rgb(luma, blue, red):
     )
 
 
-def _encode_and_decode(plane, table):
-    """Transform, quantisation and their inverse on one plane [N, H, W]."""
+def _code_plane(plane, table):
+    """Transform, quantisation and their inverse on planes [N, H, W] with tables [N, 64]."""
     N, H, W = plane.shape
     padded = jnp.pad(plane, ((0, 0), (0, -H % 8), (0, -W % 8)), mode="edge")
     rows, columns = padded.shape[1] // 8, padded.shape[2] // 8
-    blocks = padded.reshape(N, rows, 8, columns, 8).swapaxes(2, 3).reshape(-1, 8, 8)
-    table = table.reshape(8, 8)
+    blocks = padded.reshape(N, rows, 8, columns, 8).swapaxes(2, 3).reshape(N, -1, 8, 8)
+    table = table.reshape(-1, 1, 8, 8)
     blocks = _inverse_dct(_quantise(_dct(blocks - 128.0), table) * table)
     padded = clip_ste(blocks + 128.0).reshape(N, rows, columns, 8, 8).swapaxes(2, 3)
     return padded.reshape(N, rows * 8, columns * 8)[:, :H, :W]
@@ -151,10 +165,11 @@ def _encode_and_decode(plane, table):
 
 def _dct(blocks):
     """Whole eighths of coefficients."""
-    half_way = _pass("vj,nij->niv", blocks, _DIGITS - _PASS_DIGITS)
-    return _pass("ui,niv->nuv", half_way, _DIGITS + _PASS_DIGITS)
+    half_way = _pass("vj,...ij->...iv", _DIGITS - _PASS_DIGITS, blocks)
+    return _pass("ui,...iv->...uv", _DIGITS + _PASS_DIGITS, half_way)
 
 
+@jax.custom_jvp
 def _quantise(eighths, table):
     # Ties go away from zero. Integers, as compilers may replace a division of floats by a
     # multiplication with 1 / table, which moves ties.
@@ -162,30 +177,43 @@ def _quantise(eighths, table):
     whole = jnp.sign(number) * jax.lax.div(
         jnp.abs(number) + step // 2, jnp.broadcast_to(step, number.shape)
     )
-    return straight_through(whole.astype(jnp.float32), eighths / (8 * table))
+    return whole.astype(jnp.float32)
+
+
+@_quantise.defjvp
+def _quantise_jvp(primals, tangents):
+    return _quantise(*primals), tangents[0] / (8 * primals[1])
 
 
 def _inverse_dct(coefficients):
-    half_way = _pass("ui,nuv->niv", coefficients, _DIGITS - _PASS_DIGITS)
-    return _pass("vj,niv->nij", half_way, _DIGITS + _PASS_DIGITS + 3)
+    half_way = _pass("ui,...uv->...iv", _DIGITS - _PASS_DIGITS, coefficients)
+    return _pass("vj,...iv->...ij", _DIGITS + _PASS_DIGITS + 3, half_way)
 
 
-def _pass(subscripts, x, bits):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _pass(subscripts, bits, x):
     """Multiplies whole numbers by `_COSINES`, and divides by 2^bits; ties go up."""
-
-    def product(matrix):
-        return jnp.einsum(subscripts, np.float32(matrix), x, precision=_EXACT)
-
     # float32 holds the sums of each half of the matrix's digits, and int32 that of both.
-    high, low = (product(digits).astype(jnp.int32) for digits in np.divmod(_COSINES, 128))
-    whole = (high * 128 + low + 2 ** (bits - 1)) >> bits
-    return straight_through(whole.astype(jnp.float32), product(_COSINES / 2**bits))
+    high, low = (
+        _product(subscripts, digits, x).astype(jnp.int32) for digits in np.divmod(_COSINES, 128)
+    )
+    return ((high * 128 + low + 2 ** (bits - 1)) >> bits).astype(jnp.float32)
+
+
+@_pass.defjvp
+def _pass_jvp(subscripts, bits, primals, tangents):
+    tangent = _product(subscripts, _COSINES / 2**bits, *tangents)
+    return _pass(subscripts, bits, *primals), tangent
+
+
+def _product(subscripts, matrix, x):
+    return jnp.einsum(subscripts, np.float32(matrix), x, precision=_EXACT)
 
 
 def _downsample(plane):
     """Means of 2 x 2 pixels, [N, H, W] to [N, ceil(H/2), ceil(W/2) up to a multiple of 8].
 
-    Columns are padded before taking means and rows after (in `_encode_and_decode`), as libjpeg
+    Columns are padded before taking means and rows after (in `_code_plane`), as libjpeg
     does. Its rounding alternates between columns so that it is right on average.
     """
     N, H, W = plane.shape

@@ -81,8 +81,7 @@ class LoadedGenerator:
             object.__setattr__(self, "params", on_grids)
         config = self.config.copy_and_resolve_references()
         for group, names in _PRIVATE.items():
-            # Files of version 0.1.0 lack one of them.
-            config[group].update({name: "" for name in names if name in config[group]})
+            config[group].update(dict.fromkeys(names, ""))
         object.__setattr__(self, "config", config)
         published = networks_of(self.classifiers, self.published)
         object.__setattr__(self, "published", published)
@@ -153,7 +152,8 @@ def generator_id(
     - with a learned stage and others, also `config.loss.target_psnr`: shifts are as large as what
       the stage before leaves.
 
-    Nothing else counts: no image size, data, training, class names or held-out classifiers.
+    Nothing else counts: no image size, data, training, class names or held-out classifiers; nor a
+    setting that came later (`run_config.LATER`) and has the value that changes nothing.
 
     Args:
       config: the whole configuration.
@@ -179,8 +179,12 @@ def generator_id(
         prefixes += [f"classifiers/{name}/" for name in config.classifiers.targets]
     if "learned" in stages and len(stages) > 1:
         counted.add("loss.target_psnr")
-    settings = flatten_dict(run_config.to_json(config), sep=".")
-    hashed_settings = {name: settings[name] for name in counted}
+    settings = run_config.LATER | flatten_dict(run_config.to_json(config), sep=".")
+    hashed_settings = {
+        name: settings[name]
+        for name in counted
+        if name not in run_config.LATER or settings[name] != run_config.LATER[name]
+    }
     targets = {name: published[name] for name in config.classifiers.targets if name in published}
     if "gradient" in stages and targets:
         hashed_settings["published"] = without_sources(targets)
@@ -279,7 +283,8 @@ def _checked_config(saved: dict[str, Any]) -> ConfigDict:
     """The settings of a file, all of the generator checked."""
     if not isinstance(saved, dict):
         raise TypeError("config is no dict")
-    settings = flatten_dict(run_config.with_tuples(saved), sep=".")
+    settings = flatten_dict(saved, sep=".")
+    settings = run_config.with_tuples(run_config.LATER | settings)
     of_generator = {name for name in settings if name.startswith("generator.")}
     if unknown := sorted(of_generator - SETTINGS):
         raise UserError(f"config.{unknown[0]} is of a later version: update raeg-jax")

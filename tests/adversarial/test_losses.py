@@ -25,6 +25,21 @@ def test_margin_is_the_loop(classes, offset):
     np.testing.assert_array_equal(LOSSES["targeted"](logits, labels), -margin(logits, goals))
 
 
+@pytest.mark.parametrize("others", [2, 4, 9])
+def test_the_margin_may_be_to_the_mean_of_several_others(others):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20, 5)).astype(np.float32)
+    labels = rng.integers(0, 5, 20)
+    expected = [
+        row[label] - np.sort(np.delete(row, label))[::-1][:others].mean()
+        for row, label in zip(logits, labels, strict=True)
+    ]
+    np.testing.assert_allclose(margin(logits, labels, others), expected, atol=1e-6)
+    goals = class_permutation(5)[labels]
+    result = LOSSES["targeted"](logits, labels, others)
+    np.testing.assert_array_equal(result, -margin(logits, goals, others))
+
+
 def test_margin_has_a_finite_gradient():
     logits, labels = jnp.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]]), jnp.array([0, 2])
     gradient = jax.grad(lambda z: jnp.sum(margin(z, labels)))(logits)

@@ -35,6 +35,17 @@ def test_following_the_direction_lowers_the_loss(loss):
         np.testing.assert_array_equal(np.argmax(fn(moved), -1), class_permutation(4)[LABELS])
 
 
+def test_the_margin_may_be_to_several_others():
+    """On a linear classifier, whose gradients tell the loss."""
+    fn, x = linear(0), 100 + images() / 10
+    weights = np.asarray(fn.args[0])
+    result = guide_of(fn, others=3, steps=1)(x, LABELS)
+    for displacement, label in zip(np.asarray(result).reshape(2, -1), LABELS, strict=True):
+        slope = weights[:, label] - np.delete(weights, label, axis=1).mean(1)
+        norms = np.linalg.norm(displacement) * np.linalg.norm(slope)
+        np.testing.assert_allclose(displacement @ slope / norms, -1, atol=1e-4)
+
+
 def test_features_are_led_away_from_those_of_the_image_whatever_the_labels():
     networks, x = (linear(0), linear(1)), images()
     guide = guide_of(*networks, loss="features", reach=20.0, steps=4)

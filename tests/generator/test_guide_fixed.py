@@ -11,7 +11,6 @@ from jax.extend.core import jaxprs_in_params
 from raeg_jax.adversarial.losses import class_permutation
 from raeg_jax.evaluation import protectors
 from raeg_jax.exact.folding import fold_classifier
-from raeg_jax.generator import guide as guide_lib
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.gradient_coupling import GradientCoupling
 from raeg_jax.generator.guide import FixedGuide, Guide
@@ -103,16 +102,24 @@ def test_numpy_integers_recover_the_same_bits(names, size, loss, locked):
         assert np.any(recover(-token) != x)
 
 
-def test_published_networks_of_a_thousand_classes_guide_a_stage_that_numpy_undoes():
-    stage = coupling((TINY_LITE, variables_of(TINY_LITE)))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"others": 50},
+        {"views": (("jpeg", 60), ("rescale", 0.4)), "smoothing": 0.8},
+        {"views": (("bit_depth", 4), ("gaussian_blur", 0.9)), "others": 999},
+    ],
+)
+def test_published_networks_of_a_thousand_classes_guide_a_stage_that_numpy_undoes(changes):
+    stage = coupling((TINY_LITE, variables_of(TINY_LITE)), **changes)
     x, labels = pictures(14, 21, 2), np.int32([999, 0])
     y, info = forward(stage, x, labels)
     assert np.all(np.std(np.asarray(y) - x, axis=(1, 2, 3)) > 1)
     info = jax.tree.map(np.asarray, info)
     networks = [integer_classifiers.lite(TINY_LITE, variables_of(TINY_LITE))]
-    settings = {"step": STAGE["step"], "bound": STAGE["bound"], "margin": STAGE["margin"]}
+    settings = {name: STAGE[name] for name in ("step", "bound", "margin")} | GUIDE | changes
     recovered = integer_gradient.inverse(
-        np.int32(y), info.label, info.rounds, info.part, networks, loss=None, **settings, **GUIDE
+        np.int32(y), info.label, info.rounds, info.part, networks, loss=None, **settings
     )
     np.testing.assert_array_equal(recovered, x)
 
@@ -174,9 +181,9 @@ def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp
 _SAFE = {
     "abs", "add", "add_any", "bitcast_convert_type", "broadcast_in_dim", "clamp", "concatenate",
     "convert_element_type", "copy", "cond", "custom_jvp_call", "custom_vjp_call", "dot_general",
-    "eq", "ge", "gt", "jit", "max", "min", "mul", "neg", "pad", "pjit", "reduce_max", "reduce_sum",
-    "reshape", "rev", "round", "scan", "select_n", "slice", "split", "squeeze", "stack", "sub",
-    "transpose", "unstack", "while",
+    "eq", "floor", "ge", "gt", "jit", "max", "min", "mul", "neg", "pad", "pjit", "reduce_max",
+    "reduce_sum", "reshape", "rev", "round", "scan", "select_n", "slice", "split", "squeeze",
+    "stack", "sub", "transpose", "unstack", "while",
 }  # fmt: skip
 
 
@@ -189,10 +196,21 @@ def primitives(jaxpr):
             yield from primitives(inner)
 
 
-@pytest.mark.parametrize("name", ["resnet_small", "vgg_small", "densenet_small", "tiny_lite"])
-def test_no_operation_is_one_that_machines_round_differently(name):
+ALL_VIEWS = (("jpeg", 60), ("gaussian_blur", 1.0), ("bit_depth", 3), ("rescale", 0.4))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("resnet_small", {}),
+        ("vgg_small", {}),
+        ("densenet_small", {}),
+        ("tiny_lite", {"views": ALL_VIEWS, "smoothing": 0.7, "others": 50}),
+    ],
+)
+def test_no_operation_is_one_that_machines_round_differently(name, changes):
     pair = (TINY_LITE, variables_of(TINY_LITE)) if name == "tiny_lite" else small(name)
-    guide = coupling(pair).conditioner
+    guide = coupling(pair, **changes).conditioner
     traced = jax.make_jaxpr(lambda guide, x: guide(x, LABELS))(guide, pictures(20, 33))
     result = list(primitives(traced.jaxpr))
     divisors = {float(equation.invars[1].val) for key, equation in result if key == "div"}
@@ -202,11 +220,19 @@ def test_no_operation_is_one_that_machines_round_differently(name):
     assert names <= _SAFE
 
 
-def test_the_descent_is_close_to_that_in_floating_point():
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"others": 3, "views": (("identity", 0.0), ("gaussian_blur", 1.0)), "smoothing": 0.7},
+        {"others": 2, "views": (("rescale", 0.5),), "loss": "targeted"},
+    ],
+)
+def test_the_descent_is_close_to_that_in_floating_point(changes):
     x, labels = pictures(32, 32, 7), np.arange(7, dtype=np.int32) % CLASSES
     guides = (
-        tiny().conditioner,
-        Guide((FrozenClassifier(TINY, variables_of(TINY)),), **GUIDE),
+        tiny().conditioner.replace(**changes),
+        Guide((FrozenClassifier(TINY, variables_of(TINY)),), **(GUIDE | changes)),
     )
     run = jax.jit(lambda guide: guide(x, labels))
     result, expected = (np.asarray(run(guide)).reshape(len(x), -1) for guide in guides)
@@ -214,23 +240,3 @@ def test_the_descent_is_close_to_that_in_floating_point():
     # Where two other classes are equally near, the descents may differ.
     assert np.median(np.sum(result * expected, axis=1) / norms) > 0.9
     np.testing.assert_allclose(np.sqrt(np.mean(result**2, axis=1)), GUIDE["reach"], rtol=0.02)
-
-
-def test_weights_follow_the_logistic_function_and_the_least_misled_counts():
-    values = np.int32([[64, 0, -10_000], [0, 0, -9_900], [-64, -640, -20_000]])
-    result = guide_lib._weights(jnp.asarray(values))
-    np.testing.assert_array_equal(result, [[12, 8, 2], [8, 8, 8], [4, 1, 1]])
-
-
-def test_the_margin_is_that_to_the_best_other_class():
-    logits = jnp.int32([[5, 9, 7], [5, 9, 9]])
-    value, gradient = guide_lib._margin(logits, jnp.int32([1, 0]))
-    np.testing.assert_array_equal(value, [2, -4])
-    np.testing.assert_array_equal(gradient, [[0, 1, -1], [1, -1, 0]])
-
-
-def test_directions_add_up_on_one_grid_within_the_limit():
-    arrays = [np.full((2, 1, 1, 1), value, np.float32) for value in (3.0, -1.5, 1e-20)]
-    arrays[0][1] = 0
-    result = np.asarray(guide_lib._sum(arrays)).ravel()
-    np.testing.assert_array_equal(result, [768 - 384, -768])

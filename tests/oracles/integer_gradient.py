@@ -6,11 +6,13 @@ Written from the docstrings, not from the code.
 import numpy as np
 
 from tests.oracles.integer_classifiers import whole
+from tests.oracles.integer_views import view
 
 
 def inverse(
     y, label, rounds, part, networks, token=None, editable=None,
     *, step, reach, steps, kappa, loss, bound, margin,
+    views=(("identity", 0),), smoothing=0, others=1,
 ):  # fmt: skip
     """Recovers images of a gradient coupling with masks of one channel, `diagonal`.
 
@@ -22,8 +24,8 @@ def inverse(
       networks: functions from images to logits and a pullback, see `integer_classifiers.network`.
       token: +1 and -1, [B, H, W, P], or None.
       editable: bool [B, H, W, 1], the pixels that could change; None for all.
-      step, reach, steps, kappa, loss, bound, margin: of the coupling and its conditioner; for
-        `loss` the class to predict instead, int [B], or None.
+      step, reach, steps, kappa, loss, bound, margin, views, smoothing, others: of the coupling and
+        its conditioner; for `loss` the class to predict instead, int [B], or None.
 
     Returns:
       int32 [B, H, W, 3].
@@ -36,7 +38,10 @@ def inverse(
         channel = np.broadcast_to((2 * i + j + index + start) % 3, x.shape[:3])
         mask = (channel[..., None] == np.arange(3)) & changed
         filled, low, high = _fill(x, mask)
-        direction = _descend(np.clip(filled, 0, 255), label, networks, reach, steps, kappa, loss)
+        direction = _descend(
+            np.clip(filled, 0, 255), label, networks, reach, steps, kappa, loss, views, smoothing,
+            others,
+        )  # fmt: skip
         direction = np.where(mask, direction, 0)
         share = _rms(np.where(mask, 512, np.zeros_like(x)))
         length = _divide(int(np.rint(np.float32(step) * np.float32(1024))) * share, 4096)
@@ -76,15 +81,16 @@ def _fill(x, mask):
     return image, np.minimum(low, image), np.maximum(high, image)
 
 
-def _descend(image, label, networks, reach, steps, kappa, targets):
+def _descend(
+    image, label, networks, reach, steps, kappa, targets, views, smoothing, others
+):  # fmt: skip
     start = image * 16
     radius = int(np.rint(np.float32(reach) * np.float32(128)))
     length, displacement = _divide(5 * radius, 2 * steps), np.zeros_like(start)
-    for _ in range(steps):
-        logits, pulls = zip(
-            *(net(np.float32(start + displacement) / 16) for net in networks), strict=True
-        )
-        margins = [_margin(z, label, targets) for z in logits]
+    for index in range(steps):
+        seen, pull_view = view(*views[index % len(views)])(start + displacement)
+        logits, pulls = zip(*(net(np.float32(seen) / 16) for net in networks), strict=True)
+        margins = [_margin(z, label, targets, others) for z in logits]
         values = np.stack([value for value, _ in margins]) + round(kappa * 64)
         values = values - np.minimum(values.max(0), 0)
         weights = np.clip(8 + _divide(values, 16), 1, 16)
@@ -94,6 +100,9 @@ def _descend(image, label, networks, reach, steps, kappa, targets):
         ]
         bits = int(np.log2(4096 // len(directions)))
         down = whole(np.stack(directions, axis=1), bits)[0].sum(1)
+        down = whole(pull_view(np.float32(down)), 12, least=0)[0]
+        if smoothing:
+            down, _ = view("gaussian_blur", smoothing)(down)
         displacement = np.clip(displacement + _to_rms(down, length), -4080, 4080)
         displacement = np.where(
             _rms(displacement) > radius, _to_rms(displacement, radius), displacement
@@ -102,17 +111,19 @@ def _descend(image, label, networks, reach, steps, kappa, targets):
     return displacement
 
 
-def _margin(logits, label, targets):
+def _margin(logits, label, targets, others):
     """The margin in 64ths, and its gradient; minus that of the targets, if there are any."""
     logits, images = np.rint(logits * 64).astype(np.int64), np.arange(len(label))
     classes = label if targets is None else targets
-    others = logits.copy()
-    others[images, classes] = -(2**30)
+    rest = logits.copy()
+    rest[images, classes] = -(2**30)
+    best = np.argsort(-rest, axis=-1, kind="stable")[:, : min(others, logits.shape[-1] - 1)]
     gradient = np.zeros_like(logits)
-    gradient[images, classes] = 1
-    gradient[images, others.argmax(-1)] -= 1
+    np.put_along_axis(gradient, best, -1, axis=-1)
+    gradient[images, classes] = best.shape[-1]
+    mean = _divide(np.take_along_axis(logits, best, -1).sum(-1), best.shape[-1])
     sign = 1 if targets is None else -1
-    return sign * (logits * gradient).sum(-1), sign * gradient
+    return sign * (logits[images, classes] - mean), sign * gradient
 
 
 def _divide(a, b):

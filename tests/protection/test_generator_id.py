@@ -90,6 +90,7 @@ def test_every_setting_of_the_generator_is_known():
         (("gradient",), {"generator.gradient.arithmetic": "float"}),
         (("gradient",), {"generator.gradient.views": ("jpeg:50",)}),
         (("gradient",), {"generator.gradient.mask": "random"}),
+        (("gradient",), {"generator.gradient.others": 2}),
         (("gradient",), {"classifiers.targets": ("vgg_small",)}),
         (("shortcut",), {"generator.shortcut.target_psnr": 34.0}),
         (("shortcut",), {"generator.shortcut.seed": 1}),
