@@ -211,11 +211,11 @@ def inspect(file: str, key: str | None) -> int:
     return 0
 
 
-def import_weights(architecture: str, file: str, out: str, preprocess: str) -> int:
+def import_weights(architecture: str, file: str, out: str, preprocess: str, int8: bool) -> int:
     """Makes a file of published weights; see `torch_file.import_weights`; returns the status."""
     from raeg_jax.networks import torch_file
 
-    network = torch_file.import_weights(architecture, file, out, preprocess)
+    network = torch_file.import_weights(architecture, file, out, preprocess, int8)
     echo(
         f"{network.architecture} of {network.num_classes:,} classes is in {out}; it takes "
         f"photographs with {network.preprocessing}"

@@ -178,6 +178,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     weights_import.add_argument("out", metavar="OUT", help="the new file, NAME.safetensors")
     _add_preprocess_option(weights_import, "as published for the architecture")
+    weights_import.add_argument(
+        "--int8",
+        action="store_true",
+        help="round the kernels to 8 bits: OUT and generators against it take a quarter of the "
+        "bytes",
+    )
     return parser
 
 
