@@ -19,7 +19,6 @@ Kernels of published classifiers may be whole numbers, too: `networks.int8` has 
 
 import collections
 import hashlib
-import importlib.resources
 import json
 import os
 import pathlib
@@ -34,10 +33,9 @@ from raeg_jax.errors import UserError
 from raeg_jax.files import RefusedFileError, open_file, write_new, write_whole
 from raeg_jax.networks import int8
 from raeg_jax.networks.int8 import EXPONENTS, KERNEL
+from raeg_jax.protection import shipped
 
 FORMAT = 1
-# The generator that comes with the package.
-DEFAULT_NAME = "small.raeg"
 # What reading values that may be anything can end in.
 MALFORMED = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
@@ -53,21 +51,6 @@ _PARTS = {KERNEL: np.int8, _BIAS: np.int32, EXPONENTS: np.int8}
 _MAX_EXPONENT = 12
 # Biases count in 1/2^5 of the weights' unit.
 _BIAS_BITS = 5
-
-
-def default_path() -> pathlib.Path:
-    """Finds the file of the generator that comes with the package.
-
-    Raises:
-      UserError: it is missing, as in an incomplete installation.
-    """
-    path = pathlib.Path(str(importlib.resources.files("raeg_jax.generators") / DEFAULT_NAME))
-    if not path.is_file():
-        raise UserError(
-            f"the generator that comes with raeg-jax is missing, {path}: install raeg-jax again, "
-            "or name a generator of your own (--generator)"
-        )
-    return path
 
 
 def write(
@@ -155,7 +138,8 @@ def check_start(path: str | os.PathLike) -> None:
         )
     if not path.exists():
         raise UserError(
-            f"there is no generator file {path}: `raeg export WORKDIR FILE` makes one of a run"
+            f"there is no generator file {path}: `raeg export WORKDIR FILE` makes one of a run, "
+            f"and raeg-jax comes with {shipped.names()}"
         )
     try:
         with open_file(path) as file:

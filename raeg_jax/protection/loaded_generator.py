@@ -24,7 +24,7 @@ from raeg_jax.networks.function import FunctionNetwork
 from raeg_jax.networks.layers import variable_shapes
 from raeg_jax.networks.weights import PublishedNetwork, is_published
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
-from raeg_jax.protection import generator_file
+from raeg_jax.protection import generator_file, shipped
 from raeg_jax.protection.generator_file import from_int8, to_int8
 from raeg_jax.protection.published_networks import (
     from_json,
@@ -103,6 +103,12 @@ class LoadedGenerator:
         return any(name in self.published or is_published(name) for name in targets)
 
     @property
+    def has_targets(self) -> bool:
+        """Whether its target classifiers are at hand, to read images with."""
+        targets = self.config.classifiers.targets
+        return bool(targets) and set(targets) <= self.classifiers.keys()
+
+    @property
     def arrays(self) -> dict[str, np.ndarray]:
         """All weights by name: `params/...` and `classifiers/NAME/...`."""
         trees = {"classifiers": {name: pair[1] for name, pair in self.classifiers.items()}}
@@ -166,7 +172,8 @@ def generator_id(
       published: what published classifiers are; others than the targets may be there.
     """
     stages = config.generator.stages
-    counted, prefixes = {"generator.stages", "generator.token_planes"}, []
+    counted = {"generator.stages", "generator.token_planes"}
+    prefixes: tuple[str, ...] = ()
     of_gradient, of_shortcut = (
         {name for name in SETTINGS if name.startswith(f"generator.{group}.")}
         for group in ("gradient", "shortcut")
@@ -226,21 +233,25 @@ def save_generator(
 
 
 def default_generator() -> LoadedGenerator:
-    """Reads the generator that comes with the package.
+    """Reads the generator of the package that protects where nobody names one.
 
     Raises:
       UserError: it is missing, as in an incomplete installation.
     """
-    return load_generator(generator_file.default_path())
+    return load_generator(shipped.path_of(shipped.DEFAULT))
 
 
 def load_generator(path: str | os.PathLike) -> LoadedGenerator:
     """Reads a generator file, safely whoever made it.
 
+    Args:
+      path: of the file, or a name of `shipped.SHIPPED` where there is no file of that name.
+
     Raises:
       UserError: no such file, not a generator file, a damaged one, or one that this version of the
         library can't use.
     """
+    path = shipped.resolve(path)
     description, arrays = generator_file.read(path)
     try:
         return _checked_generator(description, arrays)

@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import importlib.resources
 import operator
 import os
 
@@ -19,7 +18,6 @@ from raeg_jax.networks.preprocessing import Preprocessing
 from raeg_jax.protection import generator_file
 from raeg_jax.protection.loaded_generator import (
     LoadedGenerator,
-    default_generator,
     load_generator,
     save_generator,
 )
@@ -34,14 +32,6 @@ from tests.protection.generators import (
     settings,
     weights,
 )
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    """Of a learned stage alone, which is small and quick to load."""
-    path = tmp_path_factory.mktemp("files") / "generator"
-    save_generator(path, learned())
-    return path
 
 
 @functools.cache
@@ -97,16 +87,6 @@ def test_the_same_generator_gives_the_same_bytes_in_whatever_order(tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     save_generator(tmp_path / "three", load_generator(tmp_path / "two"))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "three").read_bytes()
-
-
-def test_the_default_generator_is_the_one_in_the_package(file, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
-    with pytest.raises(
-        UserError, match=f"is missing, {tmp_path}/{generator_file.DEFAULT_NAME}: install"
-    ):
-        default_generator()
-    (tmp_path / generator_file.DEFAULT_NAME).write_bytes(file.read_bytes())
-    assert default_generator().id == learned().id
 
 
 def test_paths_of_the_machine_stay_out_and_the_config_is_its_own(tmp_path):
