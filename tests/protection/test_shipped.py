@@ -48,7 +48,7 @@ def test_names_stand_for_the_files_of_the_package_unless_there_is_a_file(tmp_pat
     assert resolve("small") == pathlib.Path("small")
     with pytest.raises(UserError, match=r"^small is no generator file"):
         load_generator("small")
-    with pytest.raises(UserError, match=r"no generator file smal: .*, and raeg-jax comes with sm"):
+    with pytest.raises(UserError, match=f"no generator file smal: .* comes with {shipped.names()}"):
         load_generator("smal")
 
 
