@@ -10,11 +10,13 @@ import numpy as np
 from raeg_jax.files import check_local
 from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.image_file.write import write_image_file
+from raeg_jax.methods.recovery import ShippedRecoverer
 from raeg_jax.payload.key import Key
 from raeg_jax.protection import restore
-from raeg_jax.protection.loaded_generator import LoadedGenerator
+from raeg_jax.protection.loaded_generator import LoadedGenerator, load_generator
 from raeg_jax.protection.protect import Protected, Protector
 from raeg_jax.protection.recover import Recovered, Recoverer, check_image
+from raeg_jax.protection.shipped import path_of
 
 
 def protect(
@@ -72,7 +74,7 @@ def save(protected: Protected, path: os.PathLike | str) -> None:
 
 def recover(
     images: Sequence[np.ndarray | os.PathLike | str],
-    generator: LoadedGenerator,
+    generator: LoadedGenerator | None,
     key: Key,
     blobs: Sequence[bytes | None] | None = None,
 ) -> list[Recovered]:
@@ -80,7 +82,8 @@ def recover(
 
     Args:
       images: each one `Protected.pixels`, uint8 [H, W, 3], or a file that `save` or `raeg` wrote.
-      generator: that protected them.
+      generator: that protected them; None for those that come with the package, each for the
+        images that it protected, and for images of RAE and RIT.
       key: that protected them.
       blobs: `Protected.blob` of each image, or None where the payload is in the pixels or the file.
 
@@ -94,8 +97,13 @@ def recover(
         _picture(index, image, blob)
         for index, (image, blob) in enumerate(zip(images, blobs, strict=True))
     ]
+    recoverer: restore.PixelRecoverer = (
+        ShippedRecoverer(key, lambda name: Recoverer(load_generator(path_of(name)), key))
+        if generator is None
+        else Recoverer(generator, key)
+    )
     recovered = []
-    for index, result in enumerate(restore.restore(Recoverer(generator, key), pictures)):
+    for index, result in enumerate(restore.restore(recoverer, pictures)):
         if isinstance(result, Exception):
             raise type(result)(f"image {index}: {result}")
         recovered.append(result.recovered)

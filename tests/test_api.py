@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 import raeg_jax
+from raeg_jax import api
 from raeg_jax.errors import UserError
 from raeg_jax.payload.errors import NotAPayloadError
 from raeg_jax.payload.key import write_key
+from raeg_jax.protection import shipped
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from tests.payload.payloads import KEY
 from tests.protection.generators import NAMES, PARAMS, photographs, quick, settings
@@ -96,6 +98,15 @@ def test_saved_images_are_recovered(tmp_path, protected, suffix):
     expected = [image, small][: len(files) - 3] + [image] * 3
     for result, original in zip(raeg_jax.recover(files, quick(), KEY), expected, strict=True):
         np.testing.assert_array_equal(result.pixels, original)
+
+
+def test_without_a_generator_each_image_gets_its_own_of_the_package(protected, monkeypatch):
+    (image, _), (inside, _) = protected
+    monkeypatch.setattr(shipped, "SHIPPED", {"small": quick().id})
+    monkeypatch.setattr(api, "load_generator", lambda path: quick())
+    (result,) = raeg_jax.recover([inside.pixels], None, KEY)
+    np.testing.assert_array_equal(result.pixels, image)
+    assert (result.generator_id, result.in_pixels) == (quick().id, True)
 
 
 def rotated():

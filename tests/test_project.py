@@ -49,11 +49,11 @@ def test_the_wheel_has_the_package_and_its_configs_and_nothing_else(built):
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         text = wheel.read(metadata).decode()
         folder = metadata.removesuffix("METADATA")
-        licence = wheel.read(f"{folder}licenses/LICENSE")
+        legal = {name: wheel.read(f"{folder}licenses/{name}") for name in ("LICENSE", "NOTICE")}
         scripts = wheel.read(f"{folder}entry_points.txt").decode()
     assert {name for name in names if not name.startswith(folder)} == sources()
     assert "raeg_jax/py.typed" in names
-    assert licence == (ROOT / "LICENSE").read_bytes()
+    assert legal == {name: (ROOT / name).read_bytes() for name in legal}
     assert "raeg = raeg_jax.cli:main" in scripts
     assert f"\nVersion: {raeg_jax.__version__}\n" in text
     assert "\nLicense-Expression: Apache-2.0\n" in text
@@ -62,7 +62,8 @@ def test_the_wheel_has_the_package_and_its_configs_and_nothing_else(built):
 def test_a_wheel_can_be_built_from_the_sdist(built):
     with tarfile.open(built[1]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    needed = {"LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", "pyproject.toml", "setup.py"}
+    needed = {"LICENSE", "NOTICE", "README.md", "CHANGELOG.md", "CITATION.cff"}
+    needed |= {"pyproject.toml", "setup.py"}
     configs = {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
     inside = {name for name in sources() if not name.startswith("raeg_jax/configs/")}
     assert needed | configs | inside <= names

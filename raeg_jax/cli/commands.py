@@ -9,26 +9,32 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from raeg_jax.cli import inspect as inspect_lib
 from raeg_jax.cli import scan
+from raeg_jax.cli.generators import (
+    check_generators,
+    find_generator,
+    make_readers,
+    open_generator,
+    open_generators,
+)
 from raeg_jax.cli.pipeline import Operation, Runner
 from raeg_jax.cli.protect import Protection
 from raeg_jax.cli.recover import Recovery
-from raeg_jax.cli.report import Report, echo, log
+from raeg_jax.cli.report import TOGETHER, Report, Status, echo, log
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
 from raeg_jax.cli.verify import Verification, VerifiedLines
-from raeg_jax.compilation import ProgressBar, enable_cache
+from raeg_jax.compilation import ProgressBar
 from raeg_jax.config import command_line
 from raeg_jax.errors import UserError
 from raeg_jax.methods import transform
 from raeg_jax.payload import key as key_lib
 from raeg_jax.payload.key import Key
-from raeg_jax.protection import generator_file
-from raeg_jax.protection.restore import PixelRecoverer
 
 if TYPE_CHECKING:
-    from raeg_jax.evaluation.readers import Reader
     from raeg_jax.methods.tool import ToolProtector
     from raeg_jax.protection.loaded_generator import LoadedGenerator
     from raeg_jax.protection.protect import Protector
@@ -45,7 +51,8 @@ class ImageOptions:
     Attributes:
       source: an image, a folder of images, or a TFDS data set's folder.
       key: the key file.
-      generator: the generator file; by default the one that comes with the package.
+      generator: the generator file, or the name of one that comes with the package; by default
+        the package's for protecting, and each image's own of the package for the rest.
       batch_size: images at a time.
     """
 
@@ -112,7 +119,8 @@ def protect(options: ProtectOptions) -> int:
       StoppedError: the run ended early.
     """
     _check_method(options)
-    source, key, generator = _load(options)
+    source, key = _check_files(options)
+    generator = open_generator(find_generator(options.generator))
     protector = make_protector(generator, key, options)
     labels = _usable_labels(options.labels, generator)
     label_of = source.label_of(labels, generator.class_names)
@@ -123,8 +131,9 @@ def protect(options: ProtectOptions) -> int:
     }
     if options.method != GENERATOR:
         settings |= {"method": options.method, "psnr": options.psnr}
-    operation = Protection(protector, label_of, options.strip)
-    return _convert("protect", options, source, key, generator, operation, settings)
+    readings = make_target_reader(generator, options.batch_size)
+    operation = Protection(protector, label_of, options.strip, readings)
+    return _convert("protect", options, source, key, generator.id.hex(), operation, settings)
 
 
 def recover(options: ConvertOptions) -> int:
@@ -134,9 +143,10 @@ def recover(options: ConvertOptions) -> int:
       UserError: a mistake in the options.
       StoppedError: the run ended early.
     """
-    source, key, generator = _load(options)
-    operation = Recovery(make_recoverer(generator, key, options.batch_size))
-    return _convert("recover", options, source, key, generator, operation, {})
+    source, key = _check_files(options)
+    generators = open_generators(options.generator)
+    operation = Recovery(generators.recoverer(key, options.batch_size))
+    return _convert("recover", options, source, key, generators.setting, operation, {})
 
 
 def verify(options: VerifyOptions) -> int:
@@ -148,21 +158,22 @@ def verify(options: VerifyOptions) -> int:
     """
     path = scan.existing(options.source)
     single = None if path.is_dir() else SourceImage(path, path.name, "")
-    key, generator_path = _check_files(options)
+    key = key_lib.read_key(options.key)
+    check_generators(options.generator)
     source = _source(Paths(path, path, single=single))
     originals = source.originals(options.originals) if options.originals else None
-    generator = _open_generator(generator_path)
-    readers = make_readers(generator, options)
-    recoverer = make_recoverer(generator, key, options.batch_size)
-    operation, lines = Verification(recoverer, readers, originals), VerifiedLines()
+    generators = open_generators(options.generator)
+    readers_of = make_readers(generators, options.reader, options.preprocess)
+    recoverer = generators.recoverer(key, options.batch_size)
+    operation, lines = Verification(recoverer, readers_of, originals), VerifiedLines()
     look = functools.partial(source.look, operation, lines)
     # Failures have had their lines.
     report = _run(look, "verified", source.total, "", options.batch_size)
     for line in lines.summary():
         echo(line)
-    if not readers:
+    if report.counts[Status.DONE] and not lines.counts:
         log(
-            f"what classifiers see isn't reported, as {generator_path} has none: `raeg export "
+            f"what classifiers see isn't reported, as {generators.shown} none: `raeg export "
             "WORKDIR GENERATOR --classifier NAME` adds one of a run, and --reader FILE asks "
             "another model"
         )
@@ -211,11 +222,11 @@ def inspect(file: str, key: str | None) -> int:
     return 0
 
 
-def import_weights(architecture: str, file: str, out: str, preprocess: str) -> int:
+def import_weights(architecture: str, file: str, out: str, preprocess: str, int8: bool) -> int:
     """Makes a file of published weights; see `torch_file.import_weights`; returns the status."""
     from raeg_jax.networks import torch_file
 
-    network = torch_file.import_weights(architecture, file, out, preprocess)
+    network = torch_file.import_weights(architecture, file, out, preprocess, int8)
     echo(
         f"{network.architecture} of {network.num_classes:,} classes is in {out}; it takes "
         f"photographs with {network.preprocessing}"
@@ -237,13 +248,6 @@ def launch_program(command: str, program: str, flags: Sequence[str]) -> int:
     return 0
 
 
-def load_generator(path: pathlib.Path) -> LoadedGenerator:
-    """Reads a generator file; as the functions below, it imports JAX, which takes seconds."""
-    from raeg_jax.protection.loaded_generator import load_generator
-
-    return load_generator(path)
-
-
 def make_protector(
     generator: LoadedGenerator, key: Key, options: ProtectOptions
 ) -> Protector | ToolProtector:
@@ -257,32 +261,18 @@ def make_protector(
     return Protector(generator, key, batch_size=options.batch_size, tries=options.tries)
 
 
-def make_recoverer(generator: LoadedGenerator, key: Key, batch_size: int) -> PixelRecoverer:
-    """Makes what recovers pixels that any method protected."""
-    from raeg_jax.methods.recovery import FallbackRecoverer
-    from raeg_jax.protection.recover import Recoverer
+def make_target_reader(
+    generator: LoadedGenerator, batch_size: int
+) -> Callable[[Sequence[np.ndarray]], dict[str, np.ndarray]] | None:
+    """Makes what reads images with a generator's targets, see `Protection`; None without them."""
+    if not generator.has_targets:
+        return None
+    from raeg_jax.protection.predict import target_readings
 
-    return FallbackRecoverer(Recoverer(generator, key, batch_size=batch_size), key)
-
-
-def make_readers(generator: LoadedGenerator, options: VerifyOptions) -> dict[str, Reader]:
-    """Makes what reads images: the generator's classifiers, and the files that were asked for."""
-    from raeg_jax.evaluation import readers
-
-    own = readers.of_generator(generator)
-    return own | readers.open_readers(options.reader, options.preprocess, own)
-
-
-def check_generator(path: pathlib.Path) -> None:
-    """Checks that a file may be a generator, without loading it.
-
-    Raises:
-      UserError: it isn't.
-    """
-    try:
-        generator_file.check_start(path)
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror or error}") from error
+    names = (TOGETHER, *generator.config.classifiers.targets)
+    return lambda images: dict(
+        zip(names, target_readings(generator, images, batch_size), strict=True)
+    )
 
 
 def _check_method(options: ProtectOptions) -> None:
@@ -314,13 +304,6 @@ def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None
     return "none"
 
 
-def _check_files(options: ImageOptions) -> tuple[Key, pathlib.Path]:
-    key = key_lib.read_key(options.key)
-    generator = pathlib.Path(options.generator or generator_file.default_path())
-    check_generator(generator)
-    return key, generator
-
-
 def _source(paths: Paths) -> Source:
     if scan.is_dataset(paths.source):
         # TFDS takes a second to import.
@@ -330,18 +313,12 @@ def _source(paths: Paths) -> Source:
     return FileSource(paths)
 
 
-def _load(options: ConvertOptions) -> tuple[Source, Key, LoadedGenerator]:
-    """Checks the arguments, then opens the source and loads the generator."""
+def _check_files(options: ConvertOptions) -> tuple[Source, Key]:
+    """Checks the arguments, then opens the source; the generator is only loaded after that."""
     paths = scan.check_paths(options.source, options.out, options.format, options.overwrite)
-    key, generator_path = _check_files(options)
-    source = _source(paths)
-    return source, key, _open_generator(generator_path)
-
-
-def _open_generator(path: pathlib.Path) -> LoadedGenerator:
-    log(f"loading the generator {path}…")
-    enable_cache()
-    return load_generator(path)
+    key = key_lib.read_key(options.key)
+    check_generators(options.generator)
+    return _source(paths), key
 
 
 def _convert(
@@ -349,14 +326,14 @@ def _convert(
     options: ConvertOptions,
     source: Source,
     key: Key,
-    generator: LoadedGenerator,
+    generator: str,
     operation: Operation,
     settings: dict[str, Any],
 ) -> int:
     """Runs all images through an operation that writes; returns the exit status."""
     settings = {
         "command": command,
-        "generator": generator.id.hex(),
+        "generator": generator,
         "key": key.id,
         "format": source.format,
         **settings,
@@ -391,5 +368,6 @@ def _run(
             raise
     for note in report.note_lines():
         log(f"note: {note}")
-    echo(report.summary(verb))
+    for line in (report.summary(verb), *report.target_lines()):
+        echo(line)
     return report

@@ -13,7 +13,7 @@ from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import Payload
 from raeg_jax.payload.seal import find_payload
-from raeg_jax.protection import generator_file
+from raeg_jax.protection import generator_file, shipped
 
 if TYPE_CHECKING:
     from raeg_jax.protection.loaded_generator import LoadedGenerator
@@ -112,7 +112,10 @@ def _picture_lines(picture: ImageFile) -> dict[str, str]:
 
 def _generator(generator_id: bytes) -> str:
     name = transform.name_of(generator_id)
-    return f"none, made by {name.upper()}" if name else generator_id.hex()
+    if name:
+        return f"none, made by {name.upper()}"
+    mine = shipped.name_of(generator_id)
+    return generator_id.hex() + (f" ({mine}, which comes with raeg-jax)" if mine else "")
 
 
 def _payload_lines(payload: Payload) -> dict[str, str]:

@@ -12,6 +12,7 @@ from raeg_jax.cli.report import FAILED, StoppedError, log
 from raeg_jax.cli.sources import LABELS
 from raeg_jax.files import check_local
 from raeg_jax.process import EXIT_USER_ERROR
+from raeg_jax.protection.shipped import DEFAULT, SHIPPED
 
 _END = "docs/tool.md has more."
 
@@ -98,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "Sub-folders and names stay, suffixes become those of the format. The same command resumes "
         "a run that was stopped.",
     )
-    _add_image_options(protect, "folder of the protected images, or name of a single one")
+    _add_image_options(protect, "folder of the protected images, or name of a single one", True)
     protect.add_argument("--strip", action="store_true", help="leave out EXIF, XMP and profiles")
     protect.add_argument(
         "--labels",
@@ -178,6 +179,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     weights_import.add_argument("out", metavar="OUT", help="the new file, NAME.safetensors")
     _add_preprocess_option(weights_import, "as published for the architecture")
+    weights_import.add_argument(
+        "--int8",
+        action="store_true",
+        help="round the kernels to 8 bits: OUT and generators against it take a quarter of the "
+        "bytes",
+    )
     return parser
 
 
@@ -198,7 +205,9 @@ def _with_options(command: Callable[[Any], int], options: type) -> Callable[...,
     return lambda **arguments: command(options(**arguments))
 
 
-def _add_image_options(command: argparse.ArgumentParser, out_help: str = "") -> None:
+def _add_image_options(
+    command: argparse.ArgumentParser, out_help: str = "", protects: bool = False
+) -> None:
     """Adds what `commands.ImageOptions` has and, with a help on OUT, `commands.ConvertOptions`."""
     command.add_argument(
         "source", metavar="SOURCE", help="an image, a folder of images, or a TFDS data set's folder"
@@ -209,7 +218,10 @@ def _add_image_options(command: argparse.ArgumentParser, out_help: str = "") -> 
         command.add_argument("--overwrite", action="store_true", help="replace what is in OUT")
     command.add_argument("--key", metavar="K", required=True, help="key file")
     command.add_argument(
-        "--generator", metavar="G", help="generator file; default: the one that comes with raeg-jax"
+        "--generator",
+        metavar="G",
+        help=f"generator file, or one that comes with raeg-jax ({', '.join(SHIPPED)}); default: "
+        + (DEFAULT if protects else "of these the one that protected the image"),
     )
     command.add_argument(
         "--batch-size", metavar="N", type=_count, default=16, help="images at a time (16)"

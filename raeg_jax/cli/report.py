@@ -16,6 +16,8 @@ from raeg_jax.files import printable
 
 # Exit status of a run in which images failed, or that could write no more.
 FAILED = 1
+# Stands for all targets, which read an image by the mean of their probabilities.
+TOGETHER = "together"
 # So many failures and notes are printed; a manifest has all failures.
 _LISTED = 20
 
@@ -108,6 +110,9 @@ class Report:
         self._count = 0
         self._payloads: collections.Counter[str] = collections.Counter()
         self._psnr_sum, self._psnr_count = 0.0, 0
+        # By target, how many images it still reads as before, of how many.
+        self._kept: collections.Counter[str] = collections.Counter()
+        self._read = 0
 
     def add(self, result: Result) -> None:
         """Counts a result."""
@@ -121,6 +126,9 @@ class Report:
             self._payloads[payload] += 1
         if psnr := result.details.get("psnr"):
             self._psnr_sum, self._psnr_count = self._psnr_sum + psnr, self._psnr_count + 1
+        if kept := result.details.get("targets"):
+            self._kept.update({name: int(same) for name, same in kept.items()})
+            self._read += 1
         self._bar.set_postfix_str(self._rate(result), refresh=False)
         self._bar.update()
 
@@ -163,6 +171,14 @@ class Report:
         if failed := self.counts[Status.FAILED]:
             parts.append(f"{failed} failed")
         return "; ".join(parts)
+
+    def target_lines(self) -> list[str]:
+        """A line on what the generator's targets read, where they have read anything."""
+        each = [f"{name} {count}" for name, count in self._kept.items() if name != TOGETHER]
+        return [
+            f"its targets still read {self._kept[TOGETHER]} of {counted(self._read, 'image')} as "
+            f"before ({', '.join(each)})"
+        ] * bool(self._read)
 
     def note_lines(self) -> list[str]:
         """One line for each note, with the first image that has it."""

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import tqdm
@@ -37,12 +37,12 @@ class Verification(Operation[_Verified]):
 
     Attributes:
       recoverer: recovers pixels, and compares their hash.
-      readers: of the pictures, by name.
+      readers_of: by the id of a picture's generator, readers of it by name.
       originals: None where none were given.
     """
 
     recoverer: PixelRecoverer
-    readers: Mapping[str, Reader]
+    readers_of: Callable[[bytes], Mapping[str, Reader]]
     originals: Originals | None
 
     def cost(self, image: SourceImage) -> int:
@@ -64,18 +64,19 @@ class Verification(Operation[_Verified]):
         values = [
             result if isinstance(result, Exception) else _Verified(result, {}) for result in results
         ]
-        self._classify(
-            [
-                (value, loaded)
-                for value, loaded in zip(values, batch, strict=True)
-                if isinstance(value, _Verified)
-            ]
-        )
+        groups = collections.defaultdict(list)
+        for value, loaded in zip(values, batch, strict=True):
+            if isinstance(value, _Verified):
+                groups[value.restored.recovered.generator_id].append((value, loaded))
+        for generator_id, pairs in groups.items():
+            self._classify(pairs, self.readers_of(generator_id))
         return values
 
-    def _classify(self, pairs: Sequence[tuple[_Verified, Loaded]]) -> None:
+    def _classify(
+        self, pairs: Sequence[tuple[_Verified, Loaded]], readers: Mapping[str, Reader]
+    ) -> None:
         """Adds the predictions of all pictures of each pair."""
-        if not (self.readers and pairs):
+        if not readers:
             return
         pictures = {
             "protected": [loaded.picture for _, loaded in pairs],
@@ -86,7 +87,7 @@ class Verification(Operation[_Verified]):
             pictures = {"original": originals, **pictures}
         for kind, of_kind in pictures.items():
             pixels = [picture.pixels for picture in of_kind]
-            for name, reader in self.readers.items():
+            for name, reader in readers.items():
                 for (value, _), class_name in zip(pairs, reader.predict(pixels), strict=True):
                     value.predictions.setdefault(name, {})[kind] = class_name
 

@@ -1,1 +1,1 @@
-"""The generator that comes with the package, and its model card."""
+"""The generators that come with the package, and their model cards."""

@@ -1,6 +1,11 @@
-"""Recovers originals from images that RAE or RIT protected; that takes the key alone."""
+"""Recovers originals from images that RAE or RIT protected; that takes the key alone.
 
-from collections.abc import Sequence
+Images of generators are recovered beside them: of one generator, or of all that come along.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,10 +20,14 @@ from raeg_jax.payload.errors import (
 )
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.payload import Payload, check_pixels, check_size
-from raeg_jax.payload.seal import extract_payload, open_sealed
+from raeg_jax.payload.seal import Extracted, check_cipher, extract_payload, open_sealed
+from raeg_jax.protection import shipped, tiles
 from raeg_jax.protection.recover import Recovered, Recoverer, check_image
+from raeg_jax.protection.restore import PixelRecoverer
 
 TRANSFORMS: dict[str, type[Transform]] = {"rae": RAE, "rit": RIT}
+# In pixels, of the tiles of learned stages that come with the package.
+_LEAST_SIDE = 64
 _BY_ID = {transform_id(name): transform for name, transform in TRANSFORMS.items()}
 
 
@@ -42,7 +51,8 @@ def recover(image: np.ndarray, key: Key, blob: bytes | None = None) -> Recovered
     payload = _open(pixels, blob, key)
     original = _invert(payload, overflow.unclip(pixels, payload.overflow))
     check_pixels(payload, original)
-    return Recovered(original, payload.mode, payload.orientation, None, in_pixels)
+    generator_id = payload.generator_id
+    return Recovered(original, payload.mode, payload.orientation, None, in_pixels, generator_id)
 
 
 def try_recover(image: np.ndarray, key: Key, blob: bytes | None = None) -> Recovered | PayloadError:
@@ -120,3 +130,67 @@ class FallbackRecoverer:
                 # The generator's error names the generator that was given.
                 results[i] = result if isinstance(again, OtherGeneratorError) else again
         return results
+
+
+class ShippedRecoverer:
+    """Recovers images of generators that come with the package, and those of RAE and RIT.
+
+    Args:
+      key: the owner's.
+      make: what recovers images of the generator of a name; called when the first one needs it.
+    """
+
+    def __init__(self, key: Key, make: Callable[[str], PixelRecoverer]):
+        check_cipher()
+        self._key, self._make = key, make
+        self._recoverers: dict[str, PixelRecoverer] = {}
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """As `Recoverer.shape` of the smallest tiles; which ones an image has isn't known yet."""
+        return tiles.tile_shape(height, width, _LEAST_SIDE)
+
+    def recover(
+        self, images: Sequence[np.ndarray], blobs: Sequence[bytes | None]
+    ) -> list[Recovered | PayloadError]:
+        """As `protection.recover.Recoverer.recover`, same arguments and results."""
+        results: dict[int, Recovered | PayloadError] = {}
+        found: dict[int, Extracted] = {}
+        groups: dict[str, list[int]] = collections.defaultdict(list)
+        for index, (image, blob) in enumerate(zip(images, blobs, strict=True)):
+            check_image(image, index)
+            try:
+                found[index] = extract_payload(image, blob)
+                name = self._generator_of(found[index].blob)
+            except PayloadError as error:
+                results[index] = error.with_traceback(None)
+                continue
+            if name:
+                groups[name].append(index)
+            else:
+                results[index] = try_recover(image, self._key, blob)
+        for name, indices in groups.items():
+            if name not in self._recoverers:
+                self._recoverers[name] = self._make(name)
+            # Nothing is hidden any more: the payload goes along.
+            unmarked = [found[index].pixels for index in indices]
+            recovered = self._recoverers[name].recover(
+                unmarked, [found[index].blob for index in indices]
+            )
+            for index, result in zip(indices, recovered, strict=True):
+                results[index] = (
+                    result
+                    if isinstance(result, PayloadError)
+                    else dataclasses.replace(result, in_pixels=found[index].in_pixels)
+                )
+        return [results[index] for index in range(len(images))]
+
+    def _generator_of(self, blob: bytes) -> str | None:
+        """The name of the generator that a payload needs; None for one of RAE and RIT."""
+        generator_id = open_sealed(blob, self._key).generator_id
+        name = shipped.name_of(generator_id)
+        if name is None and generator_id not in _BY_ID:
+            raise OtherGeneratorError(
+                f"protected by the generator {generator_id.hex()}, and raeg-jax comes with "
+                f"{shipped.names()} only: give the one that protected the image (--generator)"
+            )
+        return name

@@ -34,7 +34,7 @@ class ToolProtector:
         self, name: str, generator: LoadedGenerator, key: Key, psnr: float | None, batch_size: int
     ):
         targets = generator.config.classifiers.targets
-        if not generator.classifiers or not set(targets) <= generator.classifiers.keys():
+        if not generator.has_targets:
             raise UserError(
                 f"--method={name} attacks the generator's target classifiers, and this generator's "
                 "file has none: give with --generator one that `raeg export` made with --stages "

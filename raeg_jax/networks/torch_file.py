@@ -15,6 +15,7 @@ import safetensors
 from raeg_jax.errors import UserError
 from raeg_jax.files import printable, sha256
 from raeg_jax.networks import torch_weights
+from raeg_jax.networks.int8 import round_kernels
 from raeg_jax.networks.preprocessing import Preprocessing, published_preprocessing
 from raeg_jax.networks.weights import SUFFIX, PublishedNetwork, save_weights
 
@@ -25,7 +26,11 @@ _WRAPPERS = ("state_dict", "model")
 
 
 def import_weights(
-    architecture: str, path: str | os.PathLike, out: str | os.PathLike, preprocess: str = ""
+    architecture: str,
+    path: str | os.PathLike,
+    out: str | os.PathLike,
+    preprocess: str = "",
+    int8: bool = False,
 ) -> PublishedNetwork:
     """Makes a file of published weights of a state dict.
 
@@ -35,6 +40,7 @@ def import_weights(
       out: the new file, NAME.safetensors.
       preprocess: what the weights expect of images, as `Preprocessing.parse` reads it; what it
         leaves out is as published for the architecture.
+      int8: round the kernels, so that the file takes a byte for each of their weights.
 
     Raises:
       UserError: an unknown architecture, a file that can't be read or that isn't one of it, or a
@@ -51,9 +57,10 @@ def import_weights(
         architecture,
         torch_weights.num_classes(state, architecture, name),
         preprocessing,
-        f"{name} ({sha256(source)})",
+        f"{name} ({sha256(source)})" + (", rounded to int8" if int8 else ""),
     )
-    save_weights(out, network, torch_weights.convert(state, network.module, architecture, name))
+    arrays = torch_weights.convert(state, network.module, architecture, name)
+    save_weights(out, network, round_kernels(arrays) if int8 else arrays)
     return network
 
 

@@ -2,7 +2,7 @@
 
 `raeg weights import` makes them of torchvision's and timm's (`torch_weights`). Such a file is a
 safetensors file, in which nothing can run; its metadata name the architecture, the preprocessing
-and the file that the weights come from.
+and the file that the weights come from. Kernels on the grid of `int8` take a byte a weight.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from raeg_jax.errors import UserError
 from raeg_jax.files import write_new
 from raeg_jax.networks.classifiers import build_classifier
+from raeg_jax.networks.int8 import pack, unpack
 from raeg_jax.networks.layers import variable_shapes
 from raeg_jax.networks.preprocessing import Preprocessing, published_preprocessing
 
@@ -92,7 +93,7 @@ class PublishedNetwork:
 def save_weights(
     path: str | os.PathLike, network: PublishedNetwork, arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Writes a file of published weights, whole or not at all.
+    """Writes a file of published weights, whole or not at all; kernels as int8 if that is exact.
 
     Args:
       path: of the new file.
@@ -103,7 +104,7 @@ def save_weights(
       UserError: the file exists, or can't be written.
     """
     described = json.dumps({"format": _FORMAT, **network.to_json()}, sort_keys=True)
-    content = safetensors.numpy.save(dict(arrays), {_FIELD: described})
+    content = safetensors.numpy.save(pack(arrays), {_FIELD: described})
     try:
         write_new(path, content)
     except FileExistsError:
@@ -160,7 +161,7 @@ def _read(path, with_arrays=False):
             if described.pop("format") != _FORMAT:
                 raise ValueError("format")
             names = list(file.keys()) if with_arrays else []
-            arrays = {name: file.get_tensor(name) for name in names}
+            arrays = unpack({name: file.get_tensor(name) for name in names})
             network = PublishedNetwork.from_json(described)
             # Such a network can be built.
             network.module  # noqa: B018

@@ -14,11 +14,11 @@ a power of two for each output channel, and its bias to 1/32 of these units. So 
     exponents   int8 [features]: 2^exponent units are 1
 
 and its weights are `kernel / 2^exponents` and `bias / (32 * 2^exponents)`, exact in float32.
+Kernels of published classifiers may be whole numbers, too: `networks.int8` has their format.
 """
 
 import collections
 import hashlib
-import importlib.resources
 import json
 import os
 import pathlib
@@ -31,10 +31,11 @@ import safetensors.numpy
 
 from raeg_jax.errors import UserError
 from raeg_jax.files import RefusedFileError, open_file, write_new, write_whole
+from raeg_jax.networks import int8
+from raeg_jax.networks.int8 import EXPONENTS, KERNEL
+from raeg_jax.protection import shipped
 
 FORMAT = 1
-# The generator that comes with the package.
-DEFAULT_NAME = "small.raeg"
 # What reading values that may be anything can end in.
 MALFORMED = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
@@ -45,26 +46,11 @@ _START = f'{{"__metadata__":{{"{_FIELD}":'.encode()
 # Many times what any generator has, and little enough to be looked at.
 _MAX_FILE, _MAX_HEADER, _MAX_ARRAYS = 2**32, 2**22, 10_000
 
-_KERNEL, _BIAS, _EXPONENTS = "kernel", "bias", "exponents"
-_PARTS = {_KERNEL: np.int8, _BIAS: np.int32, _EXPONENTS: np.int8}
+_BIAS = "bias"
+_PARTS = {KERNEL: np.int8, _BIAS: np.int32, EXPONENTS: np.int8}
 _MAX_EXPONENT = 12
 # Biases count in 1/2^5 of the weights' unit.
 _BIAS_BITS = 5
-
-
-def default_path() -> pathlib.Path:
-    """Finds the file of the generator that comes with the package.
-
-    Raises:
-      UserError: it is missing, as in an incomplete installation.
-    """
-    path = pathlib.Path(str(importlib.resources.files("raeg_jax.generators") / DEFAULT_NAME))
-    if not path.is_file():
-        raise UserError(
-            f"the generator that comes with raeg-jax is missing, {path}: install raeg-jax again, "
-            "or name a generator of your own (--generator)"
-        )
-    return path
 
 
 def write(
@@ -152,7 +138,8 @@ def check_start(path: str | os.PathLike) -> None:
         )
     if not path.exists():
         raise UserError(
-            f"there is no generator file {path}: `raeg export WORKDIR FILE` makes one of a run"
+            f"there is no generator file {path}: `raeg export WORKDIR FILE` makes one of a run, "
+            f"and raeg-jax comes with {shipped.names()}"
         )
     try:
         with open_file(path) as file:
@@ -212,7 +199,7 @@ def to_int8(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             raise ValueError(f"{name} is {array.dtype}, not float32")
     whole = {}
     for layer in sorted({name.rpartition("/")[0] for name in arrays}):
-        weights = (arrays[f"{layer}/{name}"] for name in (_KERNEL, _BIAS))
+        weights = (arrays[f"{layer}/{name}"] for name in (KERNEL, _BIAS))
         kernel, bias, units = integer_weights(*weights)
         parts = kernel, bias, np.frexp(units)[1] - 1
         for (part, dtype), values in zip(_PARTS.items(), parts, strict=True):
@@ -238,13 +225,9 @@ def from_int8(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
                 "raeg-jax that exported it"
             )
         kernel, bias, exponents = (parts[name] for name in _PARTS)
-        if not (kernel.shape[-1:] == bias.shape == exponents.shape):
+        if bias.shape != exponents.shape:
             raise UserError(f"{layer} has other channels than exponents: take it from your copy")
-        if not np.all((exponents >= 0) & (exponents <= _MAX_EXPONENT)):
-            raise UserError(
-                f"{layer}/{_EXPONENTS} aren't all 0 to {_MAX_EXPONENT}: take it from your copy"
-            )
-        exponents = exponents.astype(np.int32)
-        weights[f"{layer}/{_KERNEL}"] = np.ldexp(kernel.astype(np.float32), -exponents)
-        weights[f"{layer}/{_BIAS}"] = np.ldexp(bias.astype(np.float32), -exponents - _BIAS_BITS)
+        weights[f"{layer}/{KERNEL}"] = int8.from_int8(layer, kernel, exponents, 0, _MAX_EXPONENT)
+        units = -exponents.astype(np.int32) - _BIAS_BITS
+        weights[f"{layer}/{_BIAS}"] = np.ldexp(bias.astype(np.float32), units)
     return weights

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -19,12 +19,12 @@ from raeg_jax.errors import UserError
 from raeg_jax.generator.build import build_generator, check_stages
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.unet import unet_from_config
-from raeg_jax.networks import imagenet
+from raeg_jax.networks import imagenet, int8
 from raeg_jax.networks.function import FunctionNetwork
 from raeg_jax.networks.layers import variable_shapes
 from raeg_jax.networks.weights import PublishedNetwork, is_published
 from raeg_jax.payload.payload import GENERATOR_ID_SIZE
-from raeg_jax.protection import generator_file
+from raeg_jax.protection import generator_file, shipped
 from raeg_jax.protection.generator_file import from_int8, to_int8
 from raeg_jax.protection.published_networks import (
     from_json,
@@ -36,6 +36,8 @@ from raeg_jax.protection.published_networks import (
 
 # Where files lie on the machine of training; nobody else's business.
 _PRIVATE = {"data": ("source", "cache_dir", "list_file"), "classifiers": ("weights",)}
+# How the names of the learned stage's arrays begin.
+_LEARNED = ("params/",)
 # All of `config.generator`.
 SETTINGS = frozenset((*GENERATOR_RULES, "generator.stages", "generator.gradient.views"))
 # Settings of `generator.shortcut` that only the other pattern has.
@@ -100,6 +102,12 @@ class LoadedGenerator:
         return any(name in self.published or is_published(name) for name in targets)
 
     @property
+    def has_targets(self) -> bool:
+        """Whether its target classifiers are at hand, to read images with."""
+        targets = self.config.classifiers.targets
+        return bool(targets) and set(targets) <= self.classifiers.keys()
+
+    @property
     def arrays(self) -> dict[str, np.ndarray]:
         """All weights by name: `params/...` and `classifiers/NAME/...`."""
         trees = {"classifiers": {name: pair[1] for name, pair in self.classifiers.items()}}
@@ -107,9 +115,11 @@ class LoadedGenerator:
 
     @property
     def stored_arrays(self) -> dict[str, np.ndarray]:
-        """The same as a file holds them: weights in fixed point as whole numbers."""
-        learned, others = _split(self.arrays)
-        return others | (to_int8(learned) if self._in_fixed_point else learned)
+        """The same as a file holds them: weights in fixed point or on int8's grid as integers."""
+        learned, others = _split(self.arrays, _LEARNED)
+        published, others = _split(others, _prefixes(self.published))
+        learned = to_int8(learned) if self._in_fixed_point else learned
+        return others | int8.pack(published) | learned
 
     @property
     def _in_fixed_point(self) -> bool:
@@ -162,21 +172,22 @@ def generator_id(
       published: what published classifiers are; others than the targets may be there.
     """
     stages = config.generator.stages
-    counted, prefixes = {"generator.stages", "generator.token_planes"}, []
+    counted = {"generator.stages", "generator.token_planes"}
+    prefixes: tuple[str, ...] = ()
     of_gradient, of_shortcut = (
         {name for name in SETTINGS if name.startswith(f"generator.{group}.")}
         for group in ("gradient", "shortcut")
     )
     if "learned" in stages:
         counted |= SETTINGS - of_gradient - of_shortcut
-        prefixes.append("params/")
+        prefixes += _LEARNED
     if "shortcut" in stages:
         other = _OTHER_PATTERN[config.generator.shortcut.pattern]
         counted |= of_shortcut - {f"generator.shortcut.{name}" for name in other}
         counted |= {f"generator.gradient.{name}" for name in _OF_COUPLINGS}
     if "gradient" in stages:
         counted |= of_gradient | {"classifiers.targets"}
-        prefixes += [f"classifiers/{name}/" for name in config.classifiers.targets]
+        prefixes += _prefixes(config.classifiers.targets)
     if "learned" in stages and len(stages) > 1:
         counted.add("loss.target_psnr")
     settings = run_config.LATER | flatten_dict(run_config.to_json(config), sep=".")
@@ -226,21 +237,25 @@ def save_generator(
 
 
 def default_generator() -> LoadedGenerator:
-    """Reads the generator that comes with the package.
+    """Reads the generator of the package that protects where nobody names one.
 
     Raises:
       UserError: it is missing, as in an incomplete installation.
     """
-    return load_generator(generator_file.default_path())
+    return load_generator(shipped.path_of(shipped.DEFAULT))
 
 
 def load_generator(path: str | os.PathLike) -> LoadedGenerator:
     """Reads a generator file, safely whoever made it.
 
+    Args:
+      path: of the file, or a name of `shipped.SHIPPED` where there is no file of that name.
+
     Raises:
       UserError: no such file, not a generator file, a damaged one, or one that this version of the
         library can't use.
     """
+    path = shipped.resolve(path)
     description, arrays = generator_file.read(path)
     try:
         return _checked_generator(description, arrays)
@@ -263,7 +278,8 @@ def _checked_generator(
     names = sorted({name.split("/")[1] for name in arrays if name.startswith("classifiers/")})
     published = from_json(description.get("published", {}), names, len(class_names))
     modules = {name: module_of(name, published, len(class_names)) for name in names}
-    learned, others = _split(arrays)
+    packed, arrays = _split(arrays, _prefixes(published))
+    learned, others = _split(arrays | int8.unpack(packed), _LEARNED)
     if learned and unet_from_config(config.generator).portable:
         learned = from_int8(learned)
     _check_arrays(config, modules, others | learned)
@@ -336,7 +352,14 @@ def _tree(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return unflatten_dict({name: jnp.asarray(array) for name, array in arrays.items()}, sep="/")
 
 
-def _split(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Returns the learned stage's arrays, and the others."""
-    learned = {name: array for name, array in arrays.items() if name.startswith("params/")}
-    return learned, {name: array for name, array in arrays.items() if name not in learned}
+def _prefixes(classifiers: Iterable[str]) -> tuple[str, ...]:
+    """How the names of the arrays of classifiers begin."""
+    return tuple(f"classifiers/{name}/" for name in classifiers)
+
+
+def _split(
+    arrays: Mapping[str, np.ndarray], prefixes: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns the arrays whose names begin with one of these, and the others."""
+    found = {name: array for name, array in arrays.items() if name.startswith(prefixes)}
+    return found, {name: array for name, array in arrays.items() if name not in found}

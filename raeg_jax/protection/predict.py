@@ -1,9 +1,12 @@
 """What a generator's target classifiers make of images: their class, and how far they misread it.
 
+Computed in floating point, also for generators in fixed point.
+
 Images are fitted first: for classifiers of a run to the size of its training, as there (the square
 in their middle), for published ones as each of these expects.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -18,6 +21,8 @@ from raeg_jax.protection.tiles import pad_batch
 
 # In logits. All targets count, also those that are misled already.
 _KAPPA = 5.0
+# Images that published targets read at a time: more are no faster on a CPU, and padded for one.
+_PUBLISHED_BATCH = 4
 
 
 def predict_labels(
@@ -33,7 +38,26 @@ def predict_labels(
     Returns:
       int32 [n].
     """
-    return read_together(_targets(generator), images, batch_size, generator.config.data.image_size)
+    return target_readings(generator, images, batch_size)[0]
+
+
+def target_readings(
+    generator: LoadedGenerator, images: Sequence[np.ndarray], batch_size: int
+) -> np.ndarray:
+    """As `predict_labels`, and what each target reads by itself.
+
+    Args:
+      generator: with its target classifiers.
+      images: n of uint8 [H, W, 3], of any sizes; at least one.
+      batch_size: images at a time; of published targets fewer.
+
+    Returns:
+      int32 [1 + targets, n]: of all together, then of each.
+    """
+    targets = _targets(generator)
+    if generator.labels_are_readings:
+        batch_size = min(batch_size, _PUBLISHED_BATCH)
+    return _read(targets, images, batch_size, generator.config.data.image_size)
 
 
 def read_together(
@@ -53,12 +77,21 @@ def read_together(
     Returns:
       int32 [n].
     """
-    targets = tuple(targets)
+    return _read(tuple(targets), images, batch_size, size)[0]
+
+
+def _read(
+    targets: tuple[FrozenClassifier, ...],
+    images: Sequence[np.ndarray] | np.ndarray,
+    batch_size: int,
+    size: int,
+) -> np.ndarray:
     return np.concatenate(
         [
-            np.asarray(_predict(targets, inputs))[:count]
+            np.asarray(_predict(targets, inputs))[:, :count]
             for inputs, count in _batches(targets, images, batch_size, size)
-        ]
+        ],
+        axis=1,
     )
 
 
@@ -99,7 +132,14 @@ def _fitted_loss(
 
 @jax.jit
 def _predict(targets: tuple[LogitsFn, ...], inputs: tuple[jax.Array, ...]) -> jax.Array:
-    return mean_reading(_on_their_inputs(targets, inputs), inputs[0])
+    logits = [target(inputs[0]) for target in _on_their_inputs(targets, inputs)]
+    together = mean_reading([functools.partial(_given, each) for each in logits], inputs[0])
+    return jnp.stack([together, *(jnp.argmax(each, axis=-1).astype(jnp.int32) for each in logits)])
+
+
+def _given(logits: jax.Array, images: jax.Array) -> jax.Array:
+    del images
+    return logits
 
 
 def _on_their_inputs(

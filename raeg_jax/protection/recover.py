@@ -25,6 +25,7 @@ class Recovered:
       orientation: EXIF orientation of the original file, 1 to 8.
       label: the class that the generator was given, or None where it needs none.
       in_pixels: whether the payload was hidden in the pixels.
+      generator_id: 8 bytes, of the generator that protected it, or of another method.
     """
 
     pixels: np.ndarray
@@ -32,6 +33,7 @@ class Recovered:
     orientation: int
     label: int | None
     in_pixels: bool
+    generator_id: bytes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -180,7 +182,14 @@ class Recoverer:
         label = (
             int(payload.side_info[0, names.index(passes.LABEL)]) if passes.LABEL in names else None
         )
-        return Recovered(pixels, payload.mode, payload.orientation, label, opened.in_pixels)
+        return Recovered(
+            pixels,
+            payload.mode,
+            payload.orientation,
+            label,
+            opened.in_pixels,
+            payload.generator_id,
+        )
 
 
 def check_exact(generator: LoadedGenerator) -> None:

@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 from raeg_jax import hiding
-from raeg_jax.cli import commands
+from raeg_jax.cli import commands, generators
 from raeg_jax.errors import UserError
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
@@ -30,12 +30,13 @@ CLASS_NAMES = ("anchor", "ibis", "lotus")
 BROKEN, IMPOSSIBLE = 251, 252
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Bundle:
     id: bytes = b"fakefake"
     class_names: tuple[str, ...] = CLASS_NAMES
     classifiers: dict = dataclasses.field(default_factory=dict)
     labels_are_readings: bool = False
+    has_targets: bool = False
 
 
 @dataclasses.dataclass
@@ -54,6 +55,7 @@ class Recovered:
     orientation: int
     label: int | None
     in_pixels: bool
+    generator_id: bytes
 
 
 class Protector:
@@ -121,7 +123,10 @@ class Recoverer:
         check_generator(payload, self._bundle.id)
         check_pixels(payload, image ^ 1)
         label = int(payload.side_info[0, 0])
-        return Recovered(image ^ 1, payload.mode, payload.orientation, label, in_pixels)
+        generator_id = self._bundle.id
+        return Recovered(
+            image ^ 1, payload.mode, payload.orientation, label, in_pixels, generator_id
+        )
 
 
 def install(set_attribute=setattr, seconds: float = 0.0) -> list[Protector]:
@@ -130,7 +135,7 @@ def install(set_attribute=setattr, seconds: float = 0.0) -> list[Protector]:
     Returns:
       all protectors that will be made.
     """
-    made, check_real = [], commands.check_generator
+    made, check_real = [], generators.check_generator
 
     def check(path):
         if not os.path.exists(path):
@@ -143,10 +148,10 @@ def install(set_attribute=setattr, seconds: float = 0.0) -> list[Protector]:
         made.append(Protector(bundle, key, options.tries, seconds))
         return made[-1]
 
-    set_attribute(commands, "check_generator", check)
-    set_attribute(commands, "load_generator", opened)
+    set_attribute(generators, "check_generator", check)
+    set_attribute(generators, "load_generator", opened)
+    set_attribute(generators, "make_recoverer", Recoverer)
     set_attribute(commands, "make_protector", protector)
-    set_attribute(commands, "make_recoverer", Recoverer)
     return made
 
 

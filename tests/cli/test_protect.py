@@ -1,20 +1,23 @@
 """Folders of images there and back."""
 
 import hashlib
-import importlib.resources
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from raeg_jax.image_file.read import read_image_file
+from raeg_jax.cli import commands
+from raeg_jax.cli.pipeline import Loaded
+from raeg_jax.cli.protect import Protection
+from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile, read_image_file
 from raeg_jax.payload.seal import find_payload, open_sealed
-from raeg_jax.protection import generator_file
 from tests.cli import documented
 from tests.cli.conftest import KEY, files, pixels, save
-from tests.cli.fake_codec import BROKEN, CLASS_NAMES, IMPOSSIBLE, Protector
+from tests.cli.fake_codec import BROKEN, CLASS_NAMES, IMPOSSIBLE, Bundle, Protector
 
 NAMES = ["anchor/deep/two", "anchor/one", "ibis/small", "ibis/three", "top"]
 MANIFEST = ".raeg-manifest.jsonl"
@@ -249,6 +252,54 @@ def test_the_manifest_tells_of_every_file_and_no_secrets(raeg, photos, tmp_path)
     }
 
 
+def test_what_targets_still_read_is_counted_and_resuming_counts_anew(
+    raeg, photos, tmp_path, monkeypatch
+):
+    given = []
+
+    def read(images):
+        """One target sees the lowest bit of an image, the other always the same."""
+        given.append(len(images))
+        bits = np.array([image[0, 0, 0] & 1 for image in images])
+        return {"together": 1 - bits, "same": np.full(len(images), 3), "bit": bits}
+
+    monkeypatch.setattr(commands, "make_target_reader", lambda *_: read)
+    (photos / "bad.png").touch()
+    save(photos / "impossible.png", np.full((24, 24, 3), IMPOSSIBLE, np.uint8))
+    result = raeg("protect", photos, tmp_path / "out", status=1)
+    # Hiding a payload may change the bit again.
+    _, *entries = lines(tmp_path / "out")
+    kept = {e["source"]: e["targets"] for e in entries if "targets" in e}
+    assert kept.keys() == set(files(photos)) - {"bad.png", "impossible.png"}
+    assert all(each["together"] == each["bit"] and each["same"] for each in kept.values())
+    count = sum(each["bit"] for each in kept.values())
+    assert result.out.endswith(
+        f"\nits targets still read {count} of 5 images as before (same 5, bit {count})\n"
+    )
+    # Originals and protected images, in a pass for each batch.
+    assert sum(given) == 10
+    save(photos / "one.png", pixels(8))
+    result = raeg("protect", photos, tmp_path / "out", status=1)
+    assert re.search(r" still read [01] of 1 image as before \(same 1, bit [01]\)\n", result.out)
+
+
+def test_only_what_could_be_protected_is_read():
+    class Refusing(Protector):
+        def protect(self, images, labels, modes, orientations):
+            done = super().protect(images, labels, modes, orientations)
+            return [done[0], UserError("no room"), done[2]]
+
+    operation = Protection(
+        Refusing(Bundle(), KEY), None, readings=lambda images: {"sum": [x.sum() for x in images]}
+    )
+    batch = [Loaded(None, ImageFile(pixels(number))) for number in range(3)]
+    first, refused, last = operation.transform(batch)
+    assert str(refused) == "no room"
+    for index, value in ((0, first), (2, last)):
+        same = value.protected.pixels.sum() == pixels(index).sum()
+        assert value.kept == {"sum": same}
+
+
 def test_options_reach_the_protector_and_the_manifest(raeg, tmp_path):
     for number in range(10):
         save(tmp_path / "photos" / f"{number}.png", pixels(number, 24, 24 if number % 3 else 30))
@@ -256,17 +307,3 @@ def test_options_reach_the_protector_and_the_manifest(raeg, tmp_path):
     (protector,) = raeg.protectors
     assert sorted(size for size, *_ in protector.batches) == [2, 4, 4]
     assert protector.tries == lines(tmp_path / "out")[0]["tries"] == 5
-
-
-def test_without_a_generator_the_packages_own_is_used(raeg, photos, tmp_path, monkeypatch):
-    own = tmp_path / generator_file.DEFAULT_NAME
-    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
-    result = raeg("protect", photos, tmp_path / "out", generator=None, status=2)
-    assert f"the generator that comes with raeg-jax is missing, {own}: install" in result.err
-    assert not (tmp_path / "out").exists()
-    own.write_bytes(b"its own generator")
-    result = raeg("protect", photos, tmp_path / "out", generator=None)
-    assert f"loading the generator {own}" in result.err
-    assert lines(tmp_path / "out")[0]["generator"] == b"its own ".hex()
-    raeg("verify", tmp_path / "out", generator=None)
-    raeg("recover", tmp_path / "out", tmp_path / "back", generator=None)

@@ -93,6 +93,11 @@ def test_a_run_against_published_weights_from_its_settings_to_a_recovered_file(
     assert "--labels=folders: this generator's targets are published classifiers" in text
     text = raeg("protect", photos, out, *owner)
     assert text.count("labels: what the generator's published targets read in each image") == 1
+    kept = r"\nits targets still read \d of 4 images as before \(net_0.safetensors (\d), net_1.s"
+    counts = re.search(rf"{kept}\w+ (\d)\)\n", text).groups()
+    seen = raeg("verify", out, *owner, "--originals", photos)
+    for number, count in enumerate(counts):
+        assert f"net_{number}.safetensors reads {4 - int(count)} of 4 protected images" in seen
     raeg("recover", out, back, *owner)
     for path in photos.rglob("*.png"):
         name, image = path.relative_to(photos), read_image_file(path).pixels

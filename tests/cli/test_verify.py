@@ -148,7 +148,7 @@ def test_impossible_originals_are_reported(raeg, photos, out):
 
 
 def test_what_classifiers_see_is_reported(raeg, photos, out, monkeypatch):
-    monkeypatch.setattr(commands, "make_readers", lambda *_: {"parity": Parity()})
+    monkeypatch.setattr(commands, "make_readers", lambda *_: lambda _: {"parity": Parity()})
     tamper(out / "anchor" / "one.png")
     result = raeg("verify", out, status=1)
     lines = [line for line in result.out.splitlines() if line.startswith("exact")]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from raeg_jax import hiding
-from raeg_jax.methods.recovery import TRANSFORMS, estimate, recover
+from raeg_jax.methods.recovery import TRANSFORMS, ShippedRecoverer, estimate, recover
 from raeg_jax.methods.transform import NAMES, name_of, transform_id
 from raeg_jax.payload.errors import (
     DamagedPayloadError,
@@ -19,8 +19,12 @@ from raeg_jax.payload.errors import (
 )
 from raeg_jax.payload.key import Key
 from raeg_jax.payload.seal import open_sealed, read_public_header, seal
+from raeg_jax.protection import shipped
+from raeg_jax.protection.protect import Protector
+from raeg_jax.protection.recover import Recoverer
 from tests.methods.protected import HEIGHT, pictures, protected
 from tests.payload.payloads import KEY
+from tests.protection import generators
 
 # Never change these files: owners have such images. A later format adds files of its own.
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -76,6 +80,53 @@ def test_a_changed_pixel_is_told_or_undone(method):
         except (TamperedPixelsError, NotAPayloadError):
             told += 1
     assert told >= 3
+
+
+def test_shipped_generators_recover_their_images_beside_those_of_other_methods(monkeypatch):
+    """In whatever order, payload in the pixels or beside them; each is made once, if needed."""
+    one, other = (
+        generators.quick(),
+        generators.make(("gradient",), **{"generator.gradient.kappa": 3.0}),
+    )
+    vars(other)["chain"] = one.chain
+    known = {"one": one, "other": other, "unused": None}
+    ids = {"one": one.id, "other": other.id, "unused": bytes(8)}
+    monkeypatch.setattr(shipped, "SHIPPED", ids)
+    originals = [*generators.photographs(3, 32, 32), *generators.photographs(1, 5, 7)]
+    first, second = (
+        Protector(each, KEY, batch_size=3).protect(originals, [0, 1, 2, 1]) for each in (one, other)
+    )
+    unknown = dataclasses.replace(open_sealed(first[3].blob, KEY), generator_id=b"stranger")
+    made = []
+
+    def make(name):
+        made.append(name)
+        return Recoverer(known[name], KEY, batch_size=3)
+
+    recoverer = ShippedRecoverer(KEY, make)
+    images = [first[0].pixels, second[3].pixels, protected("rae")[0].pixels, second[1].pixels]
+    images += [first[2].pixels, first[3].pixels, originals[0], first[1].pixels ^ 1]
+    blobs = [None, second[3].blob, None, None, None, seal(unknown, KEY), None, None]
+    results = recoverer.recover(images, blobs)
+    expected = [originals[0], originals[3], pictures()[0], originals[1], originals[2]]
+    for result, original in zip(results, expected, strict=False):
+        np.testing.assert_array_equal(result.pixels, original)
+    assert [result.in_pixels for result in results[:5]] == [True, False, True, True, True]
+    assert [result.generator_id for result in results[:5]] == [
+        *(one.id, other.id, transform_id("rae"), other.id, one.id)
+    ]
+    assert [result.label for result in results[:5]] == [0, 1, None, 1, 2]
+    stranger, none, changed = results[5:]
+    assert isinstance(stranger, OtherGeneratorError)
+    assert f"generator {b'stranger'.hex()}, and raeg-jax comes with one and other" in str(stranger)
+    assert isinstance(none, NotAPayloadError)
+    assert isinstance(changed, TamperedPixelsError | NotAPayloadError)
+    assert made == ["one", "other"]
+    recoverer.recover(images[:1], blobs[:1])
+    assert made == ["one", "other"]
+    (refused,) = ShippedRecoverer(Key(bytes(32)), make).recover(images[:1], blobs[:1])
+    assert isinstance(refused, WrongKeyError)
+    assert made == ["one", "other"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Importing weights from files that need no PyTorch; `test_parity` has PyTorch's own."""
 
+import dataclasses
 import functools
 import hashlib
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax.traverse_util import flatten_dict
 
 from raeg_jax import cli
 from raeg_jax.errors import UserError
@@ -73,6 +75,21 @@ def test_the_command_says_what_it_wrote(file, tmp_path, capsys):
     assert describe_weights(out).preprocessing.mean == (1.0, 2.0, 3.0)
     assert cli.main(arguments) == 2
     assert capsys.readouterr().err == f"error: {out} exists: choose another name\n"
+
+
+def test_kernels_are_rounded_if_asked(file, tmp_path):
+    whole, small = tmp_path / "whole.safetensors", tmp_path / "small.safetensors"
+    arguments = ["weights", "import", "little", str(file)]
+    assert cli.main([*arguments, str(whole)]) == cli.main([*arguments, str(small), "--int8"]) == 0
+    assert small.stat().st_size < whole.stat().st_size
+    (network, exact), (other, rounded) = load_weights(whole), load_weights(small)
+    assert other == dataclasses.replace(network, source=f"{network.source}, rounded to int8")
+    differ = 0
+    for name, array in flatten_dict(exact, sep="/").items():
+        found = flatten_dict(rounded, sep="/")[name]
+        differ += not np.array_equal(found, array)
+        np.testing.assert_allclose(found, array, atol=np.abs(array).max() / 127)
+    assert 0 < differ <= sum(name.endswith("kernel") for name in flatten_dict(exact, sep="/"))
 
 
 @pytest.mark.parametrize(

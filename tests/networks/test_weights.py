@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 from raeg_jax.errors import UserError
 from raeg_jax.networks.architectures import VGG
 from raeg_jax.networks.classifiers import CLASSIFIERS
+from raeg_jax.networks.int8 import round_kernels
 from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
 from raeg_jax.networks.weights import (
     PublishedNetwork,
@@ -53,6 +55,21 @@ def test_a_file_brings_back_what_it_was_made_of(path):
     for name, value in arrays().items():
         collection, layer, kind = name.split("/")
         np.testing.assert_array_equal(variables[collection][layer][kind], value)
+
+
+def test_rounded_kernels_are_written_as_int8_and_impossible_ones_are_told(path):
+    rounded, other = round_kernels(arrays()), path.with_name("rounded.safetensors")
+    save_weights(other, NETWORK, rounded)
+    with safetensors.safe_open(other, "numpy") as file:
+        assert file.get_tensor("params/Dense_0/kernel").dtype == np.int8
+    _, variables = load_weights(other)
+    for name, value in rounded.items():
+        collection, layer, kind = name.split("/")
+        np.testing.assert_array_equal(variables[collection][layer][kind], value)
+    path.unlink()
+    save_weights(path, NETWORK, arrays() | {"params/Dense_0/exponents": np.zeros(7, np.int8)})
+    with pytest.raises(UserError, match=r"one\.saf.* can't be used: params/Dense_0 isn't a layer"):
+        load_weights(path)
 
 
 def test_the_network_has_the_preprocessing_and_the_classes_of_the_file():

@@ -19,8 +19,9 @@ from raeg_jax.payload.overflow import Overflow
 from raeg_jax.payload.payload import Payload, SourceMode
 from raeg_jax.payload.seal import open_sealed, seal
 from raeg_jax.protection import tiles
-from raeg_jax.protection.loaded_generator import default_generator
+from raeg_jax.protection.loaded_generator import load_generator
 from raeg_jax.protection.recover import Recoverer
+from raeg_jax.protection.shipped import path_of
 from tests.oracles import integer_generator
 from tests.payload.payloads import equal
 
@@ -46,7 +47,7 @@ def test_old_payloads_are_read_and_written_as_ever(name):
 
 @pytest.fixture(scope="module")
 def generator():
-    return default_generator()
+    return load_generator(path_of("small"))
 
 
 def test_the_shipped_generator_is_the_one_that_files_know(generator):

@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import importlib.resources
 import operator
 import os
 
@@ -8,17 +7,17 @@ import jax
 import numpy as np
 import pytest
 from flax import linen as nn
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from raeg_jax.config.run_config import to_json
 from raeg_jax.errors import UserError
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import imagenet
+from raeg_jax.networks.int8 import round_kernels
 from raeg_jax.networks.preprocessing import Preprocessing
 from raeg_jax.protection import generator_file
 from raeg_jax.protection.loaded_generator import (
     LoadedGenerator,
-    default_generator,
     load_generator,
     save_generator,
 )
@@ -33,14 +32,6 @@ from tests.protection.generators import (
     settings,
     weights,
 )
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    """Of a learned stage alone, which is small and quick to load."""
-    path = tmp_path_factory.mktemp("files") / "generator"
-    save_generator(path, learned())
-    return path
 
 
 @functools.cache
@@ -96,16 +87,6 @@ def test_the_same_generator_gives_the_same_bytes_in_whatever_order(tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     save_generator(tmp_path / "three", load_generator(tmp_path / "two"))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "three").read_bytes()
-
-
-def test_the_default_generator_is_the_one_in_the_package(file, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
-    with pytest.raises(
-        UserError, match=f"is missing, {tmp_path}/{generator_file.DEFAULT_NAME}: install"
-    ):
-        default_generator()
-    (tmp_path / generator_file.DEFAULT_NAME).write_bytes(file.read_bytes())
-    assert default_generator().id == learned().id
 
 
 def test_paths_of_the_machine_stay_out_and_the_config_is_its_own(tmp_path):
@@ -201,7 +182,7 @@ FIRST = "params/" + sorted({name.rpartition("/")[0] for name, _ in flat(PARAMS)}
         ("exponents", lambda x: x[1:], "has other channels than exponents"),
         ("exponents", lambda x: x.astype(np.int32), "isn't a layer of whole numbers with exp"),
         ("kernel", lambda x: np.float32(x), "isn't a layer of whole numbers with exponents"),
-        ("kernel", lambda x: np.full_like(x, -128), "isn't rounded as its layer needs it"),
+        ("kernel", lambda x: np.full_like(x, -128), "kernel isn't all -127 to 127"),
         ("bias", lambda x: np.full_like(x, 2**30), "bias isn't rounded as its layer needs it"),
     ],
 )
@@ -301,6 +282,24 @@ def test_published_classifiers_come_back_with_what_they_are(tiny, tmp_path):
     assert (tmp_path / "again").read_bytes() == (tmp_path / "generator").read_bytes()
 
 
+def test_rounded_kernels_of_published_classifiers_take_a_byte_a_weight(tiny, tmp_path):
+    generator = with_published()
+    modules, variables = zip(*generator.classifiers.values(), strict=True)
+    trees = [round_kernels(flatten_dict(tree, sep="/")) for tree in variables]
+    pairs = zip(modules, (unflatten_dict(tree, sep="/") for tree in trees), strict=True)
+    rounded = published(("gradient",), *pairs)
+    for name, each in (("floats", generator), ("generator", rounded)):
+        save_generator(tmp_path / name, each)
+    sizes = [(tmp_path / name).stat().st_size for name in ("floats", "generator")]
+    count = sum(x.size for name, x in rounded.arrays.items() if name.endswith("kernel"))
+    assert 2.7 * count < sizes[0] - sizes[1] < 3 * count
+    loaded = load_generator(tmp_path / "generator")
+    assert loaded.id == rounded.id != generator.id
+    assert loaded.arrays.keys() == rounded.arrays.keys()
+    for name, array in rounded.arrays.items():
+        assert loaded.arrays[name].tobytes() == array.tobytes()
+
+
 def test_a_published_classifier_without_name_of_a_file_or_architecture_is_not_written(
     tiny, tmp_path
 ):
@@ -333,11 +332,15 @@ def forge_published(path, change):
 
 
 FILE = "net_0.safetensors"
+DENSE = f"classifiers/{FILE}/params/Dense_0"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda d, p, a: a.update({f"{DENSE}/exponents": np.int8([3])}), f"{DENSE} isn't a layer"),
+        (lambda d, p, a: a.update({f"{DENSE}/kernel": np.int8([3])}), f"{DENSE} isn't a layer of"),
+        (lambda d, p, a: a.update({f"{DENSE}/bias": np.zeros(1000, np.int8)}), "bias is int8, not"),
         (lambda d, p, a: d.pop("published"), "it describes as published none, where it must"),
         (lambda d, p, a: p.pop(FILE), r"describes as published net_1\.safetensors, where it must"),
         (lambda d, p, a: p.update({"more.safetensors": p[FILE]}), "it describes as published"),

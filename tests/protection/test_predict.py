@@ -6,8 +6,10 @@ from raeg_jax.adversarial.losses import ensemble_loss
 from raeg_jax.data.decode import fit
 from raeg_jax.networks.classifiers import FrozenClassifier, mean_reading
 from raeg_jax.networks.preprocessing import Preprocessing
+from raeg_jax.protection import predict
 from raeg_jax.protection.loaded_generator import LoadedGenerator
-from raeg_jax.protection.predict import attack_losses, predict_labels
+from raeg_jax.protection.predict import attack_losses, predict_labels, target_readings
+from raeg_jax.protection.tiles import pad_batch as pad
 from tests.networks import tiny_published
 from tests.protection.generators import NAMES, make, photographs, published, settings
 
@@ -53,6 +55,23 @@ def test_published_targets_see_images_as_each_expects(monkeypatch):
     losses = attack_losses(generator, images, found, 3)
     expected = ensemble_loss(targets, inputs[0], found, kappa=5.0)
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+def test_each_target_reads_for_itself_and_published_ones_few_images_at_a_time(monkeypatch):
+    tiny_published.register(monkeypatch)
+    generator = published(("gradient",), tiny_published.classifier(), tiny_published.classifier(1))
+    images, sizes = photographs(5, 40, 50), []
+    monkeypatch.setattr(
+        predict, "pad_batch", lambda rows, size: sizes.append(size) or pad(rows, size)
+    )
+    together, *each = found = target_readings(generator, images, 16)
+    assert (found.shape, found.dtype, set(sizes)) == ((3, 5), np.int32, {4})
+    np.testing.assert_array_equal(together, predict_labels(generator, images, 16))
+    for pair, classes in zip(generator.classifiers.values(), each, strict=True):
+        inputs = np.stack([tiny_published.PREPROCESSING.fit(image) for image in images])
+        logits = FrozenClassifier(*pair)(jnp.asarray(inputs, jnp.float32))
+        np.testing.assert_array_equal(classes, np.argmax(logits, axis=-1))
+    assert np.any(each[0] != each[1])
 
 
 def test_several_targets_agree_on_the_most_probable_class():
