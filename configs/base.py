@@ -6,6 +6,20 @@ All weights are our choice: the paper's text gives none.
 
 from ml_collections import ConfigDict
 
+# Settings of `config.generator.gradient` for whole photographs against published weights: of 16
+# steps, each of two targets has as many with each view.
+PHOTOGRAPHS = {
+    "views": (
+        *("crop", "crop", "crop+jpeg:75", "crop+jpeg:55"),
+        *("whole", "whole", "centre+jpeg:75", "centre+jpeg:55"),
+    ),
+    "others": 50,
+    "momentum": 0.9,
+    "attack_steps": 16,
+    "rounds": 6,
+    "step": 1.15,
+}
+
 
 def get_config() -> ConfigDict:
     """Returns the base configuration: a small integer generator for 64-pixel images."""
@@ -100,6 +114,8 @@ def get_config() -> ConfigDict:
     config.generator.gradient.margin = 8
     # checkerboard | diagonal | random
     config.generator.gradient.mask = "diagonal"
+    # Share of the direction so far that each step adds to its own; with views of photographs.
+    config.generator.gradient.momentum = 0.0
     # untargeted | targeted (toward a fixed permutation of the classes) | features (away from what
     # the targets' last dense layers read; needs arithmetic = "float")
     config.generator.gradient.loss = "untargeted"
@@ -109,7 +125,11 @@ def get_config() -> ConfigDict:
     # attack stops pushing where the reading flips, with 50 it goes on down the list of readings.
     config.generator.gradient.others = 1
     # Distortions through which the classifiers see the image, in turn from step to step: identity,
-    # gaussian_blur:<sigma>, jpeg:<quality>, bit_depth:<bits>, rescale:<factor>.
+    # gaussian_blur:<sigma>, jpeg:<quality>, bit_depth:<bits>, rescale:<factor>. Or views of whole
+    # photographs, scaled to the input of published targets: whole, centre (a square in the middle),
+    # crop (a part that the key draws, .7 to 1 of each side), each with +jpeg:<quality> or without.
+    # With these the stage has no tiles, one program serves photographs of all sizes, and each step
+    # takes one target in turn.
     config.generator.gradient.views = ("identity",)
     # Standard deviation in pixels of a Gaussian that smooths the gradient.
     config.generator.gradient.smoothing = 0.0

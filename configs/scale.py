@@ -115,8 +115,12 @@ def poison(config: ConfigDict) -> None:
 
 
 def published(config: ConfigDict) -> None:
-    """Changes `cpu`: 224 pixels, against the published EfficientNet-Lite0 and Lite1."""
+    """Changes `cpu`: whole photographs, against the published EfficientNet-Lite0 and Lite1.
+
+    `eval.py` sees squares of 224 pixels; the stage is that of `raeg_jax.generator_against`.
+    """
     config.data.image_size = 224
+    config.generator.gradient.update(base.PHOTOGRAPHS)
     config.classifiers.targets = ("lite0.safetensors", "lite1.safetensors")
     config.classifiers.held_out = ("lite2.safetensors",)
     # Larger networks at larger sizes: memory, and time.

@@ -48,6 +48,7 @@ SPANNING = {
     "networks/test_parity.py",
     "protection/test_generator_id.py",
     "protection/test_golden.py",
+    "protection/test_photographs.py",
     "test_examples.py",
     "test_floors.py",
     "test_project.py",

@@ -14,6 +14,7 @@ import runpy
 import sys
 import types
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -37,6 +38,11 @@ _OVERRIDE_HELP = "--config.name=value changes a setting."
 def base_config() -> ConfigDict:
     """The settings of configs/base.py."""
     return runpy.run_path(str(CONFIGS / "base.py"))["get_config"]()
+
+
+def photograph_settings() -> dict[str, Any]:
+    """The settings of a gradient stage that sees whole photographs, of configs/base.py."""
+    return dict(runpy.run_path(str(CONFIGS / "base.py"))["PHOTOGRAPHS"])
 
 
 def run(

@@ -44,5 +44,6 @@ GENERATOR_RULES: dict[str, rules.Rule] = {
     "generator.gradient.kappa": rules.NONNEGATIVE,
     "generator.gradient.others": rules.COUNT,
     "generator.gradient.mask": rules.OneOf(MASKS),
+    "generator.gradient.momentum": rules.Number(0, 0.99),
     "generator.gradient.smoothing": rules.Number(0, 16),
 }

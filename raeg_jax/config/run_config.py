@@ -49,7 +49,11 @@ _IRRELEVANT = (
 # Settings that came after version 0.1.0, each with the value, as JSON has it, that changes nothing.
 # Where workdirs and generator files lack one it is filled in; the ids of generators with that value
 # leave it out.
-LATER: dict[str, Any] = {"classifiers.weights": "", "generator.gradient.others": 1}
+LATER: dict[str, Any] = {
+    "classifiers.weights": "",
+    "generator.gradient.others": 1,
+    "generator.gradient.momentum": 0.0,
+}
 # A run may resume with others, but gives another result than an uninterrupted one.
 _ADJUSTABLE = ("loss", "optimizer", "attack_layer", "train.steps")
 

@@ -15,10 +15,12 @@ from raeg_jax.exact.folding import fold_classifier
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.generator.gradient_coupling import Conditioner, GradientCoupling
 from raeg_jax.generator.guide import FixedGuide, Guide
+from raeg_jax.generator.photograph_guide import FRAMES, PhotographGuide, View
 from raeg_jax.generator.shortcut import Shortcut, count_waves
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.image.metrics import mse_of_psnr
 from raeg_jax.networks.classifiers import FrozenClassifier
+from raeg_jax.networks.layers import preprocessing_of
 
 # In the only order that a chain may have.
 STAGES = ("learned", "shortcut", "gradient")
@@ -97,8 +99,11 @@ def gradient_stage(
     """The gradient coupling of `config.generator.gradient` against the target classifiers."""
     settings = config.generator.gradient
     targets = {name: classifiers[name] for name in config.classifiers.targets}
+    reach = math.sqrt(_mse_budget(config, "gradient"))
+    if sees_photographs(settings):
+        return _coupling(config, "gradient", _photograph_guide(settings, targets, reach))
     common = {
-        "reach": math.sqrt(_mse_budget(config, "gradient")),
+        "reach": reach,
         "steps": settings.attack_steps,
         "loss": settings.loss,
         "views": tuple(parse_view(view) for view in settings.views),
@@ -107,10 +112,62 @@ def gradient_stage(
         "others": settings.others,
     }
     if settings.arithmetic == "fixed":
-        fixed = tuple(fold_classifier(name, *pair) for name, pair in targets.items())
-        return _coupling(config, "gradient", FixedGuide(fixed, **common))
+        return _coupling(config, "gradient", FixedGuide(_folded(targets), **common))
     guide = Guide(tuple(FrozenClassifier(*pair) for pair in targets.values()), **common)
     return _coupling(config, "gradient", guide)
+
+
+def _folded(targets):
+    return tuple(fold_classifier(name, *pair) for name, pair in targets.items())
+
+
+def sees_photographs(gradient: ConfigDict) -> bool:
+    """Whether a gradient stage of these settings sees whole photographs, and not tiles."""
+    return any(View.parse(view) for view in gradient.views)
+
+
+def _photograph_guide(settings, targets, reach):
+    for name, (module, _) in targets.items():
+        if preprocessing_of(module) is None:
+            raise UserError(
+                f"config.generator.gradient.views={tuple(settings.views)!r} are of photographs, "
+                f"which the target {name}, a network of the run, doesn't see whole: use published "
+                "targets, or views of tiles, such as 'identity'"
+            )
+    return PhotographGuide(
+        _folded(targets),
+        reach,
+        steps=settings.attack_steps,
+        others=settings.others,
+        momentum=settings.momentum,
+        views=tuple(view for text in settings.views if (view := View.parse(text))),
+    )
+
+
+def with_psnr(chain: Chain, config: ConfigDict, psnr: float) -> Chain:
+    """A generator with another target PSNR of its last stage, which must see photographs.
+
+    Args:
+      chain: of `config`.
+      config: the whole configuration.
+      psnr: in decibels.
+
+    Raises:
+      UserError: the last stage sees tiles, or an impossible PSNR.
+    """
+    *others, last = chain.stages
+    if not isinstance(getattr(last, "conditioner", None), PhotographGuide):
+        raise UserError(
+            f"psnr={psnr:g} can't be chosen for this generator, which has a PSNR of its own: leave "
+            "it out, or use a generator whose gradient stage sees photographs"
+        )
+    with config.unlocked():
+        config = config.copy_and_resolve_references()
+        config.generator.gradient.target_psnr = float(psnr)
+    check_stages(config.generator)
+    check_targets(config)
+    guide = last.conditioner.replace(reach=math.sqrt(_mse_budget(config, "gradient")))
+    return Chain((*others, _coupling(config, "gradient", guide)))
 
 
 def _mse_budget(config: ConfigDict, name: str) -> float:
@@ -174,8 +231,16 @@ def check_stages(settings: ConfigDict) -> None:
                 )
     if not gradient.views:
         raise UserError("config.generator.gradient.views is empty: write ('identity',)")
-    for view in gradient.views:
-        parse_view(view)
+    if sees_photographs(gradient):
+        _check_photographs(gradient)
+    else:
+        for view in gradient.views:
+            parse_view(view)
+        if gradient.momentum:
+            raise UserError(
+                f"config.generator.gradient.momentum={gradient.momentum} goes with views of "
+                f"photographs ({', '.join(FRAMES)}): write 0.0, or such views"
+            )
     if gradient.attack_steps % len(gradient.views):
         raise UserError(
             f"config.generator.gradient.attack_steps={gradient.attack_steps} must be a multiple of "
@@ -197,8 +262,24 @@ def check_stages(settings: ConfigDict) -> None:
         raise UserError(
             f"config.generator.gradient.attack_steps={gradient.attack_steps} at target_psnr="
             f"{gradient.target_psnr} makes steps that fixed point rounds away: use at most {most}, "
-            "or arithmetic='float'"
+            "a lower PSNR, or arithmetic='float'"
         )
+
+
+def _check_photographs(gradient: ConfigDict) -> None:
+    for view in gradient.views:
+        if View.parse(view) is None:
+            raise UserError(
+                f"config.generator.gradient.views has {view!r} beside views of photographs: these "
+                f"are {', '.join(FRAMES)}, each with +jpeg:<1 to 100> or without"
+            )
+    needed = {"arithmetic": "fixed", "mask": "diagonal", "loss": "untargeted", "smoothing": 0.0}
+    for name, value in needed.items():
+        if gradient[name] != value:
+            raise UserError(
+                f"config.generator.gradient.{name}={gradient[name]!r} doesn't go with views of "
+                f"photographs: write {value!r}, or views of tiles, such as 'identity'"
+            )
 
 
 def parse_view(text: str) -> tuple[str, float]:

@@ -28,19 +28,21 @@ import jax
 import jax.numpy as jnp
 
 from raeg_jax.exact import integers
-from raeg_jax.generator.masking import MASKS, fill, round_mask
+from raeg_jax.generator.masking import MASKS, Filled, fill, round_mask
 from raeg_jax.image.metrics import mse
 
 # (filled images float32 [B, H, W, 3], labels int32 [B]) -> direction in pixel units, float32 of the
 # same shape as the images, used in sixteenths and up to 255. A true attribute `portable` says that
-# it is the same on every machine.
-Conditioner = Callable[[jax.Array, jax.Array], jax.Array]
+# it is the same on every machine, a true attribute `keyed` that it also takes the token and the
+# number of the round.
+Conditioner = Callable[..., jax.Array]
 
 _DIRECTION_PARTS = 16
 # Fractions of 1 in a full shift, and its greatest magnitude before it is bounded.
 _SHIFT_PARTS, _MOST_SHIFT = 128, 2**24
-# Fractions of 1 in the square root of the share of masked samples.
-_SHARE_PARTS = 512
+# Fractions of 1 in the square root of the share of masked samples, and of a pixel value in c.
+SHARE_PARTS = 512
+LENGTH_PARTS = _SHIFT_PARTS * integers.RMS_PARTS
 # The last round of an image applies a multiple of 1/32 of its shift.
 PARTS = 32
 
@@ -168,23 +170,47 @@ class GradientCoupling:
         mask = mask if editable is None else mask & editable
         filled = fill(x, mask)
         image = jnp.clip(filled.image, 0, 255).astype(jnp.float32)
-        raw = self._full_shift(self._direction(image, labels), mask)
-        # Saturated areas only move away from the ends of 0..255.
-        down = jnp.maximum(filled.low - self.margin, 0)
-        up = jnp.maximum(255 - self.margin - filled.high, 0)
+        raw = self._full_shift(self._direction(image, labels, token, index), mask)
+        room = self.room(filled)
 
         def shifted(part, sign=1):
-            shift = integers.divide(raw * part[:, None, None, None], PARTS * _SHIFT_PARTS)
-            shift = jnp.clip(jnp.clip(shift, -self.bound, self.bound), -down, up)
+            shift = self.limited(raw, part[:, None, None, None], room)
             return x + sign * jnp.where(mask, shift, 0)
 
         return shifted
 
-    def _direction(self, image, labels):
+    def room(self, filled: Filled) -> tuple[jax.Array, jax.Array]:
+        """How far samples may move down and up: those of saturated areas only away from the ends.
+
+        Args:
+          filled: int32 [B, H, W, C].
+
+        Returns:
+          Two of int32 [B, H, W, C], at least 0.
+        """
+        down = jnp.maximum(filled.low - self.margin, 0)
+        return down, jnp.maximum(255 - self.margin - filled.high, 0)
+
+    def limited(
+        self, raw: jax.Array, part: jax.Array, room: tuple[jax.Array, jax.Array]
+    ) -> jax.Array:
+        """The shift of a round, int32.
+
+        Args:
+          raw: full shifts before they are limited, int32, from `raw_shift`.
+          part: how many of `PARTS` of them to apply, int32 from 0.
+          room: from `room`.
+        """
+        shift = integers.divide(raw * part, PARTS * _SHIFT_PARTS)
+        shift = jnp.clip(shift, -self.bound, self.bound)
+        return jnp.clip(shift, -room[0], room[1])
+
+    def _direction(self, image, labels, token, index):
         """The conditioner's direction in sixteenths: int32."""
         # Between barriers, a float conditioner compiles alike in forward and inverse.
         image = jax.lax.optimization_barrier(image)
-        direction = jax.lax.optimization_barrier(self.conditioner(image, labels))
+        more = (token, index) if getattr(self.conditioner, "keyed", False) else ()
+        direction = jax.lax.optimization_barrier(self.conditioner(image, labels, *more))
         sixteenths = jnp.round(direction * _DIRECTION_PARTS)
         return jnp.clip(sixteenths, -integers.LIMIT, integers.LIMIT).astype(jnp.int32)
 
@@ -192,12 +218,9 @@ class GradientCoupling:
         """A full shift, int32: the direction on the mask, with a root mean square of c there."""
         direction = jnp.where(mask, direction, 0)
         # `integers.rms` averages over all samples, masked or not.
-        share = integers.rms(jnp.where(mask, _SHARE_PARTS, jnp.zeros_like(direction)))
-        length = jnp.round(jnp.float32(self.step) * (_SHIFT_PARTS * integers.RMS_PARTS))
-        length = integers.divide(
-            length.astype(jnp.int32) * share, _SHARE_PARTS * integers.RMS_PARTS
-        )
-        return jnp.clip(integers.to_rms(direction, length), -_MOST_SHIFT, _MOST_SHIFT)
+        share = integers.rms(jnp.where(mask, SHARE_PARTS, jnp.zeros_like(direction)))
+        length = jnp.round(jnp.float32(self.step) * LENGTH_PARTS).astype(jnp.int32)
+        return raw_shift(direction, integers.rms(direction), share, length)
 
     def _part(self, shifted, full, reference, max_mse):
         """The part of the shift, 0 to `PARTS`, with the error nearest to `max_mse` in decibels."""
@@ -206,6 +229,22 @@ class GradientCoupling:
         )
         ratio = jnp.log(jnp.maximum(errors, 1e-9) / max_mse)
         return jnp.argmin(jnp.abs(ratio), axis=0).astype(full.dtype)
+
+
+def raw_shift(
+    direction: jax.Array, rms: jax.Array, share: jax.Array, length: jax.Array
+) -> jax.Array:
+    """A full shift before it is limited, in 128ths, with a root mean square of c on the mask.
+
+    Args:
+      direction: int32, 0 outside the mask.
+      rms: of the direction over all samples, in eighths.
+      share: root mean square of a mask of `SHARE_PARTS`, in eighths.
+      length: c, in 1,024ths.
+    """
+    length = integers.divide(length * share, SHARE_PARTS * integers.RMS_PARTS)
+    shift = integers.divide(direction * length, rms)
+    return jnp.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)
 
 
 def _mse(x, reference):

@@ -136,10 +136,23 @@ def fill(x: jax.Array, mask: jax.Array) -> Filled:
     Returns:
       The estimate, rounded to integers, and the range of the neighbours.
     """
-    known, (_, height, width, _) = ~mask, x.shape
+    return fill_inside(_reflect(x), _reflect(mask))
+
+
+def fill_inside(padded: jax.Array, padded_mask: jax.Array) -> Filled:
+    """As `fill`, of images that are continued by a pixel on each side.
+
+    Args:
+      padded: int32 [B, H + 2, W + 2, C].
+      padded_mask: bool [B or 1, H + 2, W + 2, C].
+    """
+    padded_known = ~padded_mask
+    height, width = (length - 2 * _REACH for length in padded.shape[1:3])
+    inside = slice(None), slice(_REACH, _REACH + height), slice(_REACH, _REACH + width)
+    x, mask, known = padded[inside], padded_mask[inside], padded_known[inside]
+    padded = jnp.where(padded_known, padded, 0)
     low, high = jnp.full_like(x, 256), jnp.full_like(x, -1)
     total, weights = jnp.zeros_like(x), jnp.zeros(known.shape, x.dtype)
-    padded, padded_known = _reflect(jnp.where(known, x, 0)), _reflect(known)
     for (i, j), weight in _NEIGHBOURS.items():
         rows = slice(_REACH + i, _REACH + i + height)
         columns = slice(_REACH + j, _REACH + j + width)

@@ -49,7 +49,8 @@ def recover(image: np.ndarray, key: Key, blob: bytes | None = None) -> Recovered
     check_image(image, 0)
     pixels, blob, in_pixels = extract_payload(image, blob)
     payload = _open(pixels, blob, key)
-    original = _invert(payload, overflow.unclip(pixels, payload.overflow))
+    values = overflow.unclip(pixels, payload.overflow).astype(np.int32)
+    original = _invert(payload, values)
     check_pixels(payload, original)
     generator_id = payload.generator_id
     return Recovered(original, payload.mode, payload.orientation, None, in_pixels, generator_id)

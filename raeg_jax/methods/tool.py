@@ -42,7 +42,7 @@ class ToolProtector:
             )
         if psnr is None:
             psnr = list(target_psnrs(generator.config).values())[-1]
-        self._name, self._generator, self._batch_size = name, generator, batch_size
+        self._name, self._generator, self.batch_size = name, generator, batch_size
         self._protector = TransformProtector(
             TRANSFORMS[name](),
             [FrozenClassifier(*generator.classifiers[target]) for target in targets],
@@ -65,7 +65,7 @@ class ToolProtector:
           Of each the protected image, or the error that says why it can't be protected.
         """
         unknown = [image for image, label in zip(images, labels, strict=True) if label is None]
-        read = iter(predict_labels(self._generator, unknown, self._batch_size) if unknown else ())
+        read = iter(predict_labels(self._generator, unknown, self.batch_size) if unknown else ())
         classes = [int(next(read)) if label is None else label for label in labels]
         attempts = self._protector.protect(images, classes, modes, orientations)
         return [self._result(attempt) for attempt in attempts]

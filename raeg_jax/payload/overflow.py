@@ -44,16 +44,30 @@ def clip(values: np.ndarray) -> tuple[np.ndarray, Overflow]:
     Raises:
       DivergedError: values are farther outside than `MAX_AMOUNT`.
     """
+    check_range(values, MAX_AMOUNT)
     image = np.clip(values, 0, 255).astype(np.uint8)
     saturated = values[_saturated(image)].astype(np.int32)
     excess = np.maximum(-saturated, saturated - 255)
-    if excess.max(initial=0) > MAX_AMOUNT:
-        raise DivergedError(
-            f"the generator takes samples {excess.max()} beyond 0..255, as one does whose training "
-            "diverged: train it again with a lower config.optimizer.learning_rate"
-        )
     ranks = np.flatnonzero(excess > 0)
     return image, Overflow(ranks, excess[ranks].astype(np.int64))
+
+
+def check_range(values: np.ndarray, most: int) -> None:
+    """Stops at values that no 8-bit image comes near.
+
+    Args:
+      values: integers of any integer type [H, W, 3].
+      most: how far outside 0..255 they may be.
+
+    Raises:
+      DivergedError: some are farther outside.
+    """
+    excess = max(-int(values.min()), int(values.max()) - 255)
+    if excess > most:
+        raise DivergedError(
+            f"the generator takes samples {excess} beyond 0..255, as one does whose training "
+            "diverged: train it again with a lower config.optimizer.learning_rate"
+        )
 
 
 def unclip(image: np.ndarray, overflow: Overflow) -> np.ndarray:
@@ -64,13 +78,14 @@ def unclip(image: np.ndarray, overflow: Overflow) -> np.ndarray:
       overflow: the clipped values.
 
     Returns:
-      int32 [H, W, 3].
+      int16 [H, W, 3]; int32 where a value needs it.
 
     Raises:
       TamperedPixelsError: the image isn't the one that was clipped.
     """
     saturated = _saturated(image)
-    values = image.astype(np.int32)
+    is_far = overflow.amounts.max(initial=0) > np.iinfo(np.int16).max - 255
+    values = image.astype(np.int32 if is_far else np.int16)
     extreme = values[saturated]
     if len(overflow.ranks) and overflow.ranks[-1] >= len(extreme):
         raise TamperedPixelsError(
@@ -78,7 +93,7 @@ def unclip(image: np.ndarray, overflow: Overflow) -> np.ndarray:
             "its pixels have been changed, take an untouched copy"
         )
     sign = np.where(extreme[overflow.ranks] == 0, -1, 1)
-    extreme[overflow.ranks] += (sign * overflow.amounts).astype(np.int32)
+    extreme[overflow.ranks] += (sign * overflow.amounts).astype(values.dtype)
     values[saturated] = extreme
     return values
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from raeg_jax.config.command_line import base_config
+from raeg_jax.config.command_line import base_config, photograph_settings
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.errors import UserError
 from raeg_jax.networks.classifiers import FrozenClassifier
@@ -33,11 +33,12 @@ def generator_against(
     """Makes a generator whose gradient stage attacks these networks; nothing is trained.
 
     Where all targets are files, the generator computes in fixed point: any machine recovers what it
-    protected, and `save_generator` writes it. Functions compute in floating point
-    (`LoadedGenerator.portable` is false): only the program that protected an image is sure to
-    recover it, so the same function and variables on the same kind of machine with the same
-    versions. Such a generator can't be saved; this call makes it again. Its id depends on the
-    variables and settings, and not on the function's code.
+    protected, and `save_generator` writes it. It sees whole photographs of any size
+    (`PHOTOGRAPHS` in configs/base.py), unless `views` says otherwise, such as ("identity",) for
+    tiles. Functions compute in floating point (`LoadedGenerator.portable` is false): only the
+    program that protected an image is sure to recover it, so the same function and variables on the
+    same kind of machine with the same versions. Such a generator can't be saved; this call makes it
+    again. Its id depends on the variables and settings, and not on the function's code.
 
     The class that images are led away from is what the targets read together, by their mean
     probabilities.
@@ -79,8 +80,11 @@ def generator_against(
     names = tuple(f"class {i}" for i in range(count)) if class_names is None else class_names
     if len(names) != count:
         raise UserError(f"there are {len(names)} class_names, and the targets have {count} classes")
-    arithmetic = "fixed" if len(published) == len(classifiers) else "float"
-    config = _config(psnr, image_size, tuple(classifiers), {"arithmetic": arithmetic} | settings)
+    defaults: dict[str, Any] = {"arithmetic": "float"}
+    if len(published) == len(classifiers):
+        of_tiles = {"views", "arithmetic", "loss"} & settings.keys()
+        defaults = {"arithmetic": "fixed"} | ({} if of_tiles else photograph_settings())
+    config = _config(psnr, image_size, tuple(classifiers), defaults | settings)
     generator = LoadedGenerator(config, tuple(names), None, classifiers, published)
     # Now and not at the first use: it tells what is wrong with settings.
     _ = generator.chain

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from raeg_jax.config import run_config
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.errors import UserError
-from raeg_jax.generator.build import build_generator, check_stages
+from raeg_jax.generator.build import TARGETS, build_generator, check_stages, with_psnr
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import imagenet, int8
@@ -134,6 +134,20 @@ class LoadedGenerator:
     def chain(self) -> Chain:
         """The stages, ready for use."""
         return build_generator(self.config, self.params, self.classifiers)
+
+    def chain_of(self, psnr: float) -> Chain:
+        """The stages with another target PSNR of the last one, which must see photographs.
+
+        The same generator recovers from both, as payloads name the strength.
+
+        Raises:
+          UserError: a generator of one strength, an impossible PSNR, or one that its other stages
+            don't leave room for.
+        """
+        rule = GENERATOR_RULES[TARGETS["gradient"]]
+        if not rule.accepts(psnr):
+            raise UserError(f"psnr={psnr} is impossible: it must be {rule}")
+        return with_psnr(self.chain, self.config, psnr)
 
     @property
     def portable(self) -> bool:

@@ -1,10 +1,12 @@
-"""A generator run over whole images, tile by tile, forwards and backwards, in compiled programs.
+"""A generator run over whole images, forwards and backwards, in compiled programs.
 
-Both ways only one batch of tiles is ever held in floating point. There is a program for each shape
-and number of tiles.
+Stages run tile by tile: both ways only one batch of tiles is ever held in floating point, and there
+is a program for each shape and number of tiles. A last stage that sees photographs runs on whole
+images after that.
 """
 
 import collections
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,14 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from raeg_jax.generator import photograph
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.generator.gradient_coupling import GradientCoupling, SideInfo
 from raeg_jax.payload.errors import DamagedPayloadError
 from raeg_jax.payload.key import Token
+from raeg_jax.payload.overflow import check_range
 from raeg_jax.protection import tiles
 
 # Programs of each direction in memory, the last used: each takes some 150 MB and 1,200 memory maps.
 _MOST_PROGRAMS = 2
+# Most photographs at a time on a CPU, where each core has a descent, which takes some 300 MB.
+_PHOTOGRAPHS = min(4, os.cpu_count() or 1)
 # Name of the column with the class of an image.
 LABEL = "label"
 # Kind of stage -> its side information, and the fields of that. Their order is part of the format.
@@ -38,7 +44,7 @@ def forward(
     sides: Sequence[int],
     batch_size: int,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Protects images whose tiles have one shape.
+    """Protects images, for stages of tiles those whose tiles have one shape.
 
     Args:
       chain: the generator, an exact one.
@@ -51,7 +57,32 @@ def forward(
     Returns:
       The values, n of int32 [H, W, 3], some perhaps outside 0..255; and the side information of the
       stages, n of int64 [tiles, columns].
+
+    Raises:
+      DivergedError: the stages of tiles leave values that one of photographs can't take.
     """
+    of_tiles, of_photographs = _parted(chain)
+    values: list[np.ndarray] = list(images)
+    tables = [np.empty((len(layout), 0), np.int64) for layout in _layouts(images, sides)]
+    if of_tiles.stages:
+        values, tables = _forward_tiles(of_tiles, images, labels, tokens, sides, batch_size)
+        for value in values if of_photographs is not None else ():
+            check_range(value, photograph.MOST_EXCESS)
+    if of_photographs is not None:
+        # One after the other: planes of a large photograph take much memory.
+        planes = (_planes(token, image) for token, image in zip(tokens, images, strict=True))
+        values, infos = photograph.forward(
+            of_photographs, values, images, labels, planes, _in_a_descent(batch_size)
+        )
+        # Each tile has what the photograph has.
+        tables = [
+            np.column_stack([table, np.broadcast_to(info, (len(table), len(info)))])
+            for table, info in zip(tables, infos, strict=True)
+        ]
+    return values, tables
+
+
+def _forward_tiles(chain, images, labels, tokens, sides, batch_size):
     layouts = _layouts(images, sides)
     values = [image.astype(np.int32) for image in images]
     columns = len(side_info_columns(chain))
@@ -91,19 +122,78 @@ def inverse(
     Returns:
       n of uint8 [H, W, 3].
     """
+    of_tiles, of_photographs = _parted(chain)
+    images = list(values)
+    if of_photographs is not None:
+        planes = (_planes(token, value) for token, value in zip(tokens, values, strict=True))
+        infos = np.stack([table[0, -len(photograph.COLUMNS) :] for table in tables])
+        images = photograph.inverse(
+            of_photographs, values, infos, planes, _in_a_descent(batch_size)
+        )
+    if of_tiles.stages:
+        images = _inverse_tiles(of_tiles, images, tables, tokens, sides, batch_size)
+    # Only an image that isn't the protected one gives values outside.
+    return [np.clip(image, 0, 255).astype(np.uint8) for image in images]
+
+
+def _inverse_tiles(chain, values, tables, tokens, sides, batch_size):
     layouts = _layouts(values, sides)
     images = [value.astype(np.int32) for value in values]
+    columns = len(side_info_columns(chain))
     for phase in reversed(tiles.PHASES):
         for indices in tiles.batch_indices(layouts, phase, batch_size):
             size = _INVERSE.batch_size(chain, *_shape(layouts), len(indices), batch_size)
             batch, editable = tiles.take_batch(images, layouts, indices, size)
-            rows = np.stack([tables[image][tile] for image, tile in indices])
+            rows = np.stack([tables[image][tile, :columns] for image, tile in indices])
             code = from_table(chain, tiles.pad_batch(rows, size))
             token = _token(tokens, indices, batch)
             batch = _INVERSE(chain, batch, code, token, editable)
             _put(images, layouts, indices, np.asarray(batch))
-    # Only an image that isn't the protected one gives values outside.
-    return [np.clip(image, 0, 255).astype(np.uint8) for image in images]
+    return images
+
+
+def _parted(chain: Chain) -> tuple[Chain, GradientCoupling | None]:
+    """The stages of tiles, and the last stage where it sees photographs."""
+    *others, last = chain.stages
+    if photograph.is_of_photographs(last):
+        return Chain(tuple(others)), last
+    return chain, None
+
+
+def kind(chain: Chain, height: int, width: int, side: int) -> tuple[int, int]:
+    """What images that can share batches have in common: height and width of their tiles.
+
+    Args:
+      chain: the stages; without stages of tiles any images share batches.
+      height: of the image, in pixels.
+      width: of the image, in pixels.
+      side: of its tiles, as for `tiles.tile_shape`.
+    """
+    return tiles.tile_shape(height, width, side) if _parted(chain)[0].stages else (0, 0)
+
+
+def at_a_time(chain: Chain, batch_size: int) -> int:
+    """How many images to take at a time, where many are there.
+
+    Larger batches of photographs only save time on an accelerator.
+
+    Args:
+      chain: the stages.
+      batch_size: the most.
+    """
+    of_tiles, _ = _parted(chain)
+    alone = not of_tiles.stages and jax.default_backend() == "cpu"
+    return min(batch_size, _PHOTOGRAPHS) if alone else batch_size
+
+
+def _in_a_descent(batch_size: int) -> int:
+    return 1 if jax.default_backend() == "cpu" else batch_size
+
+
+def _planes(token: Token, image: np.ndarray) -> np.ndarray | None:
+    """Of a whole image: int8 [H, W, P], or None without planes."""
+    height, width = image.shape[:2]
+    return token.planes(height, width, 0) if token.count else None
 
 
 def _layouts(images: Sequence[np.ndarray], sides: Sequence[int]) -> list[list[tiles.Tile]]:
@@ -235,7 +325,9 @@ _FORWARD, _INVERSE = Programs(_forward), Programs(_inverse)
 
 def side_info_columns(chain: Chain) -> list[str]:
     """Names of the columns of side information that a payload holds, stage by stage."""
-    return [name for stage in chain.stages for name in _FIELDS[type(stage)][1]]
+    of_tiles, of_photographs = _parted(chain)
+    columns = [name for stage in of_tiles.stages for name in _FIELDS[type(stage)][1]]
+    return columns + list(photograph.COLUMNS) * (of_photographs is not None)
 
 
 def to_table(chain: Chain, side_info: tuple[tuple | SideInfo, ...], count: int) -> np.ndarray:

@@ -94,6 +94,8 @@ class Protector:
         ones are cut into squares of that side. By default `tiles.default_side`.
       tries: protect each image so many times, each time with another token, and keep what the
         generator's targets misread most.
+      psnr: of protected images before their payload is hidden in them, in decibels, where the
+        generator's last stage sees photographs; by default that of its settings.
       nonces: draws the nonce of an image, `NONCE_SIZE` bytes. Whoever gives another than the
         default, so that an experiment can be repeated, gives away images that share a nonce with
         others of the key.
@@ -110,21 +112,32 @@ class Protector:
         batch_size: int = 16,
         tile: int | None = None,
         tries: int = 1,
+        psnr: float | None = None,
         nonces: Callable[[], bytes] = draw_nonce,
     ):
         check_exact(generator)
         _check_tries(generator, tries)
         if not 1 <= batch_size <= MAX_BATCH:
             raise UserError(f"batch_size={batch_size} is impossible: it must be 1 to {MAX_BATCH}")
-        tile = tiles.default_side(generator.config) if tile is None else tile
-        if tile < MIN_SIDE:
+        default = tiles.default_side(generator.config)
+        side = default if tile is None else tile
+        if side < MIN_SIDE and (default or tile is not None):
             raise UserError(
-                f"tile={tile} is impossible: it must be {MIN_SIDE} at least, the least that "
+                f"tile={side} is impossible: it must be {MIN_SIDE} at least, the least that "
                 "classifiers take"
             )
+        self._chain = generator.chain if psnr is None else generator.chain_of(psnr)
+        batch_size = passes.at_a_time(self._chain, batch_size)
         self._generator, self._key, self._batch_size = generator, key, batch_size
-        self._tile, self._tries, self._nonces = tile, tries, nonces
+        # Without stages of tiles there are none.
+        self._tile = side if default else 0
+        self._tries, self._nonces = tries, nonces
         self._recoverer = Recoverer(generator, key, batch_size=batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """How many images to give at a time, where many are there."""
+        return self._batch_size
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -133,7 +146,7 @@ class Protector:
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
         """What images that can share batches have in common: height and width of their tiles."""
-        return tiles.tile_shape(height, width, self._tile)
+        return passes.kind(self._chain, height, width, self._tile)
 
     def protect(
         self,
@@ -224,7 +237,7 @@ class Protector:
         return best
 
     def _run(self, images: Sequence[np.ndarray], labels: np.ndarray) -> list[_Attempt]:
-        chain = self._generator.chain
+        chain = self._chain
         tokens = [Token(self._key.token_key, self._nonces(), chain.token_planes) for _ in images]
         sides = [tiles.payload_side(x.shape[0], x.shape[1], self._tile) for x in images]
         passed = passes.forward(chain, images, labels, tokens, sides, self._batch_size)

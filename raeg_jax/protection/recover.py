@@ -44,12 +44,6 @@ class _Opened:
     payload: Payload
     in_pixels: bool
 
-    @property
-    def kind(self) -> tuple[int, int, int]:
-        """Images that agree in this can share batches."""
-        payload = self.payload
-        return *tiles.tile_shape(payload.height, payload.width, payload.tile), payload.batch
-
 
 class Recoverer:
     """Recovers what a `Protector` with the same generator and key made.
@@ -71,7 +65,8 @@ class Recoverer:
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
         """What images that can share batches commonly have in common, see `Protector.shape`."""
-        return tiles.tile_shape(height, width, tiles.default_side(self._generator.config))
+        side = tiles.default_side(self._generator.config)
+        return passes.kind(self._generator.chain, height, width, side)
 
     def recover(
         self, images: Sequence[np.ndarray], blobs: Sequence[bytes | None] | None = None
@@ -97,7 +92,7 @@ class Recoverer:
                 opened[index] = self._open(image, blob)
             except PayloadError as error:
                 results[index] = _without_frames(error)
-        for group in _groups(opened):
+        for group in self._groups(opened):
             results |= self._recover_group({index: opened.pop(index) for index in group})
         return [results[index] for index in range(len(images))]
 
@@ -120,9 +115,9 @@ class Recoverer:
             check_image(image, index)
             opened[index] = self._open(image, blob)
         estimates: dict[int, np.ndarray] = {}
-        for group in _groups(opened):
+        for group in self._groups(opened):
             # Which samples were clipped can't be told of changed ones.
-            values = [opened[index].pixels.astype(np.int32) for index in group]
+            values = [opened[index].pixels for index in group]
             payloads = [opened[index].payload for index in group]
             estimates |= zip(group, self._invert(values, payloads), strict=True)
         return [estimates[index] for index in range(len(opened))]
@@ -134,6 +129,16 @@ class Recoverer:
         passes.check_side_info(self._generator.chain, payload.side_info)
         check_size(payload, pixels)
         return _Opened(pixels, payload, in_pixels)
+
+    def _groups(self, opened: Mapping[int, _Opened]) -> Iterator[list[int]]:
+        """Yields the indices of images to be recovered at a time."""
+        indices, payloads = list(opened), [each.payload for each in opened.values()]
+        kinds = [
+            (*passes.kind(self._generator.chain, p.height, p.width, p.tile), p.batch)
+            for p in payloads
+        ]
+        for group in tiles.group_images(kinds, [p.height * p.width for p in payloads]):
+            yield [indices[position] for position in group]
 
     def _recover_group(self, group: Mapping[int, _Opened]) -> dict[int, Recovered | PayloadError]:
         """Recovers images of one kind."""
@@ -225,14 +230,6 @@ def check_image(image: np.ndarray, index: int) -> None:
             f"image {index} has {sides[1]} x {sides[0]} pixels: sides have at most {MAX_SIDE}, "
             "split it first"
         )
-
-
-def _groups(opened: Mapping[int, _Opened]) -> Iterator[list[int]]:
-    """Yields the indices of images to be recovered at a time."""
-    indices, images = list(opened), list(opened.values())
-    pixels = [image.payload.height * image.payload.width for image in images]
-    for group in tiles.group_images([image.kind for image in images], pixels):
-        yield [indices[position] for position in group]
 
 
 def _without_frames(error: PayloadError) -> PayloadError:

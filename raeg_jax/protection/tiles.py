@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from raeg_jax.generator.build import sees_photographs
+
 # The number of an image, and of a tile in it.
 TileIndex = tuple[int, int]
 
@@ -60,12 +62,16 @@ def default_side(config: ConfigDict) -> int:
     """The side of tiles where nobody names one, in pixels.
 
     Learned stages see as much as in training. Classifiers should see as much of an object as there
-    is memory for.
+    is memory for. Stages that see photographs have no tiles: without others the side is 0.
 
     Args:
       config: of the generator, whole.
     """
-    return config.data.image_size if tuple(config.generator.stages) == ("learned",) else _LARGE
+    without = {"gradient"} if sees_photographs(config.generator.gradient) else set()
+    stages = [name for name in config.generator.stages if name not in without]
+    if not stages:
+        return 0
+    return config.data.image_size if stages == ["learned"] else _LARGE
 
 
 def tile_shape(height: int, width: int, side: int) -> tuple[int, int]:

@@ -59,6 +59,8 @@ class Recovered:
 
 
 class Protector:
+    batch_size = 16
+
     def __init__(self, bundle: Bundle, key: Key, tries: int = 1, seconds: float = 0.0):
         self._bundle, self._key, self._seconds = bundle, key, seconds
         self.tries = tries

@@ -78,9 +78,9 @@ def test_images_of_other_generators_and_keys_fail_and_nothing_is_loaded_for_them
     save(tmp_path / "out" / "2.png", pixels(2))
     result = raeg("recover", tmp_path / "out", tmp_path / "back", generator=(), status=1)
     assert loaded(result) == []
-    failed = [line for line in result.err.splitlines() if line.startswith("failed: ")]
+    failed = sorted(line for line in result.err.splitlines() if line.startswith("failed: "))
     kinds = "made by another, no generator given", "locked by another key", "never protected"
-    for line, kind in zip(sorted(failed), kinds, strict=True):
+    for line, kind in zip(failed, kinds, strict=True):
         documented.check(kind, 1, line)
     assert "generator 67656e657261746f, and raeg-jax comes with small and photo only" in failed[0]
 

@@ -127,6 +127,23 @@ def test_settings_reach_the_coupling(config, classifiers):
         ({"gradient": {"views": ()}}, "views is empty"),
         ({"gradient": {"views": ("fog:1",)}}, "'fog:1' is unknown"),
         ({"gradient": {"views": ("identity", "jpeg:50"), "attack_steps": 5}}, "attack_steps=5 "),
+        ({"gradient": {"momentum": 0.5}}, "momentum=0.5 goes with views of photographs .whole, ce"),
+        ({"gradient": {"views": ("crop", "jpeg:50")}}, "has 'jpeg:50' beside views of photographs"),
+        ({"gradient": {"views": ("crop+jpeg:0", "whole")}}, "has 'crop.jpeg:0' beside .*1 to 100"),
+        (
+            {"gradient": {"views": ("whole",), "arithmetic": "float"}},
+            "='float' .* write 'fixed'",
+        ),
+        (
+            {"gradient": {"views": ("whole",), "mask": "random"}},
+            "='random' .*'diagonal'",
+        ),
+        ({"gradient": {"views": ("whole",), "loss": "targeted"}}, "loss='targeted' .*'untargeted'"),
+        ({"gradient": {"views": ("whole",), "smoothing": 0.5}}, "smoothing=0.5 .* write 0.0, or"),
+        (
+            {"gradient": {"views": ("whole", "crop"), "attack_steps": 5}},
+            "steps=5 .*views, 2",
+        ),
         ({"gradient": {"loss": "features"}}, "'fixed' has no loss='features'.*'float'"),
         (
             {"gradient": {"loss": "features", "arithmetic": "float", "others": 5}},
@@ -140,7 +157,7 @@ def test_settings_reach_the_coupling(config, classifiers):
             {"shortcut": {"target_psnr": 20.0}, "gradient": {"step": 10.0}},
             r"step=10.0 at .*shortcut.target_psnr=20.0 shifts by 255: .* 7.84",
         ),
-        ({"gradient": {"attack_steps": 400}}, "attack_steps=400 at .*=34.0 .* at most 203, or"),
+        ({"gradient": {"attack_steps": 400}}, "attack_steps=400 at .*=34.0 .* at most 203, a"),
     ],
 )
 def test_impossible_stages_are_refused(config, changes, message):
@@ -148,6 +165,13 @@ def test_impossible_stages_are_refused(config, changes, message):
     config.generator.update(changes)
     with pytest.raises(UserError, match=message):
         check_stages(config.generator)
+
+
+def test_networks_of_a_run_do_not_see_photographs(config, classifiers):
+    config.generator.stages = ("gradient",)
+    config.generator.gradient.update(views=("crop",), momentum=0.5)
+    with pytest.raises(UserError, match=r"target resnet_small, a network of the run, .*'identity'"):
+        build_generator(config, None, classifiers)
 
 
 def test_a_stage_must_leave_a_budget_to_the_next(config):

@@ -97,7 +97,7 @@ def test_an_image_that_has_no_room_fails_alone(raeg, photos, tmp_path):
     ("arguments", "message"),
     [
         (["--method", "rae", "--tries", "3"], "--tries=3 is for generators, not --method=rae"),
-        (["--psnr", "30"], "--psnr=30 is for --method=rae or rit"),
+        (["--psnr", "30"], "psnr=30 can't be chosen for this generator"),
         (["--method", "rit", "--psnr", "200"], "--psnr=200 is impossible: it must be 5 to 80"),
         (["--method", "rit", "--psnr", "nan"], "--psnr=nan is impossible"),
     ],

@@ -31,30 +31,48 @@ def inverse(
       int32 [B, H, W, 3].
     """
     x = np.array(y, np.int32)
-    start = 0 if token is None else (np.asarray(token) < 0).sum(-1)
     changed = np.ones(x.shape[:3], bool)[..., None] if editable is None else editable
+    length = int(np.rint(np.float32(step) * np.float32(1024)))
     for index in reversed(range(max(rounds))):
-        i, j = np.indices(x.shape[1:3])
-        channel = np.broadcast_to((2 * i + j + index + start) % 3, x.shape[:3])
-        mask = (channel[..., None] == np.arange(3)) & changed
-        filled, low, high = _fill(x, mask)
+        mask = round_mask(x.shape, index, token) & changed
+        filled, *ends = fill(x, mask)
         direction = _descend(
             np.clip(filled, 0, 255), label, networks, reach, steps, kappa, loss, views, smoothing,
             others,
         )  # fmt: skip
-        direction = np.where(mask, direction, 0)
-        share = _rms(np.where(mask, 512, np.zeros_like(x)))
-        length = _divide(int(np.rint(np.float32(step) * np.float32(1024))) * share, 4096)
-        full = np.clip(_to_rms(direction, length), -(2**24), 2**24)
         parts = np.where(index == rounds - 1, part, 32) * (index < rounds)
-        shift = _divide(full * parts[:, None, None, None], 32 * 128)
-        shift = np.clip(shift, -bound, bound)
-        room = np.maximum(low - margin, 0), np.maximum(255 - margin - high, 0)
-        x = x - np.where(mask, np.clip(shift, -room[0], room[1]), 0).astype(np.int32)
+        x = x - shift(direction, mask, *ends, length, parts, bound, margin)
     return x
 
 
-def _fill(x, mask):
+def round_mask(shape, index, token):
+    """The mask `diagonal` of a round: bool [B, H, W, 3]."""
+    i, j = np.indices(shape[1:3])
+    start = 0 if token is None else (np.asarray(token) < 0).sum(-1)
+    channel = np.broadcast_to((2 * i + j + index + start) % 3, shape[:3])
+    return channel[..., None] == np.arange(3)
+
+
+def shift(direction, mask, low, high, length, part, bound, margin):
+    """The shift of a round, int32 [B, H, W, 3].
+
+    Args:
+      direction: int [B, H, W, 3], in sixteenths.
+      mask: bool [B, H, W, 3].
+      low, high: of `fill`.
+      length: of the root mean square, in 1,024ths of a pixel value.
+      part: int [B], in 32nds.
+      bound, margin: of the coupling.
+    """
+    share = rms(np.where(mask, 512, np.zeros_like(low)))
+    full = to_rms(np.where(mask, direction, 0), divide(length * share, 4096))
+    full = np.clip(full, -(2**24), 2**24)
+    limited = np.clip(divide(full * part[:, None, None, None], 32 * 128), -bound, bound)
+    down, up = np.maximum(low - margin, 0), np.maximum(255 - margin - high, 0)
+    return np.where(mask, np.clip(limited, -down, up), 0).astype(np.int32)
+
+
+def fill(x, mask):
     """Weighted mean of the neighbours of a channel, and the detail of the other channels."""
     H, W = x.shape[1:3]
     rows, columns = (np.abs(np.arange(-1, n + 1)) for n in (H, W))
@@ -74,10 +92,10 @@ def _fill(x, mask):
             weights += weight * known
             low = np.where(known, np.minimum(low, value), low)
             high = np.where(known, np.maximum(high, value), high)
-    mean = np.where(weights > 0, _divide(total, weights), 128)
+    mean = np.where(weights > 0, divide(total, weights), 128)
     detail = np.where(~mask & (weights > 0), x - mean, 0).sum(-1, keepdims=True)
     known = (~mask).sum(-1, keepdims=True)
-    image = np.where(mask, np.clip(mean + _divide(15 * detail, 16 * known), 0, 255), x)
+    image = np.where(mask, np.clip(mean + divide(15 * detail, 16 * known), 0, 255), x)
     return image, np.minimum(low, image), np.maximum(high, image)
 
 
@@ -86,14 +104,14 @@ def _descend(
 ):  # fmt: skip
     start = image * 16
     radius = int(np.rint(np.float32(reach) * np.float32(128)))
-    length, displacement = _divide(5 * radius, 2 * steps), np.zeros_like(start)
+    length, displacement = divide(5 * radius, 2 * steps), np.zeros_like(start)
     for index in range(steps):
         seen, pull_view = view(*views[index % len(views)])(start + displacement)
         logits, pulls = zip(*(net(np.float32(seen) / 16) for net in networks), strict=True)
-        margins = [_margin(z, label, targets, others) for z in logits]
+        margins = [lead(z, label, targets, others) for z in logits]
         values = np.stack([value for value, _ in margins]) + round(kappa * 64)
         values = values - np.minimum(values.max(0), 0)
-        weights = np.clip(8 + _divide(values, 16), 1, 16)
+        weights = np.clip(8 + divide(values, 16), 1, 16)
         directions = [
             pull(np.float32(-weight[:, None] * gradient))
             for pull, weight, (_, gradient) in zip(pulls, weights, margins, strict=True)
@@ -103,15 +121,15 @@ def _descend(
         down = whole(pull_view(np.float32(down)), 12, least=0)[0]
         if smoothing:
             down, _ = view("gaussian_blur", smoothing)(down)
-        displacement = np.clip(displacement + _to_rms(down, length), -4080, 4080)
+        displacement = np.clip(displacement + to_rms(down, length), -4080, 4080)
         displacement = np.where(
-            _rms(displacement) > radius, _to_rms(displacement, radius), displacement
+            rms(displacement) > radius, to_rms(displacement, radius), displacement
         )
         displacement = np.clip(start + displacement, 0, 4080) - start
     return displacement
 
 
-def _margin(logits, label, targets, others):
+def lead(logits, label, targets, others):
     """The margin in 64ths, and its gradient; minus that of the targets, if there are any."""
     logits, images = np.rint(logits * 64).astype(np.int64), np.arange(len(label))
     classes = label if targets is None else targets
@@ -121,17 +139,17 @@ def _margin(logits, label, targets, others):
     gradient = np.zeros_like(logits)
     np.put_along_axis(gradient, best, -1, axis=-1)
     gradient[images, classes] = best.shape[-1]
-    mean = _divide(np.take_along_axis(logits, best, -1).sum(-1), best.shape[-1])
+    mean = divide(np.take_along_axis(logits, best, -1).sum(-1), best.shape[-1])
     sign = 1 if targets is None else -1
     return sign * (logits[images, classes] - mean), sign * gradient
 
 
-def _divide(a, b):
+def divide(a, b):
     b = np.maximum(b, 1)
     return (2 * a + b) // (2 * b)
 
 
-def _rms(x):
+def rms(x):
     """In eighths: of means of rows, rounded down."""
     rows = (np.int64(x) ** 2 * 64).sum((2, 3)) // (x.shape[2] * x.shape[3])
     mean = rows.sum(1) // x.shape[1]
@@ -140,5 +158,5 @@ def _rms(x):
     return roots[:, None, None, None]
 
 
-def _to_rms(x, target):
-    return _divide(np.int64(x) * target, _rms(x))
+def to_rms(x, target):
+    return divide(np.int64(x) * target, rms(x))

@@ -55,7 +55,9 @@ def test_a_function_is_attacked_and_images_come_back(loss):
 
 
 def test_files_are_attacked_in_fixed_point_as_from_a_generator_file(folder):
-    generator = generator_against([folder / "one.safetensors"], psnr=30.0, rounds=3, attack_steps=2)
+    generator = generator_against(
+        [folder / "one.safetensors"], psnr=30.0, views=("crop", "whole"), attack_steps=2
+    )
     assert generator.portable
     assert (len(generator.class_names), generator.labels_are_readings) == (1000, True)
     assert generator.config.generator.gradient.target_psnr == 30.0

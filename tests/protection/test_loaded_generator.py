@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from raeg_jax.config import run_config
 from raeg_jax.config.run_config import to_json
 from raeg_jax.errors import UserError
 from raeg_jax.generator.unet import unet_from_config
@@ -69,6 +70,20 @@ def test_all_comes_back(stages, tmp_path):
     # The same program on the same numbers.
     assert jax.tree.structure(loaded.chain) == jax.tree.structure(generator.chain)
     jax.tree.map(np.testing.assert_array_equal, loaded.chain, generator.chain)
+
+
+def test_files_without_settings_that_came_later_are_the_same_generator(tmp_path):
+    generator = make(("gradient",), **{"generator.gradient.arithmetic": "fixed"})
+    config = to_json(generator.config)
+    for name in run_config.LATER:
+        *groups, last = name.split(".")
+        del functools.reduce(operator.getitem, groups, config)[last]
+    description = {"config": config, "class_names": list(NAMES)}
+    generator_file.write(tmp_path / "old", description, generator.stored_arrays)
+    loaded = load_generator(tmp_path / "old")
+    assert loaded.id == generator.id
+    assert loaded.config.to_dict() == generator.config.to_dict()
+    assert jax.tree.structure(loaded.chain) == jax.tree.structure(generator.chain)
 
 
 def test_the_same_generator_gives_the_same_bytes_in_whatever_order(tmp_path):

@@ -275,6 +275,7 @@ def test_a_label_of_no_class_is_told(protector, label):
     ("numbers", "message"),
     [
         ({"tile": 31}, "tile=31 is impossible: it must be 32 at least"),
+        ({"tile": 0}, "tile=0 is impossible"),
         ({"batch_size": 0}, "batch_size=0 is impossible"),
         ({"batch_size": 2**24}, "batch_size=16777216 is impossible"),
     ],
