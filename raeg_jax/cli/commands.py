@@ -86,7 +86,7 @@ class ProtectOptions(ConvertOptions):
       labels: of `sources.LABELS`, or None.
       tries: protected images made of each, of which the best is taken.
       method: of `METHODS`.
-      psnr: of files of the compared methods, in decibels.
+      psnr: of the files, in decibels; None for that of the generator.
     """
 
     strip: bool
@@ -130,8 +130,10 @@ def protect(options: ProtectOptions) -> int:
         "tries": options.tries,
     }
     if options.method != GENERATOR:
-        settings |= {"method": options.method, "psnr": options.psnr}
-    readings = make_target_reader(generator, options.batch_size)
+        settings["method"] = options.method
+    if options.method != GENERATOR or options.psnr is not None:
+        settings["psnr"] = options.psnr
+    readings = make_target_reader(generator, protector.batch_size)
     operation = Protection(protector, label_of, options.strip, readings)
     return _convert("protect", options, source, key, generator.id.hex(), operation, settings)
 
@@ -258,7 +260,9 @@ def make_protector(
         return ToolProtector(options.method, generator, key, options.psnr, options.batch_size)
     from raeg_jax.protection.protect import Protector
 
-    return Protector(generator, key, batch_size=options.batch_size, tries=options.tries)
+    return Protector(
+        generator, key, batch_size=options.batch_size, tries=options.tries, psnr=options.psnr
+    )
 
 
 def make_target_reader(
@@ -281,10 +285,6 @@ def _check_method(options: ProtectOptions) -> None:
         raise UserError(f"--tries={options.tries} is for generators, not --method={options.method}")
     if options.psnr is not None and not 5 <= options.psnr <= 80:
         raise UserError(f"--psnr={options.psnr:g} is impossible: it must be 5 to 80 decibels")
-    if options.psnr is not None and not compared:
-        raise UserError(
-            f"--psnr={options.psnr:g} is for --method=rae or rit: a generator has its own PSNR"
-        )
 
 
 def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None:

@@ -127,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
         "--psnr",
         metavar="DB",
         type=float,
-        help="of files of rae and rit (default: the generator's)",
+        help="of the files, where the generator sees whole photographs, as that of the package "
+        "does, or the method is rae or rit (default: the generator's own)",
     )
 
     recover = add(

@@ -65,6 +65,11 @@ class Operation(abc.ABC, Generic[T]):
     but in `transform`.
     """
 
+    @property
+    def batch_size(self) -> int | None:
+        """How many pictures to take at a time at most; None for as many as the user says."""
+        return None
+
     def cost(self, image: SourceImage) -> int:
         """In threads: what `read` takes of the pixel budget; decodes nothing."""
         return image.cost()
@@ -177,7 +182,8 @@ class Pipeline:
         batch_size: int,
     ):
         self._images: Iterator[SourceImage] | None = iter(images)
-        self._operation, self._outputs, self._batch_size = operation, outputs, batch_size
+        self._operation, self._outputs = operation, outputs
+        self._batch_size = min(batch_size, operation.batch_size or batch_size)
         self._threads = max(2, min(8, os.cpu_count() or 1))
         pool = concurrent.futures.ThreadPoolExecutor
         self._readers = pool(self._threads, "raeg-read")

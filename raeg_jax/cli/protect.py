@@ -64,6 +64,11 @@ class Protection(Operation[_Done]):
         _check_unprotected(picture, image)
         return Loaded(image, picture, label)
 
+    @property
+    def batch_size(self) -> int:
+        """See `Operation`."""
+        return self.protector.batch_size
+
     def shape(self, height: int, width: int) -> tuple[int, int]:
         """See `Operation`."""
         return self.protector.shape(height, width)
