@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from raeg_jax.errors import UserError
@@ -85,6 +86,22 @@ def spread(items: Sequence[Any], most: int) -> list[Any]:
     """At most so many of the items, evenly spread over them; all where `most` is 0."""
     count = min(most, len(items)) if most else len(items)
     return [items[index * len(items) // count] for index in range(count)]
+
+
+def choose(folder: pathlib.Path, count: int, seed: int) -> tuple[list[pathlib.Path], list[str]]:
+    """Photographs of a folder, drawn without replacement, and all its classes of ImageNet.
+
+    Returns:
+      Paths, and names of class folders: none unless all are classes of ImageNet.
+    """
+    from raeg_jax.data.source import images_in
+    from raeg_jax.networks import imagenet
+
+    names, _ = images_in(folder)
+    classes = sorted({(folder / name).parent.name for name in names})
+    places = np.random.RandomState(seed).permutation(len(names))[:count]
+    paths = [folder / names[place] for place in sorted(places)]
+    return paths, classes if imagenet.indices(classes) is not None else []
 
 
 def link(source: pathlib.Path, names: Sequence[str], folder: pathlib.Path) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from inputs import existing, spread, write_results
+from inputs import choose, existing, spread, write_results
 from subprocess_timing import run
 
 from raeg_jax.config import command_line
@@ -82,22 +82,6 @@ def main() -> None:
 def _shared_options() -> list[str]:
     options = [f"--{each.name}={each.value}" for each in (_COUNT, _SEED, _GRADIENTS)]
     return [*options, f"--images={','.join(_IMAGES.value)}"]
-
-
-def choose(folder: pathlib.Path, count: int, seed: int) -> tuple[list[pathlib.Path], list[str]]:
-    """Photographs of a folder, drawn without replacement, and all its classes of ImageNet.
-
-    Returns:
-      Paths, and names of class folders: none unless all are classes of ImageNet.
-    """
-    from raeg_jax.data.source import images_in
-    from raeg_jax.networks import imagenet
-
-    names, _ = images_in(folder)
-    classes = sorted({(folder / name).parent.name for name in names})
-    places = np.random.RandomState(seed).permutation(len(names))[:count]
-    paths = [folder / names[place] for place in sorted(places)]
-    return paths, classes if imagenet.indices(classes) is not None else []
 
 
 def measure(engine: str, out: pathlib.Path) -> None:
