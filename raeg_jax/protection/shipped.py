@@ -10,9 +10,12 @@ import pathlib
 from raeg_jax.errors import UserError
 
 # The id of each: payloads name it.
-SHIPPED = {"small": bytes.fromhex("10bcc0c63b6efb77")}
+SHIPPED = {
+    "photo": bytes.fromhex("af8d35ddcacf0e1f"),
+    "small": bytes.fromhex("10bcc0c63b6efb77"),
+}
 # What protects where nobody names a generator.
-DEFAULT = "small"
+DEFAULT = "photo"
 
 
 def path_of(name: str) -> pathlib.Path:
