@@ -107,5 +107,6 @@ def test_what_cannot_be_meant_is_said(raeg, photos, tmp_path, arguments, message
 
 
 def test_a_generator_without_classifiers_has_nothing_to_attack(raeg, photos, tmp_path):
-    told = raeg("protect", photos, tmp_path / "out", "--method", "rae", generator=False, status=2)
+    arguments = (photos, tmp_path / "out", "--method", "rae", "--generator", "small")
+    told = raeg("protect", *arguments, generator=False, status=2)
     assert "this generator's file has none: give with --generator" in told
