@@ -15,6 +15,7 @@ from raeg_jax.exact.folding import fold_classifier
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.generator.gradient_coupling import Conditioner, GradientCoupling
 from raeg_jax.generator.guide import FixedGuide, Guide
+from raeg_jax.generator.photograph import is_of_photographs
 from raeg_jax.generator.photograph_guide import FRAMES, PhotographGuide, View
 from raeg_jax.generator.shortcut import Shortcut, count_waves
 from raeg_jax.generator.unet import unet_from_config
@@ -156,7 +157,7 @@ def with_psnr(chain: Chain, config: ConfigDict, psnr: float) -> Chain:
       UserError: the last stage sees tiles, or an impossible PSNR.
     """
     *others, last = chain.stages
-    if not isinstance(getattr(last, "conditioner", None), PhotographGuide):
+    if not is_of_photographs(last):
         raise UserError(
             f"psnr={psnr:g} can't be chosen for this generator, which has a PSNR of its own: leave "
             "it out, or use a generator whose gradient stage sees photographs"
