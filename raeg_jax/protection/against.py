@@ -34,11 +34,12 @@ def generator_against(
 
     Where all targets are files, the generator computes in fixed point: any machine recovers what it
     protected, and `save_generator` writes it. It sees whole photographs of any size
-    (`PHOTOGRAPHS` in configs/base.py), unless `views` says otherwise, such as ("identity",) for
-    tiles. Functions compute in floating point (`LoadedGenerator.portable` is false): only the
-    program that protected an image is sure to recover it, so the same function and variables on the
-    same kind of machine with the same versions. Such a generator can't be saved; this call makes it
-    again. Its id depends on the variables and settings, and not on the function's code.
+    (`PHOTOGRAPHS` in configs/base.py), unless settings name `views`, such as ("identity",) for
+    tiles, another loss, or arithmetic="float". Functions compute in floating point
+    (`LoadedGenerator.portable` is false): only the program that protected an image is sure to
+    recover it, so the same function and variables on the same kind of machine with the same
+    versions. Such a generator can't be saved; this call makes it again. Its id depends on the
+    variables and settings, and not on the function's code.
 
     The class that images are led away from is what the targets read together, by their mean
     probabilities.
@@ -82,8 +83,11 @@ def generator_against(
         raise UserError(f"there are {len(names)} class_names, and the targets have {count} classes")
     defaults: dict[str, Any] = {"arithmetic": "float"}
     if len(published) == len(classifiers):
-        of_tiles = {"views", "arithmetic", "loss"} & settings.keys()
-        defaults = {"arithmetic": "fixed"} | ({} if of_tiles else photograph_settings())
+        defaults = {"arithmetic": "fixed"}
+        # What is given may say the same as the default.
+        needed = defaults | {"loss": "untargeted"}
+        if "views" not in settings and needed.items() <= (needed | settings).items():
+            defaults |= photograph_settings()
     config = _config(psnr, image_size, tuple(classifiers), defaults | settings)
     generator = LoadedGenerator(config, tuple(names), None, classifiers, published)
     # Now and not at the first use: it tells what is wrong with settings.

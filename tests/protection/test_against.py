@@ -6,6 +6,7 @@ import pytest
 
 import raeg_jax
 from raeg_jax.errors import UserError
+from raeg_jax.generator.build import sees_photographs
 from raeg_jax.protection.against import generator_against
 from raeg_jax.protection.loaded_generator import load_generator, save_generator
 from tests.networks import tiny_published
@@ -68,6 +69,16 @@ def test_files_are_attacked_in_fixed_point_as_from_a_generator_file(folder):
     )
     assert not both.portable
     assert tuple(both.config.classifiers.targets) == ("one.safetensors", "function_1")
+
+
+def test_files_are_seen_as_photographs_unless_settings_say_otherwise(folder):
+    target = [folder / "one.safetensors"]
+    default = generator_against(target)
+    assert sees_photographs(default.config.generator.gradient)
+    assert generator_against(target, arithmetic="fixed", loss="untargeted").id == default.id
+    for settings in ({"views": ("identity",)}, {"arithmetic": "float"}, {"loss": "targeted"}):
+        tiles = generator_against(target, **settings)
+        assert not sees_photographs(tiles.config.generator.gradient)
 
 
 def test_the_id_depends_on_variables_and_settings(tmp_path):
