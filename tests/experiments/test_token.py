@@ -39,7 +39,13 @@ class Signs:
 
 @flax.struct.dataclass
 class Uncoded(Signs):
-    """As a learned stage, which leaves no side information."""
+    """As a learned stage, which leaves no side information.
+
+    For JAX pytrees of two dataclasses with equal fields may count as equal, and share a program: a
+    field that `Signs` lacks tells these apart (see `test_structs_that_share_a_program_differ`).
+    """
+
+    coded: bool = flax.struct.field(pytree_node=False, default=False)
 
     def forward(self, x, labels, reference, token, free):
         return self._moved(x, 0 * labels, token, 1), ()

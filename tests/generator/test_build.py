@@ -1,5 +1,7 @@
 """Building the generator from the configuration."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +61,19 @@ def test_every_chain_is_undone_exactly(config, classifiers, stages):
     assert np.any(np.asarray(y) != x)
     inverse = jax.jit(lambda c, y, info: c.inverse(y, info, token))
     np.testing.assert_array_equal(inverse(chain, y, info), x)
+
+
+def test_structs_that_share_a_program_differ(config, classifiers):
+    """JAX 0.10 to 0.12 take dataclasses of as many equal fields for one another, by chance."""
+    chains = []
+    for stage, arithmetic in (
+        ("learned", "fixed"), ("shortcut", "fixed"), ("gradient", "fixed"), ("gradient", "float")
+    ):  # fmt: skip
+        config.generator.stages = (stage,)
+        config.generator.gradient.arithmetic = arithmetic
+        chains.append(build_generator(config, params(config), classifiers))
+    structures = [jax.tree.structure(chain) for chain in chains]
+    assert all(a != b for a, b in itertools.combinations(structures, 2))
 
 
 def test_shifts_after_a_learned_stage_are_as_large_as_its_remaining_budget(config, classifiers):
