@@ -6,9 +6,10 @@ Files of version 0.1.0 lack settings that came later: each of these has an entry
 
 from raeg_jax.config import rules
 from raeg_jax.generator.conditioner import CONDITIONERS
-from raeg_jax.generator.coupling import COUPLINGS, MIXINGS
+from raeg_jax.generator.coupling import COUPLINGS
 from raeg_jax.generator.guide import GUIDE_LOSSES
 from raeg_jax.generator.masking import MASKS
+from raeg_jax.generator.mixing import MIXINGS
 from raeg_jax.generator.shortcut import COLOURS, PATTERNS
 from raeg_jax.generator.unet import DOWNSAMPLINGS
 

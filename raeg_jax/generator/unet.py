@@ -13,7 +13,8 @@ from raeg_jax.errors import UserError
 from raeg_jax.exact.fixed_point import check_sums
 from raeg_jax.generator import wavelet
 from raeg_jax.generator.conditioner import CONDITIONERS
-from raeg_jax.generator.coupling import COUPLINGS, MIXINGS, Coupling, mixed_mask
+from raeg_jax.generator.coupling import COUPLINGS, Coupling
+from raeg_jax.generator.mixing import MIXINGS, mixed_mask
 
 # Name -> (transform of float couplings, transform of integer couplings).
 DOWNSAMPLINGS = {

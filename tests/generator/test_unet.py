@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from configs import base
 from raeg_jax.errors import UserError
 from raeg_jax.generator.conditioner import CONDITIONERS
-from raeg_jax.generator.coupling import COUPLINGS, MIXINGS
+from raeg_jax.generator.coupling import COUPLINGS
+from raeg_jax.generator.mixing import MIXINGS
 from raeg_jax.generator.unet import DOWNSAMPLINGS, InvertibleUNet, unet_from_config
 
 # Largest error of a float network in these tests, in pixel units.
