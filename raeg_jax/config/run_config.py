@@ -51,6 +51,7 @@ _IRRELEVANT = (
 # leave it out.
 LATER: dict[str, Any] = {
     "classifiers.weights": "",
+    "generator.clamping": "tanh",
     "generator.gradient.others": 1,
     "generator.gradient.momentum": 0.0,
 }
