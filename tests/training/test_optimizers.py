@@ -80,11 +80,10 @@ class NormalisedGenerator(nn.Module):
 
 def test_actnorm_starts_from_images_and_nothing_else_does(config):
     images = np.random.RandomState(0).randint(0, 256, (4, 8, 8, 3), np.uint8)
+    key = jax.random.key(0)
     without, state = (
-        state_lib.create_state(
-            config, NormalisedGenerator(), None, jax.random.key(0), *given
-        ).params
-        for given in ((), (images,))
+        state_lib.create_state(config, NormalisedGenerator(), None, key, given).params
+        for given in (None, images)
     )
     affine = state["ActNorm_0"]["affine"]
     np.testing.assert_allclose(affine["shift"], -images.mean((0, 1, 2)) / 64, rtol=1e-5)
