@@ -53,12 +53,13 @@ def get_config() -> ConfigDict:
     # that comes with each class, for pirates to learn in place of its objects; 'gradient': an
     # attack on the target classifiers that runs backwards. The last two aren't trained.
     config.generator.stages = ("learned",)
-    # additive | affine | irn | gin | glow | integer | integer_float; integer is exact anywhere (its
-    # conditioners compute in fixed point), integer_float in the program that protected.
+    # additive | affine | irn | gin | gin_pixel | glow | all_in_one | integer | integer_float.
+    # integer is exact anywhere (its conditioners compute in fixed point), integer_float in the
+    # program that protected; docs/couplings.md describes all, and adds one.
     config.generator.coupling = "integer"
-    # dense | residual | plain | unet
+    # dense | residual | plain | unet | attention; the last is not for coupling integer.
     config.generator.conditioner = "unet"
-    # none | permutation | conv1x1
+    # none | permutation | rotation | actnorm | conv1x1; integer couplings have the first two.
     config.generator.mixing = "permutation"
     # haar | unshuffle; with integer couplings haar is its integer lifting.
     config.generator.downsampling = "haar"
@@ -69,6 +70,8 @@ def get_config() -> ConfigDict:
     config.generator.depth = 2
     # Bound on |log scale| of the multiplicative couplings.
     config.generator.clamp = 1.0
+    # tanh | atan | sigmoid: the function that keeps log scales within it.
+    config.generator.clamping = "tanh"
     # Planes of +1 and -1 that depend on a key; 0 for none. They are an input of learned
     # conditioners and choose the masks of gradient stages. Without the key nobody can invert the
     # generator exactly, not even with its weights; docs/key.md says what its inverse gives then.

@@ -1,8 +1,14 @@
-"""The notebook: its script runs, and the notebook was rendered from it."""
+"""The notebook's script and the page on couplings: their code runs.
+
+The notebook was rendered from the script, and the page's tables are those of the registries.
+"""
 
 import json
+import os
 import pathlib
 import re
+import runpy
+import shlex
 import subprocess
 import sys
 
@@ -10,10 +16,15 @@ import matplotlib.pyplot as plt
 import pytest
 
 import raeg_jax
+from raeg_jax.config.validate import validate
+from raeg_jax.generator.conditioner import CONDITIONERS
+from raeg_jax.generator.coupling import CLAMPINGS, COUPLINGS
+from raeg_jax.generator.mixing import MIXINGS
 from tests.protection import generators
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "protect_and_recover.py"
+COUPLINGS_PAGE = (ROOT / "docs" / "couplings.md").read_text()
 # Smaller values of the script's settings; the toy generator has three classes.
 SMALL = {
     "CLASSES": repr(("astronaut", "chelsea", "coffee")),
@@ -72,3 +83,66 @@ def test_the_notebook_is_rendered_from_the_script():
         assert "".join(cell["source"]).strip() == text.strip()
         assert all(output["output_type"] != "error" for output in cell.get("outputs", ()))
     assert path.stat().st_size < 300_000
+
+
+def table(title):
+    """Rows of a table of the page on couplings, by the name in their first cell."""
+    rows = COUPLINGS_PAGE.split(f"\n| {title} |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split(" |")] for row in rows]
+    return {first.strip("`"): others for first, *others in cells}
+
+
+def test_the_page_on_couplings_has_all_of_the_registries():
+    yes = {True: "yes", False: "no"}
+    assert {name: row[2:] for name, row in table("coupling").items()} == {
+        name: [yes[variant.exact], "kept" if variant.preserves_volume else "changes"]
+        for name, variant in COUPLINGS.items()
+    }
+    assert {name: row[2] for name, row in table("mixing").items()} == {
+        name: yes[mixing.exact] for name, mixing in MIXINGS.items()
+    }
+    assert {name: row[2] for name, row in table("conditioner").items()} == {
+        name: yes[conditioner.has_fixed_point] for name, conditioner in CONDITIONERS.items()
+    }
+    assert list(table("clamping")) == list(CLAMPINGS)
+
+
+@pytest.fixture
+def couplings_of_the_page(tmp_path):
+    """A folder with the page's files, each named in its first line."""
+    for block in re.findall(r"```python\n(.*?)```", COUPLINGS_PAGE, re.DOTALL):
+        (tmp_path / block.split()[1]).write_text(block)
+    return tmp_path
+
+
+def test_the_couplings_of_the_page_pass_the_suite_of_all_couplings(couplings_of_the_page):
+    """By the command of the page."""
+    command = re.search(r"^    python (-m pytest -p .*)$", COUPLINGS_PAGE, re.MULTILINE)[1]
+    result = subprocess.run(
+        [sys.executable, *shlex.split(command), "-n", "0"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(couplings_of_the_page)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.count(".") > 10
+
+
+def test_the_study_of_the_page_is_possible(couplings_of_the_page, monkeypatch):
+    # Both are to come in the same version.
+    pytest.importorskip("configs.ablation")
+    study = pytest.importorskip("raeg_jax.workdir.study")
+    monkeypatch.syspath_prepend(couplings_of_the_page)
+    added = ("leaky", "spline")
+    for name in added:
+        # Its import registers it, and the end of the test takes it out again.
+        monkeypatch.setitem(COUPLINGS, name, None)
+        monkeypatch.setitem(sys.modules, name, None)
+        del sys.modules[name]
+    config = runpy.run_path(str(couplings_of_the_page / "my_study.py"))["get_config"]()
+    runs = study.study_runs(config, couplings_of_the_page)
+    for run in runs:
+        validate(run.config)
+    assert {run.config.generator.coupling for run in runs} == {"glow", *added}

@@ -44,6 +44,7 @@ SPANNING = {
     "data/test_damage.py",
     "data/test_shared_images.py",
     "generator/test_guide_fixed.py",
+    "generator/test_parity.py",
     "generator/test_unet_portable.py",
     "networks/test_parity.py",
     "protection/test_generator_id.py",

@@ -6,9 +6,10 @@ Files of version 0.1.0 lack settings that came later: each of these has an entry
 
 from raeg_jax.config import rules
 from raeg_jax.generator.conditioner import CONDITIONERS
-from raeg_jax.generator.coupling import COUPLINGS, MIXINGS
+from raeg_jax.generator.coupling import CLAMPINGS, COUPLINGS
 from raeg_jax.generator.guide import GUIDE_LOSSES
 from raeg_jax.generator.masking import MASKS
+from raeg_jax.generator.mixing import MIXINGS
 from raeg_jax.generator.shortcut import COLOURS, PATTERNS
 from raeg_jax.generator.unet import DOWNSAMPLINGS
 
@@ -22,6 +23,7 @@ GENERATOR_RULES: dict[str, rules.Rule] = {
     "generator.widths": rules.Each(rules.COUNT),
     "generator.depth": rules.COUNT,
     "generator.clamp": rules.POSITIVE,
+    "generator.clamping": rules.OneOf(CLAMPINGS),
     "generator.token_planes": rules.Number(0, 16, whole=True),
     "generator.shortcut.target_psnr": rules.PSNR,
     "generator.shortcut.pattern": rules.OneOf(PATTERNS),

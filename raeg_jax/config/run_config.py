@@ -51,6 +51,7 @@ _IRRELEVANT = (
 # leave it out.
 LATER: dict[str, Any] = {
     "classifiers.weights": "",
+    "generator.clamping": "tanh",
     "generator.gradient.others": 1,
     "generator.gradient.momentum": 0.0,
 }
@@ -142,7 +143,7 @@ def classify_changes(saved: dict[str, Any], config: ConfigDict) -> tuple[Changes
     """
     changes = {
         name: values
-        for name, values in changed_settings(saved, to_json(config)).items()
+        for name, values in changed_settings(LATER | flatten(saved), to_json(config)).items()
         if not _is_in(name, _IRRELEVANT)
     }
     adjustable = {name: values for name, values in changes.items() if _is_in(name, _ADJUSTABLE)}
@@ -161,14 +162,14 @@ def evaluation_config(config: ConfigDict, saved: dict[str, Any]) -> ConfigDict:
       config: the present configuration, whose `eval`, paths of data and other settings that only
         evaluation uses are taken.
       saved: what `to_json` returned when the checkpoint was made. What it lacks, because an older
-        version wrote it, is as in `config`.
+        version wrote it, is as in `LATER`, or else as in `config`.
     """
     result = config.copy_and_resolve_references()
     present = flatten(to_json(config))
     result.update_from_flattened_dict(
         {
             name: value
-            for name, value in flatten(saved).items()
+            for name, value in (LATER | flatten(saved)).items()
             if name in present and not _is_in(name, _FOR_EVALUATION)
         }
     )

@@ -6,9 +6,10 @@ floating and fixed point, by an `Arithmetic`.
 """
 
 import functools
+import math
 import operator
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -64,12 +65,14 @@ class Conditioner(nn.Module):
       width: channels inside.
       depth: number of hidden layers or blocks.
       arithmetic: `FLOAT` or `FIXED`.
+      has_fixed_point: whether it can be `FIXED`.
     """
 
     features: int
     width: int
     depth: int
     arithmetic: Arithmetic = FLOAT
+    has_fixed_point: ClassVar[bool] = True
 
 
 class PlainConditioner(Conditioner):
@@ -144,6 +147,50 @@ class UNetConditioner(Conditioner):
         return ops.last(self.features)(ops.leaky(x))
 
 
+class AttentionConditioner(Conditioner):
+    """`depth` blocks of self-attention and a pointwise network (arXiv 2010.11929), after a stem.
+
+    Every position attends to the means of at most 8 x 8 regions (Wang et al., arXiv 2102.12122), so
+    that it sees the whole image while memory stays linear in it. The stem, a 3 x 3 convolution, is
+    also given the coordinates. Its softmax has no form in fixed point.
+    """
+
+    has_fixed_point: ClassVar[bool] = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """float32 [B, h, w, C] -> [B, h, w, features]."""
+        ops = self.arithmetic
+        x = ops.conv(self.width, (3, 3))(jnp.concatenate([x, _coordinates(x)], axis=-1))
+        heads = math.gcd(self.width, _HEADS)
+        for _ in range(self.depth):
+            h = nn.LayerNorm()(x)
+            positions = h.reshape(h.shape[0], -1, self.width)
+            regions = _regions(h).reshape(h.shape[0], -1, self.width)
+            attention = nn.MultiHeadDotProductAttention(heads, qkv_features=self.width)
+            x = x + attention(positions, regions).reshape(x.shape)
+            h = ops.leaky(nn.Dense(2 * self.width)(nn.LayerNorm()(x)))
+            x = x + nn.Dense(self.width)(h)
+        return ops.last(self.features)(ops.leaky(x))
+
+
+# Most heads of attention, and most regions of each side.
+_HEADS, _REGIONS = 4, 8
+
+
+def _coordinates(x):
+    """[B, h, w, 2] from -1 to 1."""
+    sides = [jnp.linspace(-1.0, 1.0, size) for size in x.shape[1:3]]
+    planes = jnp.stack(jnp.meshgrid(*sides, indexing="ij"), axis=-1)
+    return jnp.broadcast_to(planes, (*x.shape[:3], 2)).astype(x.dtype)
+
+
+def _regions(x):
+    """Means of at most `_REGIONS` x `_REGIONS` regions of equal size; those at the end are cut."""
+    window = tuple(-(-size // _REGIONS) for size in x.shape[1:3])
+    return nn.avg_pool(x, window, window, padding="SAME", count_include_pad=False)
+
+
 def _double(x):
     """Nearest-neighbour up-sampling by two."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
@@ -154,4 +201,5 @@ CONDITIONERS: dict[str, type[Conditioner]] = {
     "residual": ResidualConditioner,
     "plain": PlainConditioner,
     "unet": UNetConditioner,
+    "attention": AttentionConditioner,
 }

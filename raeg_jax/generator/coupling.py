@@ -4,21 +4,18 @@
                   d = g(b; c)      a = f^-1(c; b)       y = (c, d)
 
 f and g are *updates*: elementwise invertible maps whose parameters a conditioner computes from
-the other half. A variant is a pair of updates, so the registry `COUPLINGS` is a table.
-
-A *mixing* M is the basis in which a coupling K splits its channels into two halves: the coupling
-becomes M^-1 K M. So a fresh generator, whose couplings are the identity, is the identity with any
-mixing, and every block restores the order of the wavelet bands.
+the other half. A variant is a pair of updates, so the registry `COUPLINGS` is a table;
+docs/couplings.md adds one.
 """
 
 import functools
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from raeg_jax.generator.conditioner import FIXED, FLOAT, Arithmetic
 from raeg_jax.image.quantise import round_ste
@@ -34,6 +31,14 @@ _LOG_OUT = 1.0 / 16.0
 MakeConditioner = Callable[..., nn.Module]
 
 
+# From all numbers to -1..1, as FrEIA offers them; their slopes at 0 are 1, 2 / pi and 1 / 2.
+CLAMPINGS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": jnp.tanh,
+    "atan": lambda x: jnp.arctan(x) * (2 / math.pi),
+    "sigmoid": lambda x: 2 * (jax.nn.sigmoid(x) - 0.5),
+}
+
+
 class Update(nn.Module):
     """An elementwise invertible map of h, given the other half `by`.
 
@@ -41,34 +46,52 @@ class Update(nn.Module):
       conditioner: makes the network(s) that compute shift and scale.
       clamp: bound on |log scale|.
       gain: size of the coefficients at this level, relative to pixels.
+      clamping: key of `CLAMPINGS`, the function that keeps log scales within `clamp`.
+      preserves_volume: whether the determinant of its Jacobian is 1.
 
-    `mask` is 1 where a coefficient may change and 0 where it must not; `token`, an input of the
-    conditioner beside `by`, holds planes of +1 and -1 of the same height and width, or is None.
+    A subclass has `forward(h, by, mask, token)` and `inverse` of the same arguments. `mask` is 1
+    where a coefficient may change and 0 where it must not; `token`, an input of the conditioner
+    beside `by`, holds planes of +1 and -1 of the same height and width, or is None.
     """
 
     conditioner: MakeConditioner
     clamp: float = 1.0
     gain: float = 1.0
+    clamping: str = "tanh"
+    preserves_volume: ClassVar[bool] = False
 
-    def _inputs(self, by: jax.Array, token: jax.Array | None) -> jax.Array:
-        scaled = by / (_PIXELS_IN * self.gain)
-        return scaled if token is None else jnp.concatenate([scaled, token], axis=-1)
+    def compute(
+        self, network: "Sized", like: jax.Array, by: jax.Array, token: jax.Array | None, count=1
+    ) -> list[jax.Array]:
+        """`count` arrays of the shape of `like` that a network computes from `by` and the token.
 
-    def _shift(self, raw: jax.Array, mask: jax.Array | float) -> jax.Array:
+        They are of the order of one, and zero in a fresh generator.
+        """
+        inputs = by / (_PIXELS_IN * self.gain)
+        if token is not None:
+            inputs = jnp.concatenate([inputs, token], axis=-1)
+        return jnp.split(network(inputs, count * like.shape[-1]), count, axis=-1)
+
+    def to_shift(self, raw: jax.Array, mask: jax.Array | float) -> jax.Array:
+        """What a network computed, as a shift in the coefficients' units; 0 where masked."""
         return raw * (_PIXELS_OUT * self.gain) * mask
 
-    def _log_scale(self, raw: jax.Array, mask: jax.Array | float) -> jax.Array:
-        return self.clamp * jnp.tanh(raw * (_LOG_OUT / self.clamp)) * mask
+    def to_log_scale(self, raw: jax.Array, mask: jax.Array | float) -> jax.Array:
+        """What a network computed, as a log scale within `clamp`; 0 where masked."""
+        return self.clamp * CLAMPINGS[self.clamping](raw * (_LOG_OUT / self.clamp)) * mask
 
 
 class Shift(Update):
     """h' = h + t(by); volume-preserving (NICE, arXiv 1410.8516)."""
 
+    preserves_volume: ClassVar[bool] = True
+
     def setup(self):
-        self.shift = _Sized(self.conditioner)
+        self.shift = Sized(self.conditioner)
 
     def _t(self, like, by, mask, token):
-        return self._shift(self.shift(self._inputs(by, token), like.shape[-1]), mask)
+        (raw,) = self.compute(self.shift, like, by, token)
+        return self.to_shift(raw, mask)
 
     def forward(self, h, by, mask=1.0, token=None):
         return h + self._t(h, by, mask, token)
@@ -88,14 +111,13 @@ class ScaleShift(Update):
     """h' = h exp(s(by)) + t(by), with separate networks for s and t, |s| <= clamp."""
 
     def setup(self):
-        self.scale = _Sized(self.conditioner)
-        self.shift = _Sized(self.conditioner)
+        self.scale = Sized(self.conditioner)
+        self.shift = Sized(self.conditioner)
 
     def _st(self, like, by, mask, token):
-        channels = like.shape[-1]
-        inputs = self._inputs(by, token)
-        s = self._log_scale(self.scale(inputs, channels), mask)
-        return s, self._shift(self.shift(inputs, channels), mask)
+        (s,) = self.compute(self.scale, like, by, token)
+        (t,) = self.compute(self.shift, like, by, token)
+        return self.to_log_scale(s, mask), self.to_shift(t, mask)
 
     def forward(self, h, by, mask=1.0, token=None):
         s, t = self._st(h, by, mask, token)
@@ -113,26 +135,67 @@ class JointScaleShift(ScaleShift):
     """
 
     def setup(self):
-        self.scale_and_shift = _Sized(self.conditioner)
+        self.scale_and_shift = Sized(self.conditioner)
 
     def _st(self, like, by, mask, token):
-        raw = self.scale_and_shift(self._inputs(by, token), 2 * like.shape[-1])
-        s, t = jnp.split(raw, 2, axis=-1)
-        return self._log_scale(s, mask), self._shift(t, mask)
+        s, t = self.compute(self.scale_and_shift, like, by, token, 2)
+        return self.to_log_scale(s, mask), self.to_shift(t, mask)
 
 
 class VolumePreserving(JointScaleShift):
-    """As `JointScaleShift`, with the log scales of each image adding up to 0 (GIN, 2001.04872)."""
+    """As `JointScaleShift`, with log scales that add up to 0 (GIN, arXiv 2001.04872).
+
+    They add up to 0 over each image, so that one region may grow where another one shrinks; over
+    the channels of each pixel, as in FrEIA's GIN, with `PixelVolumePreserving`.
+    """
+
+    preserves_volume: ClassVar[bool] = True
+    balanced_axes: ClassVar[tuple[int, ...]] = (1, 2, 3)
 
     def _st(self, like, by, mask, token):
         s, t = super()._st(like, by, mask, token)
         ones = jnp.broadcast_to(mask, s.shape)
-        mean = s.sum((1, 2, 3), keepdims=True) / ones.sum((1, 2, 3), keepdims=True).clip(1)
+        axes = self.balanced_axes
+        mean = s.sum(axes, keepdims=True) / ones.sum(axes, keepdims=True).clip(1)
         # Half: the difference of two values within the clamp may be twice as large.
         return (s - mean) / 2 * ones, t
 
 
-class _Sized(nn.Module):
+class PixelVolumePreserving(VolumePreserving):
+    """As `VolumePreserving`, with log scales that add up to 0 over the channels of each pixel."""
+
+    balanced_axes: ClassVar[tuple[int, ...]] = (3,)
+
+
+class ChannelAffine(ScaleShift):
+    """h' = h exp(s) + t with a learned s and t for each channel, whatever `by` is; |s| <= clamp."""
+
+    def setup(self):
+        self.affine = _ByChannel()
+
+    def _st(self, like, by, mask, token):
+        s, t = self.affine(like.shape[-1])
+        return self.to_log_scale(s, mask), self.to_shift(t, mask)
+
+
+class AllInOne(JointScaleShift):
+    """`JointScaleShift`, then `ChannelAffine`: the changed half of FrEIA's AllInOneBlock.
+
+    Either |log scale| is within the clamp.
+    """
+
+    def setup(self):
+        super().setup()
+        self.affine = _ByChannel()
+
+    def _st(self, like, by, mask, token):
+        s, t = super()._st(like, by, mask, token)
+        all_s, all_t = self.affine(like.shape[-1])
+        all_s = self.to_log_scale(all_s, mask)
+        return s + all_s, t * jnp.exp(all_s) + self.to_shift(all_t, mask)
+
+
+class Sized(nn.Module):
     """A conditioner that is given its number of output channels with its inputs."""
 
     conditioner: MakeConditioner
@@ -142,11 +205,21 @@ class _Sized(nn.Module):
         return self.conditioner(features)(x)
 
 
+class _ByChannel(nn.Module):
+    """A learned log scale and shift for each channel, of the order of one, zero at first."""
+
+    @nn.compact
+    def __call__(self, channels: int) -> tuple[jax.Array, jax.Array]:
+        names = ("log_scale", "shift")
+        s, t = (self.param(name, nn.initializers.zeros, (channels,)) for name in names)
+        return s, t
+
+
 class Variant(NamedTuple):
     """A pair of updates.
 
     Attributes:
-      first, second: the updates of the two halves.
+      first, second: the updates of the two halves; `second` is given the first half after `first`.
       exact: integers map to integers, and back if the conditioners compute the same bits.
       arithmetic: of the conditioners; in fixed point they compute the same bits everywhere.
     """
@@ -155,6 +228,11 @@ class Variant(NamedTuple):
     second: type[Update]
     exact: bool = False
     arithmetic: Arithmetic = FLOAT
+
+    @property
+    def preserves_volume(self) -> bool:
+        """Whether the determinant of its Jacobian is 1."""
+        return self.first.preserves_volume and self.second.preserves_volume
 
     @property
     def portable(self) -> bool:
@@ -167,7 +245,11 @@ COUPLINGS: dict[str, Variant] = {
     "affine": Variant(ScaleShift, ScaleShift),
     "irn": Variant(Shift, ScaleShift),  # arXiv 2005.05650
     "gin": Variant(VolumePreserving, VolumePreserving),
+    "gin_pixel": Variant(PixelVolumePreserving, PixelVolumePreserving),
     "glow": Variant(JointScaleShift, JointScaleShift),
+    # FrEIA's AllInOneBlock, but for its rotation, which is a mixing: one half passes the coupling,
+    # then all channels are scaled and shifted.
+    "all_in_one": Variant(AllInOne, ChannelAffine),
     "integer": Variant(RoundedShift, RoundedShift, exact=True, arithmetic=FIXED),
     "integer_float": Variant(RoundedShift, RoundedShift, exact=True),
 }
@@ -178,19 +260,20 @@ class Coupling(nn.Module):
 
     Attributes:
       variant: key of `COUPLINGS`.
-      conditioner, clamp, gain: see `Update`, also for `mask` and `token`.
+      conditioner, clamp, gain, clamping: see `Update`, also for `mask` and `token`.
     """
 
     variant: str
     conditioner: MakeConditioner
     clamp: float = 1.0
     gain: float = 1.0
+    clamping: str = "tanh"
 
     def setup(self):
         variant = COUPLINGS[self.variant]
         conditioner = functools.partial(self.conditioner, arithmetic=variant.arithmetic)
-        self.first = variant.first(conditioner, self.clamp, self.gain)
-        self.second = variant.second(conditioner, self.clamp, self.gain)
+        settings = conditioner, self.clamp, self.gain, self.clamping
+        self.first, self.second = variant.first(*settings), variant.second(*settings)
 
     def forward(
         self, x: jax.Array, mask: jax.Array | None = None, token: jax.Array | None = None
@@ -223,86 +306,3 @@ def _halves(x):
             f"a coupling halves the channels, which {x.shape[-1]} can't be: give an even number"
         )
     return jnp.split(x, 2, axis=-1)
-
-
-class NoMixing(nn.Module):
-    """No mixing: the low half against the high half of the bands; `index` is not used."""
-
-    channels: int
-    index: int
-
-    def forward(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """[..., C] -> [..., C]."""
-        return x
-
-    def inverse(self, y: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """The reverse of `forward`."""
-        return y
-
-
-class Permutation(NoMixing):
-    """A fixed random permutation of the channels, drawn from `index`."""
-
-    def _order(self):
-        # NumPy guarantees that RandomState never changes: files outlive JAX versions.
-        return np.random.RandomState(self.index).permutation(self.channels)
-
-    def forward(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """[..., C] -> [..., C]."""
-        return x[..., self._order()]
-
-    def inverse(self, y: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """The reverse of `forward`."""
-        return y[..., np.argsort(self._order())]
-
-
-class Conv1x1(NoMixing):
-    """Learned invertible 1 x 1 convolution, W = P L (U + diag(exp(s))) (Glow, section 3.2).
-
-    P is fixed, L unit lower and U strictly upper triangular; |s| <= 1 keeps W well-conditioned.
-    It is applied only where every channel exists; elsewhere the channels stay unmixed.
-    """
-
-    def setup(self):
-        channels, state = self.channels, np.random.RandomState(self.index)
-        self._order = state.permutation(channels)
-        small = nn.initializers.normal(0.05)
-        self.lower = self.param("lower", small, (channels, channels))
-        self.upper = self.param("upper", small, (channels, channels))
-        self.log_diagonal = self.param("log_diagonal", nn.initializers.zeros, (channels,))
-
-    def _factors(self):
-        lower = jnp.tril(self.lower, -1) + jnp.eye(self.channels)
-        return lower, jnp.triu(self.upper, 1) + jnp.diag(jnp.exp(jnp.tanh(self.log_diagonal)))
-
-    def forward(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """[..., C] -> [..., C]."""
-        lower, upper = self._factors()
-        matrix = (lower @ upper)[self._order]
-        return _where_complete(mask, jnp.einsum("ij,...j->...i", matrix, x, precision="highest"), x)
-
-    def inverse(self, y: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """The reverse of `forward`, by two triangular solves."""
-        lower, upper = self._factors()
-        columns = y[..., np.argsort(self._order)].reshape(-1, self.channels).T
-        columns = jax.scipy.linalg.solve_triangular(lower, columns, lower=True)
-        columns = jax.scipy.linalg.solve_triangular(upper, columns, lower=False)
-        return _where_complete(mask, columns.T.reshape(y.shape), y)
-
-
-def _where_complete(mask, mixed, plain):
-    return mixed if mask is None else jnp.where(mask.min(-1, keepdims=True) > 0, mixed, plain)
-
-
-def mixed_mask(mixing: nn.Module, mask: jax.Array | None) -> jax.Array | None:
-    """The mask of mixed channels: a permutation of channels permutes their mask."""
-    if mask is None:
-        return None
-    return mixing.forward(mask) if isinstance(mixing, Permutation) else mask
-
-
-MIXINGS: dict[str, Callable[..., nn.Module]] = {
-    "none": NoMixing,
-    "permutation": Permutation,
-    "conv1x1": Conv1x1,
-}

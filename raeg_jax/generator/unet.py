@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 from raeg_jax.errors import UserError
 from raeg_jax.exact.fixed_point import check_sums
 from raeg_jax.generator import wavelet
-from raeg_jax.generator.conditioner import CONDITIONERS
-from raeg_jax.generator.coupling import COUPLINGS, MIXINGS, Coupling, mixed_mask
+from raeg_jax.generator.conditioner import CONDITIONERS, FIXED
+from raeg_jax.generator.coupling import COUPLINGS, Coupling
+from raeg_jax.generator.mixing import MIXINGS, NoMixing
 
 # Name -> (transform of float couplings, transform of integer couplings).
 DOWNSAMPLINGS = {
@@ -27,8 +28,8 @@ _CHANNELS = 3
 class Block(nn.Module):
     """One coupling in the basis of one mixing: M^-1 K M."""
 
-    mixing: nn.Module
-    coupling: nn.Module
+    mixing: NoMixing
+    coupling: Coupling
 
     def forward(self, x: jax.Array, mask: jax.Array | None, token: jax.Array | None) -> jax.Array:
         """[B, h, w, C] -> the same shape."""
@@ -40,7 +41,8 @@ class Block(nn.Module):
 
     def _run(self, transform, x, mask, token):
         mixed = self.mixing.forward(x, mask)
-        return self.mixing.inverse(transform(mixed, mixed_mask(self.mixing, mask), token), mask)
+        changed = transform(mixed, self.mixing.mixed_mask(mask), token)
+        return self.mixing.inverse(changed, mask)
 
 
 class Level(nn.Module):
@@ -117,6 +119,7 @@ class InvertibleUNet(nn.Module):
         finest first.
       depth: layers of each conditioner.
       clamp: bound on |log scale| of multiplicative couplings.
+      clamping: name in `CLAMPINGS`, the function that keeps log scales within it.
       token_planes: planes P of the secret token, an input of every conditioner; 0 for none.
 
     `forward` and `inverse` take the token, [B, H, W, P] of +1 and -1, None where P is 0; and
@@ -132,12 +135,13 @@ class InvertibleUNet(nn.Module):
     widths: tuple[int, ...] = (24, 32, 48)
     depth: int = 2
     clamp: float = 1.0
+    clamping: str = "tanh"
     token_planes: int = 0
 
     @property
     def exact(self) -> bool:
         """Whether integers map to integers and back bit for bit."""
-        return COUPLINGS[self.coupling].exact and self.mixing != "conv1x1"
+        return COUPLINGS[self.coupling].exact and MIXINGS[self.mixing].exact
 
     @property
     def portable(self) -> bool:
@@ -172,7 +176,7 @@ class InvertibleUNet(nn.Module):
         return tuple(
             Block(
                 MIXINGS[self.mixing](4 * _CHANNELS, index=1000 * depth + 2 * i + is_up),
-                Coupling(self.coupling, conditioner, self.clamp, gain),
+                Coupling(self.coupling, conditioner, self.clamp, gain, self.clamping),
             )
             for i in range(self.blocks[depth])
         )
@@ -211,10 +215,18 @@ def unet_from_config(settings: ConfigDict) -> InvertibleUNet:
             f"config.generator.blocks {tuple(settings.blocks)} and config.generator.widths "
             f"{tuple(settings.widths)} need one entry a level each"
         )
-    if COUPLINGS[settings.coupling].exact and settings.mixing == "conv1x1":
+    coupling = COUPLINGS[settings.coupling]
+    if coupling.exact and not MIXINGS[settings.mixing].exact:
+        choices = " or ".join(repr(name) for name, mixing in MIXINGS.items() if mixing.exact)
         raise UserError(
-            f"config.generator.mixing 'conv1x1' makes fractions of integers: with coupling "
-            f"{settings.coupling!r} choose 'permutation' or 'none'"
+            f"config.generator.mixing {settings.mixing!r} makes fractions of integers: with "
+            f"coupling {settings.coupling!r} choose {choices}"
+        )
+    if coupling.arithmetic is FIXED and not CONDITIONERS[settings.conditioner].has_fixed_point:
+        raise UserError(
+            f"config.generator.conditioner {settings.conditioner!r} has no form in fixed point, "
+            f"which coupling {settings.coupling!r} needs: choose another conditioner, or coupling "
+            "'integer_float', which is exact in the program that protected"
         )
     values = {
         field.name: settings[field.name]

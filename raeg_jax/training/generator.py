@@ -40,6 +40,8 @@ _SHOWN = ("loss/total", "loss/adversary", "psnr", "attack_success")
 # Decibels below the target PSNR at which a checkpoint may still become the best.
 _SLACK = 1.0
 _GRID_ROWS = 4
+# Training images from whose statistics a generator starts.
+_FIRST_IMAGES = 64
 
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
@@ -103,7 +105,9 @@ def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
             batches.set_state(position)
             say(f"resuming after step {int(state.step)}")
         else:
-            state = replicate(create_state(config, generator, discriminator, key))
+            # The same images on every host.
+            images, _, _ = data.arrays(splits.train, config.data, _FIRST_IMAGES)
+            state = replicate(create_state(config, generator, discriminator, key, images))
         classifiers = _classifiers(config, splits, workdir)
         if classifiers is None:
             return None

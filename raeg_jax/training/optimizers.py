@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from ml_collections import ConfigDict
@@ -73,9 +74,13 @@ def make_optimizers(
 
 
 def create_state(
-    config: ConfigDict, generator: nn.Module, discriminator: nn.Module | None, key: jax.Array
+    config: ConfigDict,
+    generator: nn.Module,
+    discriminator: nn.Module | None,
+    key: jax.Array,
+    images: np.ndarray | None = None,
 ) -> TrainState:
-    """The state before the first step; the same for the same key.
+    """The state before the first step; the same for the same key and images.
 
     Args:
       config: the whole configuration.
@@ -83,15 +88,18 @@ def create_state(
       discriminator: its `init(key, images, train=False)` gives all its variables; not used where
         `config.loss.weight.gan` is 0.
       key: the run's key, `jax.random.key(config.seed)`.
+      images: [B, H, W, 3] in pixel units, some that the generator is trained on, whose statistics
+        mixing 'actnorm' starts from; by default it starts from the identity.
     """
     size = config.data.image_size
-    images = jnp.zeros((1, size, size, 3), jnp.float32)
+    blank = jnp.zeros((1, size, size, 3), jnp.float32)
+    first = blank if images is None else jnp.asarray(images, jnp.float32)
     optimizer, disc_optimizer = make_optimizers(config)
     generator_key, disc_key = jax.random.split(jax.random.fold_in(key, _INIT_FOLD))
-    params = jax.jit(generator.init)(generator_key, images)["params"]
+    params = jax.jit(generator.init)(generator_key, first)["params"]
     disc, disc_opt_state = {}, ()
     if discriminator is not None and config.loss.weight.gan:
-        disc = jax.jit(functools.partial(discriminator.init, train=False))(disc_key, images)
+        disc = jax.jit(functools.partial(discriminator.init, train=False))(disc_key, blank)
         disc_opt_state = disc_optimizer.init(disc["params"])
     return TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -1,4 +1,4 @@
-"""Every registered coupling and mixing: inverse, volume, identity when fresh, gradients."""
+"""Every registered coupling: inverse, volume, identity when fresh, gradients."""
 
 import functools
 import itertools
@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from raeg_jax.generator.conditioner import CONDITIONERS, PlainConditioner
+from raeg_jax.generator.conditioner import CONDITIONERS, FIXED, PlainConditioner
 from raeg_jax.generator.coupling import (
+    CLAMPINGS,
     COUPLINGS,
-    MIXINGS,
     Coupling,
     JointScaleShift,
-    Permutation,
+    PixelVolumePreserving,
     ScaleShift,
     VolumePreserving,
 )
@@ -28,8 +28,10 @@ def make(variant, conditioner=PlainConditioner):
     return Coupling(variant, functools.partial(conditioner, width=8, depth=1))
 
 
-def random_variables(layer, x, seed=0, scale=0.3):
-    shapes = jax.eval_shape(lambda x: layer.init(jax.random.key(seed), x, method="forward"), x)
+def random_variables(layer, *inputs, seed=0, scale=0.3):
+    shapes = jax.eval_shape(
+        lambda *x: layer.init(jax.random.key(seed), *x, method="forward"), *inputs
+    )
     variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     leaves, tree = jax.tree.flatten(variables)
     random = np.random.RandomState(seed)
@@ -68,7 +70,7 @@ def test_only_scaling_variants_change_volume(variant):
     jacobian = np.asarray(jax.jit(jax.jacobian(flat))(x.ravel()), np.float64)
     sign, log_det = np.linalg.slogdet(jacobian)
     assert sign == 1
-    assert (abs(log_det) < 2e-3) == (variant in ("additive", "gin"))
+    assert (abs(log_det) < 2e-3) == COUPLINGS[variant].preserves_volume
 
 
 @pytest.mark.parametrize("variant", COUPLINGS)
@@ -89,6 +91,8 @@ def test_masked_coefficients_stay_as_they_are(variant):
     ("variant", "conditioner"), list(zip(COUPLINGS, itertools.cycle(CONDITIONERS), strict=False))
 )
 def test_a_fresh_coupling_is_the_identity_and_learns(variant, conditioner):
+    if COUPLINGS[variant].arithmetic is FIXED and not CONDITIONERS[conditioner].has_fixed_point:
+        pytest.skip("refused: see test_unet.py")
     layer, x = make(variant, CONDITIONERS[conditioner]), integers((1, 4, 4, 4))
     variables = jax.jit(lambda x: layer.init(jax.random.key(0), x, method="forward"))(x)
 
@@ -109,15 +113,56 @@ def test_integer_coupling_maps_integers_to_integers():
     np.testing.assert_array_equal(y, np.round(y))
 
 
-@pytest.mark.parametrize("update", [ScaleShift, JointScaleShift, VolumePreserving])
-def test_scale_never_leaves_the_clamp(update):
-    layer = update(functools.partial(PlainConditioner, width=8, depth=1), clamp=0.25)
+@pytest.mark.parametrize(
+    ("update", "clamping"),
+    [
+        *((JointScaleShift, clamping) for clamping in CLAMPINGS),
+        *((update, "tanh") for update in (ScaleShift, VolumePreserving, PixelVolumePreserving)),
+    ],
+)
+def test_scale_never_leaves_the_clamp(update, clamping):
+    conditioner = functools.partial(PlainConditioner, width=8, depth=1)
+    layer = update(conditioner, clamp=0.25, clamping=clamping)
     h, by = integers((2, 3, 4, 2)), integers((2, 3, 4, 2), seed=1)
-    variables = layer.init(jax.random.key(0), h, by, method="forward")
-    random = np.random.RandomState(0)
-    variables = jax.tree.map(lambda p: p + 50 * random.randn(*p.shape), variables)
+    variables = random_variables(layer, h, by, scale=50)
     scale = layer.apply(variables, h, by, method=lambda m, h, by: m._st(h, by, 1.0, None)[0])
     assert 0.1 < np.abs(scale).max() <= 0.25
+
+
+@pytest.mark.parametrize("name", CLAMPINGS)
+def test_clampings_are_odd_and_end_at_one(name):
+    clamping, x = CLAMPINGS[name], np.array([0.0, 0.5, 3.0, 1e6], np.float32)
+    y = np.asarray(clamping(x))
+    np.testing.assert_allclose(clamping(-x), -y, atol=1e-6)
+    assert y[0] == 0
+    assert 0 < y[1] < y[2] < y[3] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("update", "axes"), [(VolumePreserving, (1, 2, 3)), (PixelVolumePreserving, (3,))]
+)
+def test_log_scales_add_up_to_zero_where_coefficients_may_change(update, axes):
+    layer = update(functools.partial(PlainConditioner, width=8, depth=1))
+    h, by = integers((2, 3, 4, 4)), integers((2, 3, 4, 4), seed=1)
+    variables = random_variables(layer, h, by)
+    mask = np.ones((1, 3, 4, 4), np.float32)
+    mask[:, -1, :, 1:3], mask[:, 0, 0] = 0, 0
+    log_scale = layer.apply(
+        variables, h, by, method=lambda module, h, by: module._st(h, by, mask, None)[0]
+    )
+    np.testing.assert_array_equal(log_scale * (1 - mask), 0 * h)
+    np.testing.assert_allclose(log_scale.sum(axes), 0, atol=1e-4)
+    assert np.abs(log_scale).max() > 0.1
+    assert (np.abs(log_scale.sum(3)).max() > 0.1) == (axes != (3,))
+
+
+def test_one_half_passes_all_in_one_but_for_its_scale_and_shift():
+    layer, x = make("all_in_one"), integers(SHAPE)
+    variables = random_variables(layer, x)
+    y = layer.apply(variables, x, method="forward")
+    affine = variables["params"]["second"]["affine"]
+    scale = np.exp(np.tanh(affine["log_scale"] / 16))
+    np.testing.assert_allclose(y[..., 2:], x[..., 2:] * scale + 8 * affine["shift"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("conditioner", CONDITIONERS)
@@ -135,50 +180,3 @@ def test_an_odd_number_of_channels_is_refused():
         ValueError, match="halves the channels, which 3 can't be: give an even number"
     ):
         layer.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)), method="forward")
-
-
-def mixing_variables(mixing, x):
-    variables = mixing.init(jax.random.key(1), x, method="forward")
-    return jax.tree.map(lambda p: p + 0.3 * np.random.RandomState(0).randn(*p.shape), variables)
-
-
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("name", MIXINGS)
-def test_inverse_undoes_mixing(name, jit):
-    mixing = MIXINGS[name](12, index=3)
-    x = np.random.RandomState(0).uniform(0, 255, (2, 3, 5, 12)).astype(np.float32)
-    variables = mixing_variables(mixing, x)
-    wrap = jax.jit if jit else lambda f: f
-    y = wrap(lambda v: mixing.apply(variables, v, method="forward"))(x)
-    x_rec = wrap(lambda v: mixing.apply(variables, v, method="inverse"))(y)
-    assert (np.abs(y - x).max() > 1) == (name != "none")
-    np.testing.assert_allclose(x_rec, x, atol=1e-3 if name == "conv1x1" else 0)
-
-
-def test_conv1x1_is_the_product_of_its_factors():
-    mixing = MIXINGS["conv1x1"](4, index=0)
-    identity = np.eye(4, dtype=np.float32).reshape(1, 2, 2, 4)
-    variables = mixing_variables(mixing, identity)
-    matrix = np.asarray(mixing.apply(variables, identity, method="forward")).reshape(4, 4).T
-    p = variables["params"]
-    lower = np.tril(p["lower"], -1) + np.eye(4)
-    upper = np.triu(p["upper"], 1) + np.diag(np.exp(np.tanh(p["log_diagonal"])))
-    order = np.random.RandomState(0).permutation(4)
-    np.testing.assert_allclose(matrix, (lower @ upper)[order], rtol=1e-5, atol=1e-5)
-
-
-def test_conv1x1_leaves_positions_with_missing_channels_unchanged():
-    mixing = MIXINGS["conv1x1"](4, index=0)
-    x = np.random.RandomState(0).uniform(0, 255, (1, 2, 2, 4)).astype(np.float32)
-    mask = np.ones((1, 2, 2, 4), np.float32)
-    mask[0, 1, 1, 3] = 0
-    y = mixing.apply(mixing_variables(mixing, x), x, mask, method="forward")
-    np.testing.assert_array_equal(y[0, 1, 1], x[0, 1, 1])
-    assert np.abs(y[0, 0, 0] - x[0, 0, 0]).max() > 1
-
-
-def test_permutations_never_change():
-    # Golden values: protected files of earlier versions depend on them.
-    x = np.arange(12, dtype=np.float32)
-    y = Permutation(12, index=5).apply({}, x, method="forward")
-    np.testing.assert_array_equal(y, [7, 5, 2, 9, 11, 4, 8, 1, 0, 10, 6, 3])

@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 from configs import base
 from raeg_jax.errors import UserError
 from raeg_jax.generator.conditioner import CONDITIONERS
-from raeg_jax.generator.coupling import COUPLINGS, MIXINGS
-from raeg_jax.generator.unet import DOWNSAMPLINGS, InvertibleUNet, unet_from_config
+from raeg_jax.generator.coupling import COUPLINGS
+from raeg_jax.generator.mixing import MIXINGS
+from raeg_jax.generator.unet import InvertibleUNet, unet_from_config
 
 # Largest error of a float network in these tests, in pixel units.
 FLOAT_ERROR = 1e-3
@@ -52,14 +53,19 @@ def run(network, variables, x, method):
     return jax.jit(lambda v, x: network.apply(v, x, method=method))(variables, x)
 
 
-@pytest.mark.parametrize("downsampling", DOWNSAMPLINGS)
-@pytest.mark.parametrize("mixing", MIXINGS)
-@pytest.mark.parametrize("coupling", COUPLINGS)
-def test_round_trip_of_every_combination(coupling, mixing, downsampling):
-    if COUPLINGS[coupling].exact and mixing == "conv1x1":
-        pytest.skip("refused: see test_impossible_settings")
-    if downsampling != "haar" and (mixing == "none" or coupling not in ("integer", "affine")):
-        pytest.skip("is covered by other combinations")
+# Every pair of names of two registries is there, but for couplings and mixings, which compile long.
+COMBINATIONS = [
+    *((coupling, "permutation", "haar") for coupling in COUPLINGS),
+    *(("affine", mixing, "haar") for mixing in MIXINGS),
+    *(("integer", mixing, "haar") for mixing in MIXINGS if MIXINGS[mixing].exact),
+    ("all_in_one", "rotation", "haar"),
+    *((coupling, "permutation", "unshuffle") for coupling in ("integer", "affine")),
+    *(("affine", mixing, "unshuffle") for mixing in MIXINGS if not MIXINGS[mixing].exact),
+]
+
+
+@pytest.mark.parametrize(("coupling", "mixing", "downsampling"), sorted(set(COMBINATIONS)))
+def test_round_trip(coupling, mixing, downsampling):
     network = small(coupling=coupling, mixing=mixing, downsampling=downsampling)
     x = images(9, 14)
     y, x_rec = round_trip(network, perturbed(network), x)
@@ -71,6 +77,8 @@ def test_round_trip_of_every_combination(coupling, mixing, downsampling):
 @pytest.mark.parametrize("conditioner", CONDITIONERS)
 @pytest.mark.parametrize("coupling", ["integer", "affine"])
 def test_round_trip_of_every_conditioner(coupling, conditioner):
+    if coupling == "integer" and not CONDITIONERS[conditioner].has_fixed_point:
+        pytest.skip("refused: see test_impossible_settings")
     network = small(coupling=coupling, conditioner=conditioner)
     x = images(16, 16)
     _, x_rec = round_trip(network, perturbed(network), x)
@@ -119,9 +127,15 @@ def test_pixels_that_are_not_editable_stay_and_the_others_come_back(coupling, si
     assert np.any(other[0, 5:] != y[0, 5:])
 
 
-@pytest.mark.parametrize("coupling", COUPLINGS)
-def test_a_fresh_generator_is_the_identity(coupling):
-    network, x = small(coupling=coupling), images(9, 6)
+@pytest.mark.parametrize(
+    ("coupling", "mixing"),
+    [
+        *((coupling, "permutation") for coupling in COUPLINGS),
+        *(("affine", mixing) for mixing in MIXINGS if not MIXINGS[mixing].exact),
+    ],
+)
+def test_a_fresh_generator_is_the_identity(coupling, mixing):
+    network, x = small(coupling=coupling, mixing=mixing), images(9, 6)
     variables = jax.jit(network.init)(jax.random.key(0), x)
     y = run(network, variables, x, "forward")
     np.testing.assert_allclose(y, x, atol=0 if network.exact else FLOAT_ERROR)
@@ -146,14 +160,17 @@ def test_defaults_are_those_of_the_base_config():
 
 
 def test_config_gives_the_network_that_it_describes():
-    network = unet_from_config(settings(blocks=[2, 1], widths=[16, 8], coupling="gin"))
-    assert network == InvertibleUNet(coupling="gin", blocks=(2, 1), widths=(16, 8), token_planes=2)
+    changes = {"coupling": "gin", "clamping": "atan", "mixing": "actnorm"}
+    network = unet_from_config(settings(blocks=[2, 1], widths=[16, 8], **changes))
+    assert network == InvertibleUNet(blocks=(2, 1), widths=(16, 8), token_planes=2, **changes)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"coupling": "integer", "mixing": "conv1x1"}, r"conv1x1.*permutation"),
+        ({"coupling": "integer", "mixing": "conv1x1"}, r"'conv1x1'.*'none' or 'permutation'"),
+        ({"coupling": "integer_float", "mixing": "rotation"}, r"'rotation'.*'permutation'"),
+        ({"coupling": "integer", "conditioner": "attention"}, r"'attention'.*'integer_float'"),
         ({"blocks": (1, 1), "widths": (8,)}, r"\(1, 1\).*\(8,\)"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from flax import linen as nn
 
 from configs import base
+from raeg_jax.generator.mixing import ActNorm
 from raeg_jax.training import optimizers as state_lib
 
 
@@ -69,6 +70,26 @@ def test_initial_weights_do_not_repeat_the_draws_of_a_step(config):
         drawn = ToyGenerator().init(jax.random.fold_in(key, step), jnp.zeros((1, 8, 8, 3)))
         kernel = drawn["params"]["Dense_0"]["kernel"]
         assert np.abs(kernel - create(config).params["Dense_0"]["kernel"]).max() > 1e-3
+
+
+class NormalisedGenerator(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(ActNorm(3, index=0).forward(x))
+
+
+def test_actnorm_starts_from_images_and_nothing_else_does(config):
+    images = np.random.RandomState(0).randint(0, 256, (4, 8, 8, 3), np.uint8)
+    key = jax.random.key(0)
+    without, state = (
+        state_lib.create_state(config, NormalisedGenerator(), None, key, given).params
+        for given in (None, images)
+    )
+    affine = state["ActNorm_0"]["affine"]
+    np.testing.assert_allclose(affine["shift"], -images.mean((0, 1, 2)) / 64, rtol=1e-5)
+    for leaf in jax.tree.leaves(without["ActNorm_0"]):
+        np.testing.assert_array_equal(leaf, 0 * leaf)
+    jax.tree.map(np.testing.assert_array_equal, state["Dense_0"], without["Dense_0"])
 
 
 def test_state_can_be_donated_whole(config):
