@@ -30,8 +30,12 @@ _REPEATS = flags.DEFINE_integer(
 )
 
 
-def report(name: str, call, images: int, flops: float | None, devices: int) -> None:
-    """Times `call` after one warm-up and prints a line; without arithmetic where not known."""
+def report(name: str, call, images: int, flops: float | None, devices: int) -> float:
+    """Times `call` after one warm-up and prints a line; without arithmetic where not known.
+
+    Returns:
+      The median seconds.
+    """
     seconds = median_time(call, _REPEATS.value)
     line = f"{name:10} {images / seconds:10.1f} images/s"
     if flops is not None:
@@ -39,6 +43,7 @@ def report(name: str, call, images: int, flops: float | None, devices: int) -> N
         line += f" {rate:8.3f} TFLOP/s"
         line += f", {rate / (_PEAK.value * devices):.1%} of peak" if _PEAK.value else ""
     print(line, flush=True)
+    return seconds
 
 
 def median_time(call: Callable[[], Any], repeats: int) -> float:
@@ -59,8 +64,9 @@ def flops_of(program: jax.stages.Lowered) -> float | None:
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Builds everything as training does, and times it."""
-    del workdir
     from raeg_jax.config.validate import validate
+
+    del workdir
     from raeg_jax.evaluation import programs, protectors
     from raeg_jax.generator.build import build_generator
     from raeg_jax.networks import classifiers
@@ -111,18 +117,19 @@ def training(config: ConfigDict, key, targets, frozen, batch):
     from raeg_jax.networks.discriminator import Discriminator
     from raeg_jax.training import parallel
     from raeg_jax.training.optimizers import create_state
-    from raeg_jax.training.step import make_train_step
+    from raeg_jax.training.step import frozen_of, make_train_step
     from raeg_jax.workdir import processes as state_lib
 
     generator = unet_from_config(config.generator)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
     state = create_state(config, generator, discriminator, key)
+    frozen = frozen_of(config, {name: (net, frozen[name]) for name, net in targets.items()})
     step_fn = make_train_step(config, generator, discriminator, targets)
     # XLA's own count, of one device's part of the step.
     alone = jax.jit(jax.vmap(step_fn, axis_name="batch", in_axes=(None, None, 0)))
     whole = {name: value[None] for name, value in batch.items()}
     flops = flops_of(alone.lower(state, frozen, whole))
-    step = parallel.parallelise(step_fn, config.parallel, jax.devices())
+    step = parallel.ParallelStep(step_fn, config.parallel, jax.devices())
     holder = {"state": state_lib.replicate(state), "frozen": state_lib.replicate(frozen)}
 
     def train():

@@ -132,6 +132,14 @@ def _record(event: str, *_, **__) -> None:
         _started.pop(threading.get_ident(), None)
 
 
+def duration(seconds: float) -> str:
+    """Such as '2 h 05 min', '12 min' or '40 s'."""
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
+
+
 class ProgressBar(tqdm.tqdm):
     """As `tqdm.tqdm`, but a terminal shows it anew every second, also without progress."""
 

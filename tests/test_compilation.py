@@ -204,3 +204,10 @@ def test_memory_is_released_where_the_c_library_can_and_nothing_fails_elsewhere(
     assert resident() < before
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     compilation.release_memory()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(40, "40 s"), (700, "12 min"), (7500, "2 h 05 min"), (3600, "1 h 00 min")]
+)
+def test_durations(seconds, text):
+    assert compilation.duration(seconds) == text

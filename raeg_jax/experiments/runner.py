@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from raeg_jax.compilation import ProgressBar
+from raeg_jax.compilation import ProgressBar, duration
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.readers import Reader
@@ -142,11 +142,3 @@ def measure(units: Sequence[Unit], store: Store) -> None:
             cost += unit.cost
             bar.set_postfix_str(f"about {duration(spent / cost * (total - cost))} left")
             bar.update()
-
-
-def duration(seconds: float) -> str:
-    """Such as '2 h 05 min', '12 min' or '40 s'."""
-    if seconds < 90:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"

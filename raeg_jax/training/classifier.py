@@ -177,7 +177,7 @@ def _train(
     else:
         state = jax.jit(create)()
     state = replicate(state)
-    step_fn = parallel.parallelise(
+    step_fn = parallel.ParallelStep(
         make_classifier_step(
             module, optimizer, settings.label_smoothing, settings.adversarial, seed
         ),

@@ -24,7 +24,7 @@ from raeg_jax.training.classifier import ensure_classifiers
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.training.loop import Loop
 from raeg_jax.training.optimizers import create_state
-from raeg_jax.training.step import make_train_step
+from raeg_jax.training.step import frozen_of, make_train_step
 from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints, TrainState
 from raeg_jax.workdir.classifiers import Classifiers, clean_accuracies
 from raeg_jax.workdir.origin import (
@@ -44,7 +44,9 @@ _GRID_ROWS = 4
 _FIRST_IMAGES = 64
 
 
-def train(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
+def train(
+    config: ConfigDict, workdir: pathlib.Path, splits: data.Splits | None = None
+) -> Run | None:
     """Trains the classifiers and the generator of a run, or resumes a run in the same workdir.
 
     Call it while the workdir is claimed (`processes.claimed`), with a config that was validated.
@@ -52,6 +54,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
     Args:
       config: the whole configuration.
       workdir: folder of the run, absolute; everything is written there.
+      splits: the data set of `config.data`, if it is loaded already.
 
     Returns:
       The run, with the averaged parameters of the last step; None if a signal (SIGTERM or Ctrl-C)
@@ -61,18 +64,20 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
       UserError: missing data, a workdir of another run, a loss that is not finite.
     """
     if "learned" in config.generator.stages:
-        return _train_learned(config, workdir)
-    return _train_classifiers(config, workdir)
+        return _train_learned(config, workdir, splits)
+    return _train_classifiers(config, workdir, splits)
 
 
-def _train_classifiers(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
+def _train_classifiers(
+    config: ConfigDict, workdir: pathlib.Path, splits: data.Splits | None
+) -> Run | None:
     """Stages other than the learned one need trained classifiers, and nothing else."""
     trained = (workdir / FOLDER).is_dir()
     if trained:
         # Their classifiers must not be replaced: the checkpoints were fitted against them.
         with Checkpoints(workdir, config.train, writable=False) as checkpoints:
             check_same_settings(config, checkpoints)
-    splits = data.load(config.data)
+    splits = splits or data.load(config.data)
     classifiers = _classifiers(config, splits, workdir, save_config=not trained)
     return Run(config, None, None, splits, classifiers) if classifiers else None
 
@@ -87,12 +92,14 @@ def _classifiers(
     return ensure_classifiers(config, splits, workdir)
 
 
-def _train_learned(config: ConfigDict, workdir: pathlib.Path) -> Run | None:
+def _train_learned(
+    config: ConfigDict, workdir: pathlib.Path, splits: data.Splits | None
+) -> Run | None:
     generator = unet_from_config(config.generator)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
     with Checkpoints(workdir, config.train) as checkpoints:
         check_resumable(config, checkpoints)
-        splits = data.load(config.data)
+        splits = splits or data.load(config.data)
         # Before the classifiers: an error here should not cost hours, nor overwrite anything.
         batches = parallel.host_batches(config, splits.train, "train", config.seed, crop=False)
         key = jax.random.key(config.seed)
@@ -144,13 +151,13 @@ def _fit(
     if start >= settings.steps:
         return state, None
     targets = {name: classifiers[name] for name in config.classifiers.targets}
-    step_fn = parallel.parallelise(
+    step_fn = parallel.ParallelStep(
         make_train_step(
             config, generator, discriminator, {name: net for name, (net, _) in targets.items()}
         ),
         config.parallel,
     )
-    frozen = replicate({name: variables for name, (_, variables) in targets.items()})
+    frozen = replicate(frozen_of(config, targets))
     monitor = Monitor(config, splits, generator, targets)
 
     def advice() -> str:
@@ -167,6 +174,8 @@ def _fit(
         loop.log.changed(start, weights | clean)
         for step in loop:
             state, metrics = step_fn(state, frozen, next(batches))
+            if step_fn.memory is not None:
+                metrics["memory_mib"] = step_fn.memory / 2**20
             loop.record(metrics, _SHOWN, with_rate=True)
             to_evaluate, candidate = loop.is_due(settings.eval_every), None
             if to_evaluate:

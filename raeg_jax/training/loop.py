@@ -28,6 +28,10 @@ _MOST_PENDING = 50
 _SYNC_POINTS = itertools.count(1)
 
 
+class DivergedError(UserError):
+    """A metric of a training step is not finite."""
+
+
 class Loop(contextlib.ExitStack):
     """Counts the steps of a training run, checks and logs their metrics, and stops at a signal.
 
@@ -108,7 +112,7 @@ class Loop(contextlib.ExitStack):
           with_rate: log 'images_per_second' too.
 
         Raises:
-          UserError: a metric of this step or of an earlier one is not finite.
+          DivergedError: a metric of this step or of an earlier one is not finite.
         """
         self._pending.append((self.step, metrics))
         self.signal = self._preemption.requested()
@@ -133,7 +137,7 @@ class Loop(contextlib.ExitStack):
             # The total is infinite because of a term, and the gradient because of the total.
             order = sorted(values, key=lambda name: (not name.startswith("loss"), "total" in name))
             if bad := [name for name in order if not math.isfinite(values[name])]:
-                raise UserError(
+                raise DivergedError(
                     f"{self._what}: {bad[0]} is {values[bad[0]]} at step {step}, so the run stops; "
                     f"{self._advice()}; not finite are: {', '.join(bad)}"
                 )

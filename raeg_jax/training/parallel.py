@@ -17,6 +17,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.workdir.processes import AXIS, device_mesh
 
 StepFn = Callable[[Any, Any, Any], tuple[Any, Any]]
+Place = Callable[[Any], jax.Array]
 
 
 def check_divisible(
@@ -43,7 +44,7 @@ def check_devices(config: ConfigDict) -> None:
         check_divisible(batch_size, jax.device_count(), f"config.{name}.batch_size: a batch")
 
 
-def _pmap(step_fn: StepFn, devices: Sequence[jax.Device]) -> StepFn:
+def _pmap(step_fn: StepFn, devices: Sequence[jax.Device]) -> tuple[Any, Place]:
     mapped = jax.pmap(
         step_fn,
         axis_name=AXIS,
@@ -53,14 +54,11 @@ def _pmap(step_fn: StepFn, devices: Sequence[jax.Device]) -> StepFn:
         donate_argnums=(0,),
     )
     local = _local(devices)
-
-    def split(x):  # [local batch, ...] -> [local devices, batch of a device, ...]
-        return x.reshape(local, x.shape[0] // local, *x.shape[1:])
-
-    return lambda state, frozen, batch: mapped(state, frozen, jax.tree.map(split, batch))
+    # [local batch, ...] -> [local devices, batch of a device, ...]
+    return mapped, lambda x: x.reshape(local, x.shape[0] // local, *x.shape[1:])
 
 
-def _shard_map(step_fn: StepFn, devices: Sequence[jax.Device]) -> StepFn:
+def _shard_map(step_fn: StepFn, devices: Sequence[jax.Device]) -> tuple[Any, Place]:
     mesh = device_mesh(devices)
     everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
     mapped = jax.jit(
@@ -76,14 +74,10 @@ def _shard_map(step_fn: StepFn, devices: Sequence[jax.Device]) -> StepFn:
         donate_argnums=(0,),
     )
     sharding = NamedSharding(mesh, split)
-
-    def call(state, frozen, batch):
-        batch = jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
-        return mapped(state, frozen, batch)
-
-    return call
+    return mapped, lambda x: jax.make_array_from_process_local_data(sharding, x)
 
 
+# Name -> the mapped step, which can be compiled, and what places an array of the batch for it.
 MODES = {"pmap": _pmap, "shard_map": _shard_map}
 
 
@@ -120,28 +114,62 @@ def host_batches(
     )
 
 
-def parallelise(step_fn: StepFn, mode: str, devices: Sequence[jax.Device] | None = None) -> StepFn:
-    """Maps `step_fn` over devices.
+class ParallelStep:
+    """A step that is mapped over devices, and compiled at its first call for all that follow.
 
-    Args:
-      step_fn: (state, frozen, batch) -> (state, metrics) on one device's share of the batch; both
-        results must be the same on all devices (averaged over AXIS where they depend on the batch).
-      mode: key of MODES.
-      devices: all devices of all hosts by default.
-
-    Returns:
-      fn(state, frozen, batch) -> (state, metrics). `state` and `frozen` are trees from
-      `replicate`; the buffers of `state` are donated, so the caller must continue with the new
-      state. `batch` is a tree of NumPy arrays [B, ...], this host's part of the global batch.
-
-    Raises:
-      UserError: when called, a batch that its devices can't share evenly.
+    Attributes:
+      memory: bytes that the program takes on each device, its arguments included; None before the
+        first call, with several processes, and where the compiler doesn't tell.
     """
-    devices = list(devices or jax.devices())
-    local, mapped = _local(devices), MODES[mode](step_fn, devices)
 
-    def call(state, frozen, batch):
-        check_divisible(len(jax.tree.leaves(batch)[0]), local)
-        return mapped(state, frozen, batch)
+    def __init__(self, step_fn: StepFn, mode: str, devices: Sequence[jax.Device] | None = None):
+        """Maps `step_fn` over devices.
 
-    return call
+        Args:
+          step_fn: (state, frozen, batch) -> (state, metrics) on one device's share of the batch;
+            both results must be the same on all devices (averaged over AXIS where they depend on
+            the batch).
+          mode: key of MODES.
+          devices: all devices of all hosts by default.
+        """
+        devices = list(devices or jax.devices())
+        self.memory: int | None = None
+        self._local = _local(devices)
+        self._mapped, self._place = MODES[mode](step_fn, devices)
+        self._program: StepFn | None = None
+
+    def __call__(self, state: Any, frozen: Any, batch: Any) -> tuple[Any, Any]:
+        """Takes a step.
+
+        Args:
+          state: a tree from `replicate`; its buffers are donated, so the caller must continue with
+            the new state.
+          frozen: a tree from `replicate`.
+          batch: a tree of NumPy arrays [B, ...], this host's part of the global batch; all batches
+            have one size.
+
+        Returns:
+          The new state, and the metrics.
+
+        Raises:
+          UserError: a batch that its devices can't share evenly.
+        """
+        check_divisible(len(jax.tree.leaves(batch)[0]), self._local)
+        batch = jax.tree.map(self._place, batch)
+        if self._program is None:
+            self._program = self._compile(state, frozen, batch)
+        return self._program(state, frozen, batch)
+
+    def _compile(self, *arguments: Any) -> StepFn:
+        if jax.process_count() > 1:
+            # JAX compares arguments of this process with the shapes of all processes' there.
+            return self._mapped
+        program = self._mapped.lower(*arguments).compile()
+        if (stats := program.memory_analysis()) is not None:
+            self.memory = (
+                stats.argument_size_in_bytes
+                + stats.output_size_in_bytes
+                + stats.temp_size_in_bytes
+                - stats.alias_size_in_bytes
+            )
+        return program

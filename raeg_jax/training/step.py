@@ -94,8 +94,9 @@ def make_train_step(
 
     Returns:
       step(state, frozen, batch) -> (state, metrics), to be mapped over devices with the axis name
-      `batch`. `frozen` holds the targets' variables by name: they are read in evaluation mode and
-      never change. `batch` is this device's {'image': uint8 [b, S, S, 3], 'label': int32 [b]};
+      `batch`. `frozen` holds the targets' variables by name, `targets`, which are read in
+      evaluation mode and never change, and the `seed` of all draws, so that one program serves
+      all seeds. `batch` is this device's {'image': uint8 [b, S, S, 3], 'label': int32 [b]};
       published targets read the labels on the images themselves.
       `metrics` are float32 scalars, already averaged: 'loss/<term>' without weights, 'loss/total'
       with them, 'psnr' (decibels, at most 100 an image), 'attack_success', 'grad_norm'.
@@ -111,7 +112,7 @@ def make_train_step(
     optimizer, disc_optimizer = make_optimizers(config)
 
     def classifiers(frozen):
-        return [FrozenClassifier(net, frozen[name]) for name, net in targets.items()]
+        return [FrozenClassifier(net, frozen["targets"][name]) for name, net in targets.items()]
 
     def margins(frozen, images, labels):
         """Adversary term and the share of misread images, means over targets."""
@@ -161,7 +162,7 @@ def make_train_step(
         x = batch["image"].astype(jnp.float32)
         # The image's index in the global batch: draws don't depend on the number of devices.
         index = jax.lax.axis_index(AXIS) * len(x) + jnp.arange(len(x))
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        key = jax.random.fold_in(jax.random.key(frozen["seed"]), state.step)
         labels = attack_labels(classifiers(frozen), x, batch["label"])
         (_, (logged, y8)), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params, state, frozen, x, labels, key, index
@@ -178,6 +179,12 @@ def make_train_step(
         return state, logged
 
     return step
+
+
+def frozen_of(config: ConfigDict, targets: Mapping[str, tuple[nn.Module, Any]]) -> dict[str, Any]:
+    """What the step of a generator reads and never changes: the targets' variables and the seed."""
+    variables = {name: values for name, (_, values) in targets.items()}
+    return {"targets": variables, "seed": jnp.uint32(config.seed)}
 
 
 def _update_discriminator(
@@ -258,7 +265,7 @@ def make_classifier_step(
       seed: of the random starts.
 
     Returns:
-      (state, unused, batch) -> (state, metrics) for `parallel.parallelise`. The state has the
+      (state, unused, batch) -> (state, metrics) for `parallel.ParallelStep`. The state has the
       module's collections and `opt_state`; batches are as `data.TrainIterator` makes them.
     """
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from raeg_jax.errors import UserError
@@ -60,6 +61,12 @@ def say(message: str) -> None:
     """Prints a line to stderr, once for all processes."""
     if is_main_process():
         print(message, file=sys.stderr)
+
+
+def wait_for_all(what: str) -> None:
+    """Waits until every process has come here; `what` they wait for tells such places apart."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from raeg_jax.errors import UserError
 from raeg_jax.experiments import quality, runner
 from raeg_jax.experiments.runner import (
     choose_methods,
-    duration,
     measure,
     origin_of,
     run_experiments,
@@ -133,10 +132,3 @@ def test_units_that_are_there_are_not_measured_again(tmp_path, capsys):
     measure([unit("a"), unit("b"), unit("c")], Store(tmp_path, {}))
     assert calls == ["a", "b", "c"]
     assert "3/3 units" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(40, "40 s"), (700, "12 min"), (7500, "2 h 05 min"), (3600, "1 h 00 min")]
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text

@@ -48,9 +48,9 @@ def make_toy_step(config, generator, discriminator, targets):
     """Adds a number that depends on batch, step and seed; NaN at step `kappa`."""
 
     def step(state, frozen, batch):
-        assert set(frozen) == set(targets) == {"resnet_small"}
+        assert set(frozen["targets"]) == set(targets) == {"resnet_small"}
         number = state.step + 1
-        noise = jax.random.normal(jax.random.fold_in(jax.random.key(config.seed), number))
+        noise = jax.random.normal(jax.random.fold_in(jax.random.key(frozen["seed"]), number))
         mean = jax.lax.pmean(batch["image"].astype(jnp.float32).mean(), AXIS)
         change = 1e-3 * (mean / 255 + noise)
         params = jax.tree.map(lambda p: p + change, state.params)

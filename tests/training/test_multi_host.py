@@ -35,7 +35,7 @@ def step(state, frozen, batch):
 def run(mode, workdir, share, steps):
     """Takes steps on this process's share of the images, from a checkpoint if there is one."""
     config = smoke.get_config()
-    fn = parallel.parallelise(step, mode)
+    fn = parallel.ParallelStep(step, mode)
     fresh = TrainState(jnp.int32(0), {"w": jnp.arange(3.0)}, {"w": jnp.ones(3)}, {}, {}, ())
     with Checkpoints(workdir, config.train) as checkpoints:
         if checkpoints.steps():

@@ -10,7 +10,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.training import parallel
 from raeg_jax.training.optimizers import create_state
-from raeg_jax.training.step import make_train_step
+from raeg_jax.training.step import frozen_of, make_train_step
 from raeg_jax.workdir import processes as state_lib
 
 BATCH = np.random.RandomState(0).randn(8, 3).astype(np.float32)
@@ -27,7 +27,7 @@ def toy_step(state, frozen, batch):
 
 def run_toy(mode, count, steps=3):
     devices = jax.devices()[:count]
-    step = parallel.parallelise(toy_step, mode, devices)
+    step = parallel.ParallelStep(toy_step, mode, devices)
     state = state_lib.replicate({"w": jnp.arange(3.0)}, devices)
     frozen = state_lib.replicate({"scale": jnp.float32(0.5)}, devices)
     for _ in range(steps):
@@ -55,7 +55,7 @@ def test_every_mode_takes_the_step_of_the_whole_batch(mode, count):
 
 @pytest.mark.parametrize("mode", parallel.MODES)
 def test_batch_that_the_devices_cannot_share_is_refused(mode):
-    step = parallel.parallelise(toy_step, mode, jax.devices()[:3])
+    step = parallel.ParallelStep(toy_step, mode, jax.devices()[:3])
     state = state_lib.replicate({"w": jnp.arange(3.0)}, jax.devices()[:3])
     message = "batch of 8 images can't be split evenly over 3 devices: use 6 or 9"
     with pytest.raises(UserError, match=message):
@@ -70,7 +70,7 @@ def test_the_error_for_a_batch_smaller_than_the_devices_names_only_what_works():
 @pytest.mark.parametrize("mode", parallel.MODES)
 def test_state_is_donated_but_what_it_was_replicated_from_stays(mode):
     original = {"w": jnp.arange(3.0)}
-    step = parallel.parallelise(toy_step, mode, jax.devices()[:2])
+    step = parallel.ParallelStep(toy_step, mode, jax.devices()[:2])
     state = state_lib.replicate(original, jax.devices()[:2])
     frozen = state_lib.replicate({"scale": jnp.float32(1)}, jax.devices()[:2])
     again = state_lib.replicate(state, jax.devices()[:2])
@@ -90,7 +90,7 @@ def test_second_call_does_not_compile_again(mode):
         traces.append(1)
         return toy_step(state, frozen, batch)
 
-    step = parallel.parallelise(counted, mode, jax.devices()[:2])
+    step = parallel.ParallelStep(counted, mode, jax.devices()[:2])
     state = state_lib.replicate({"w": jnp.arange(3.0)}, jax.devices()[:2])
     frozen = state_lib.replicate({"scale": jnp.float32(1)}, jax.devices()[:2])
     for _ in range(3):
@@ -134,11 +134,11 @@ def run_training(mode, count, steps=2):
     variables = net.init(jax.random.key(1), images[:1] * 1.0, train=False)
     devices = jax.devices()[:count]
     step = make_train_step(config, generator, None, {"toy": net})
-    step = parallel.parallelise(step, mode, devices)
+    step = parallel.ParallelStep(step, mode, devices)
     state = create_state(config, generator, None, jax.random.key(0))
     before = flat(state.params)
     state = state_lib.replicate(state, devices)
-    frozen = state_lib.replicate({"toy": variables}, devices)
+    frozen = state_lib.replicate(frozen_of(config, {"toy": (net, variables)}), devices)
     for _ in range(steps):
         state, metrics = step(state, frozen, {"image": images, "label": labels})
     return before, flat(state.params), {name: float(value) for name, value in metrics.items()}

@@ -17,8 +17,8 @@ from raeg_jax.payload.key import CELL
 from raeg_jax.training import parallel
 from raeg_jax.training import step as step_lib
 from raeg_jax.training.optimizers import create_state
-from raeg_jax.training.parallel import parallelise
-from raeg_jax.training.step import draw_tokens, make_classifier_step, make_train_step
+from raeg_jax.training.parallel import ParallelStep
+from raeg_jax.training.step import draw_tokens, frozen_of, make_classifier_step, make_train_step
 from raeg_jax.workdir import processes as state_lib
 from tests.networks import tiny_published
 
@@ -66,10 +66,11 @@ def prepare(config, devices=1):
         config.discriminator.width, config.discriminator.layers, "spectral"
     )
     target = Colour()
-    frozen = {"colour": target.init(jax.random.key(1), jnp.zeros((1, 24, 24, 3)), train=False)}
+    variables = target.init(jax.random.key(1), jnp.zeros((1, 24, 24, 3)), train=False)
+    frozen = frozen_of(config, {"colour": (target, variables)})
     state = create_state(config, generator, discriminator, jax.random.key(0))
     step = make_train_step(config, generator, discriminator, {"colour": target})
-    return parallelise(step, config.parallel, jax.devices()[:devices]), state, frozen
+    return ParallelStep(step, config.parallel, jax.devices()[:devices]), state, frozen
 
 
 def test_every_weighted_term_is_logged_adds_up_and_trains():
@@ -93,8 +94,8 @@ def test_published_targets_are_attacked_on_what_they_read(monkeypatch):
     generator = unet_from_config(config.generator)
     nets = {name: tiny_published.classifier(seed) for seed, name in enumerate(("one", "two"))}
     step = make_train_step(config, generator, None, {name: net for name, (net, _) in nets.items()})
-    step = parallelise(step, config.parallel, jax.devices()[:2])
-    frozen = {name: variables for name, (_, variables) in nets.items()}
+    step = ParallelStep(step, config.parallel, jax.devices()[:2])
+    frozen = frozen_of(config, nets)
 
     def measure(labels):
         state = create_state(config, generator, None, jax.random.key(0))
@@ -280,7 +281,7 @@ def run(net, batch, devices=1, **settings):
     variables = net.init(jax.random.key(0), IMAGES[: 8 // devices] * 1.0, train=False)
     state = {**variables, "opt_state": optimizer.init(variables["params"])}
     used = jax.devices()[:devices]
-    step = parallel.parallelise(make_classifier_step(net, optimizer, **settings), "pmap", used)
+    step = parallel.ParallelStep(make_classifier_step(net, optimizer, **settings), "pmap", used)
     after, metrics = step(state_lib.replicate(state, used), {}, batch)
     return variables, after, metrics
 
