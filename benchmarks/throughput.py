@@ -7,7 +7,8 @@ Random images and untrained classifiers: speed does not depend on them, but for 
 rounds of a gradient stage. Prints images per second of the training step (all devices) and of the
 generator both ways (one device), and of the learned stage the arithmetic that XLA counts for them
 and, with `--peak_tflops`, the peak of one device, the share of it. A generator with other stages
-has neither: their rounds and the steps in them are loops, whose body XLA counts once.
+has neither: their rounds and the steps in them are loops, whose body XLA counts once. Of a study
+(configs/ablation.py) it times what all variants share, and says how long all runs take.
 """
 
 import pathlib
@@ -64,12 +65,12 @@ def flops_of(program: jax.stages.Lowered) -> float | None:
 
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Builds everything as training does, and times it."""
+    from raeg_jax.compilation import duration
     from raeg_jax.config.validate import validate
-
-    del workdir
     from raeg_jax.evaluation import programs, protectors
     from raeg_jax.generator.build import build_generator
     from raeg_jax.networks import classifiers
+    from raeg_jax.workdir.study import is_study, study_runs
 
     validate(config)
     # Gradient stages are not trained.
@@ -108,7 +109,12 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     ):
         report(name, call, batch_size, way_flops, 1)
     if learned:
-        report("train", train, batch_size, step_flops, jax.device_count())
+        seconds = report("train", train, batch_size, step_flops, jax.device_count())
+        if is_study(config):
+            runs = study_runs(config, workdir)
+            steps = sum(run.config.train.steps for run in runs)
+            took = duration(steps * seconds)
+            print(f"study: {len(runs)} runs, {steps} steps in all, which take {took} if alike")
 
 
 def training(config: ConfigDict, key, targets, frozen, batch):

@@ -289,6 +289,10 @@ def get_config() -> ConfigDict:
     config.suite.variants = ConfigDict({"rows": (), "psnrs": (34.0,)})
     config.suite.poisons = ConfigDict({"rows": (), "defences": ()})
 
+    # A study (configs/ablation.py): variants, (name, ((setting, value), ...)) each, which are
+    # trained with every seed against the same classifiers, and compared with the first of them.
+    config.ablation = ConfigDict({"variants": (), "seeds": (0,)})
+
     # `eval.py --method`: the generator beside other methods at the same PSNR.
     config.comparison = ConfigDict()
     # PSNR of the protected files, payload inside, and how many unseen images; 0 is all of them.

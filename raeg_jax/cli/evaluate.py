@@ -24,12 +24,17 @@ files, payload inside, are compared with those of other methods at equal PSNR (d
 workdir/comparison has the results. With `--reader`, which goes with all of these, models that have
 nothing to do with the run read the images too, each through its own preprocessing
 (docs/published.md).
+
+With the config of a study, such as --config=ablation:coupling, all its runs are measured and
+compared (docs/ablations.md); workdir/ablation has the report.
 """
 
 import pathlib
 
 from absl import flags
 from ml_collections import ConfigDict
+
+from raeg_jax.errors import UserError
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "latest", "'latest', 'best' (by config.train.best_metric) or a step's number."
@@ -53,14 +58,26 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     # Not before the flags are parsed: mistakes there are reported at once.
     from raeg_jax.config.validate import validate
     from raeg_jax.workdir.processes import start_multi_host
+    from raeg_jax.workdir.study import is_study
 
-    if config.multi_host and _METHOD.value is None and not _SUITE.value:
+    one_process = _METHOD.value is not None or _SUITE.value or is_study(config)
+    if config.multi_host and not one_process:
         start_multi_host()
     validate(config)
     from raeg_jax.evaluation.readers import open_readers
 
     names = (*config.classifiers.targets, *config.classifiers.held_out)
     readers = open_readers(_READER.value, _PREPROCESS.value, names)
+    if is_study(config):
+        from raeg_jax.experiments.ablation import report_study
+
+        if _METHOD.value is not None or _SUITE.value or _CHECKPOINT.value != "latest":
+            raise UserError(
+                "--suite, --method and --checkpoint go with a run, and this config is of a study: "
+                "leave them out, or name a run's own config and workdir"
+            )
+        print(f"Written to {report_study(config, workdir.absolute(), readers)}")
+        return
     if _METHOD.value is not None or _SUITE.value:
         from raeg_jax.experiments.runner import run_experiments
 

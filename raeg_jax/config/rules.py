@@ -73,7 +73,7 @@ class NameOrFile(OneOf):
 
 @dataclasses.dataclass(frozen=True)
 class OfType:
-    """Any value of a type: `str` or `bool`."""
+    """Any value of a type: `str`, `bool` or `tuple`."""
 
     type: type
 
@@ -82,7 +82,7 @@ class OfType:
         return isinstance(value, self.type)
 
     def __str__(self):
-        return "True or False" if self.type is bool else "text"
+        return {bool: "True or False", str: "text", tuple: "a tuple"}[self.type]
 
 
 @dataclasses.dataclass(frozen=True)

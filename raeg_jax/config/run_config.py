@@ -28,6 +28,7 @@ _FOR_EVALUATION = (
     "eval",
     "suite",
     "comparison",
+    "ablation",
     # Only the learned stage is trained: other stages may follow it.
     "generator.stages",
     "generator.shortcut",

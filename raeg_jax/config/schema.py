@@ -95,6 +95,9 @@ RULES: dict[str, rules.Rule] = {
     "train.best_metric": rules.OneOf(IN_LOOP_METRICS),
     "train.best_mode": rules.OneOf(("min", "max")),
     "train.image_grids": rules.SWITCH,
+    # What variants consist of: `study_runs`.
+    "ablation.variants": rules.Each(rules.OfType(tuple), least=0),
+    "ablation.seeds": rules.Each(rules.Number(0, 2**31 - 1, whole=True), least=0),
     "eval.batch_size": rules.COUNT,
     "eval.max_images": rules.NATURAL,
     "eval.pgd_steps": rules.NATURAL,

@@ -1,8 +1,6 @@
-"""The report: a page that needs no other file, the tables in Markdown, all numbers in JSON."""
+"""The report of a suite or a comparison: what was measured so far."""
 
 import base64
-import html
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,21 +14,12 @@ from raeg_jax.evaluation.grid import difference, panel
 from raeg_jax.evaluation.table import KEPT, ROLES, description
 from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Results
+from raeg_jax.experiments.page import Section, write_report
 from raeg_jax.experiments.registry import EXPERIMENTS
-from raeg_jax.experiments.tables import Table, markdown
-from raeg_jax.files import json_bytes, write_whole
+from raeg_jax.experiments.tables import Table
 from raeg_jax.methods.registry import TITLES
 
-PAGE, TABLES_FILE, NUMBERS = "report.html", "report.md", "report.json"
 _PICTURES = 4
-_STYLE = """
-body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; }
-table { border-collapse: collapse; font-size: 13px; } .wide { overflow-x: auto; }
-th, td { border: 1px solid #ccc; padding: 2px 8px; text-align: right; }
-th:first-child, td:first-child { text-align: left; } th { background: #f3f3f3; }
-pre { background: #f7f7f7; padding: 1em; white-space: pre-wrap; overflow-wrap: anywhere; }
-svg, img { max-width: 100%; }
-"""
 
 
 def write(
@@ -50,43 +39,25 @@ def write(
     results = {
         name: [entry["result"] for entry in units.values()] for name, units in entries.items()
     }
-    tables = [classifiers(context)]
-    plots: list[list[str]] = [[]]
+    sections = [Section(classifiers(context))]
     if any(EXPERIMENTS[name].headline for name in results):
-        tables.append(overview(results, context))
-        plots.append([])
+        sections.append(Section(overview(results, context)))
     for name, found in results.items():
-        tables.append(EXPERIMENTS[name].table(found, context))
-        plots.append([plot(found, context) for plot in EXPERIMENTS[name].plots])
+        plots = [plot(found, context) for plot in EXPERIMENTS[name].plots]
+        sections.append(Section(EXPERIMENTS[name].table(found, context), plots))
     ends = "RAEG and others" if context.compared else "what the protection is worth"
-    title, command = f"{origin['config']}: {ends}", process.shell_command()
     numbers = {
-        "command": command,
+        "command": process.shell_command(),
         "origin": origin,
         "classifiers": context.run.describe(),
         "experiments": entries,
     }
-    lines = [f"# {title}", "", f"`{command}`", ""]
-    lines += [line for table in tables for line in markdown(table)]
-    parts = [
-        f"<h1>{html.escape(title)}</h1>",
-        f"<pre>{html.escape(command)}</pre>",
+    introduction = (
         "<p>Unseen images; differences times ten.</p>",
         f'<img src="data:image/png;base64,{_png(_samples(context, results))}" alt="images">',
-        *(_section(*each) for each in zip(tables, plots, strict=True)),
-        "<details><summary>Settings and versions</summary>",
-        f"<pre>{html.escape(json.dumps(origin, indent=2))}</pre></details>",
-    ]
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
-        + "\n".join(parts)
-        + "</body></html>\n"
     )
-    write_whole(context.folder / NUMBERS, json_bytes(numbers))
-    write_whole(context.folder / TABLES_FILE, "\n".join(lines).encode())
-    write_whole(context.folder / PAGE, page.encode())
-    return context.folder / PAGE
+    title = f"{origin['config']}: {ends}"
+    return write_report(context.folder, title, sections, numbers, introduction)
 
 
 def classifiers(context: Context) -> Table:
@@ -159,20 +130,3 @@ def _samples(context: Context, results: Mapping[str, Results]) -> np.ndarray:
 
 def _png(image: np.ndarray) -> str:
     return base64.b64encode(encode_png(image)).decode()
-
-
-def _section(table: Table, plots: list[str]) -> str:
-    """A table and its plots in HTML."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in table.rows
-    )
-    return "\n".join(
-        [
-            f"<h2>{html.escape(table.title)}</h2>",
-            f"<p>{html.escape(table.note)}</p>",
-            *plots,
-            f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>',
-        ]
-    )

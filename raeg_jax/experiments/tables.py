@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from tabulate import tabulate
+
 from raeg_jax.evaluation.scores import CLOSED_SET
 
 Result = Mapping[str, Any]
@@ -87,9 +89,9 @@ def over(key: str, digits: int = 3) -> Callable[[list[Result]], str]:
     return lambda group: mean_and_range([result[key] for result in group], digits)
 
 
-def number(value: float | None, digits: int = 3, missing: str = "") -> str:
-    """A number as a cell; `missing` in place of None."""
-    return missing if value is None else f"{value:.{digits}f}"
+def number(value: float | None, digits: int = 3, missing: str = "", sign: str = "") -> str:
+    """A number as a cell; `missing` in place of None; `sign` '+' shows that of positive ones."""
+    return missing if value is None else f"{value:{sign}.{digits}f}"
 
 
 def decibels(value: float | None) -> str:
@@ -97,13 +99,14 @@ def decibels(value: float | None) -> str:
     return number(value, 2, "equal")
 
 
-def mean_and_range(values: Iterable[float | None], digits: int = 3) -> str:
+def mean_and_range(values: Iterable[float | None], digits: int = 3, sign: str = "") -> str:
     """The mean of the numbers, and the least to the most where they differ, as a cell."""
     numbers = [value for value in values if value is not None]
     if len({round(value, digits) for value in numbers}) < 2:
-        return number(numbers[0] if numbers else None, digits)
-    mean, least, most = statistics.fmean(numbers), min(numbers), max(numbers)
-    return f"{mean:.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
+        return number(numbers[0] if numbers else None, digits, sign=sign)
+    means = (statistics.fmean(numbers), min(numbers), max(numbers))
+    mean, least, most = (number(value, digits, sign=sign) for value in means)
+    return f"{mean} ({least} to {most})"
 
 
 def column(key: str) -> Callable[[Result], str]:
@@ -124,3 +127,15 @@ def markdown(table: Table) -> list[str]:
     lines = [f"## {table.title}", "", table.note, "", "| " + " | ".join(table.head) + " |"]
     lines += ["|---|" + "---:|" * (len(table.head) - 1)]
     return [*lines, *("| " + " | ".join(row) + " |" for row in table.rows), ""]
+
+
+def latex(table: Table) -> list[str]:
+    """The lines of a LaTeX table, for the package booktabs; the note is a comment."""
+    text = tabulate(
+        table.rows,
+        table.head,
+        tablefmt="latex_booktabs",
+        disable_numparse=True,
+        colalign=("left", *["right"] * (len(table.head) - 1)),
+    )
+    return [f"% {table.title}: {table.note}", text, ""]

@@ -111,7 +111,7 @@ def test_settings_of_every_type_can_be_changed(folder):
         (["--config.train.steps=1.5"], "--config.train.steps=1.5"),
         (["--config.train.steps"], "--config.train.steps"),
         (["--config=configs/none.py"], "there is no file 'configs/none.py'"),
-        (["--config=none"], "none.py'; name it, or one of base, caltech101, celeba, "),
+        (["--config=none"], "none.py'; name it, or one of ablation, base, caltech101, "),
         (["--config=configs/plain.py:cpu"], "has no variants"),
         (["--config=quickstart:cpu"], "quickstart.py' has no variants"),
         (["--config=configs/variants.py:gpu"], "unknown variant 'gpu'"),
@@ -158,7 +158,7 @@ def test_our_own_mistakes_keep_their_traceback(folder, argument, error):
 def test_help_shows_the_flags(folder):
     result = run(folder, "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "  --config: one of base, caltech101, " in result.stdout
+    assert "  --config: one of ablation, base, " in result.stdout
     assert "  --workdir: " in result.stdout
 
 

@@ -67,6 +67,8 @@ IMPOSSIBLE = [
     ("train.keep_last", 0, "a whole number of at least 1"),
     ("train.best_metric", "loss", "one of .*protected_accuracy"),
     ("train.best_mode", "lowest", "one of min, max"),
+    ("ablation.variants", ("a",), "any number of entries, each a tuple"),
+    ("ablation.seeds", (-1,), "each a whole number between 0 and 2147483647"),
     ("eval.pgd_steps", -1, "a whole number of at least 0"),
 ]
 

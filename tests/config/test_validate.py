@@ -1,16 +1,18 @@
 import importlib
 import os
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from configs import base, scale
+from configs import ablation, base, scale
 from raeg_jax.config.validate import validate
 from raeg_jax.errors import UserError
 from raeg_jax.generator.build import check_targets
 from raeg_jax.networks.preprocessing import Preprocessing
 from raeg_jax.networks.weights import PublishedNetwork, save_weights
+from raeg_jax.workdir.study import study_runs
 from tests.config.test_schema import CONFIGS, FOLDER
 from tests.networks import tiny_published
 
@@ -31,6 +33,30 @@ def test_every_variant_of_the_benchmarks_is_possible(name, variant, tmp_path, mo
             save_weights(tmp_path / file, tiny_published.network(), {})
     validate(config)
     check_targets(config)
+
+
+@pytest.mark.parametrize("study", ablation.studies(base.get_config()))
+@pytest.mark.parametrize("options", ["", ",smoke", ",caltech101", ",mini_imagenet,paper"])
+def test_every_run_of_our_studies_is_possible(study, options):
+    config = ablation.get_config(study + options)
+    validate(config)
+    runs = study_runs(config, pathlib.Path("study"))
+    assert len(runs) == len(config.ablation.variants) * len(config.ablation.seeds) > 1
+    first, *others = (run.config.to_dict() for run in runs if run.seed == 0)
+    # All are something else than what they are compared with.
+    assert first not in others
+    for run in runs[: len(others) + 1]:
+        validate(run.config)
+        check_targets(run.config)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    ["couplings", "coupling,imagenet", "depth,celeba,caltech101", "depth,smoke,paper", ""],
+)
+def test_studies_that_there_are_not(variant):
+    with pytest.raises(ValueError, match=r"write a study, one of coupling, .* \(smoke, paper\)"):
+        ablation.get_config(variant)
 
 
 @pytest.mark.parametrize(

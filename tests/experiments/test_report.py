@@ -7,6 +7,7 @@ import pytest
 
 from raeg_jax.experiments import pirates, report
 from raeg_jax.experiments.context import Context
+from raeg_jax.experiments.page import NUMBERS, TABLES_FILE
 from raeg_jax.experiments.registry import EXPERIMENTS, choose
 from raeg_jax.experiments.store import Store
 from raeg_jax.methods.registry import REVERSIBLE, TITLES
@@ -49,10 +50,10 @@ def test_the_report_needs_no_other_file_and_has_all_numbers(suite):
     for heading in ("Overview", "Quality", "Reading", "Recovery after distortion", "Black box"):
         assert f">{heading}</h2>" in page
     assert "<td>0.805 (0.800 to 0.810)</td>" in page
-    text = (path.parent / report.TABLES_FILE).read_text()
+    text = (path.parent / TABLES_FILE).read_text()
     assert "| jpeg_50 | plain | densenet_small | 2 | 3 | 0.405 (0.400 to 0.410) |" in text
     assert "| exact | 5 of 5 |" in text
-    numbers = json.loads((path.parent / report.NUMBERS).read_text())
+    numbers = json.loads((path.parent / NUMBERS).read_text())
     assert set(numbers["experiments"]) == set(found)
 
 
