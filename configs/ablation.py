@@ -46,6 +46,7 @@ def _levels(generator: ConfigDict, count: int) -> dict[str, Any]:
 
 _FLOAT = {"generator.coupling": "integer_float"}
 _GLOW = {"generator.coupling": "glow"}
+_GRADIENT = {"generator.stages": ("gradient",)}
 _BOTH = {"generator.stages": ("learned", "gradient")}
 
 
@@ -100,7 +101,11 @@ def studies(config: ConfigDict) -> dict[str, dict[str, dict[str, Any]]]:
         },
         "stages": {
             "learned": {},
-            "gradient": {"generator.stages": ("gradient",)},
+            "gradient": _GRADIENT,
+            **{
+                f"gradient_{count}": _GRADIENT | {"generator.gradient.attack_steps": count}
+                for count in (1, 2)
+            },
             # Each stage takes half of the squared distance.
             "learned_gradient": _BOTH | {"loss.target_psnr": 37.0},
         },

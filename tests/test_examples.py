@@ -20,6 +20,7 @@ from raeg_jax.config.validate import validate
 from raeg_jax.generator.conditioner import CONDITIONERS
 from raeg_jax.generator.coupling import CLAMPINGS, COUPLINGS
 from raeg_jax.generator.mixing import MIXINGS
+from raeg_jax.workdir.study import study_runs
 from tests.protection import generators
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -131,9 +132,6 @@ def test_the_couplings_of_the_page_pass_the_suite_of_all_couplings(couplings_of_
 
 
 def test_the_study_of_the_page_is_possible(couplings_of_the_page, monkeypatch):
-    # Both are to come in the same version.
-    pytest.importorskip("configs.ablation")
-    study = pytest.importorskip("raeg_jax.workdir.study")
     monkeypatch.syspath_prepend(couplings_of_the_page)
     added = ("leaky", "spline")
     for name in added:
@@ -142,7 +140,7 @@ def test_the_study_of_the_page_is_possible(couplings_of_the_page, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
         del sys.modules[name]
     config = runpy.run_path(str(couplings_of_the_page / "my_study.py"))["get_config"]()
-    runs = study.study_runs(config, couplings_of_the_page)
+    runs = study_runs(config, couplings_of_the_page)
     for run in runs:
         validate(run.config)
     assert {run.config.generator.coupling for run in runs} == {"glow", *added}
