@@ -46,8 +46,6 @@ def _levels(generator: ConfigDict, count: int) -> dict[str, Any]:
 
 _FLOAT = {"generator.coupling": "integer_float"}
 _GLOW = {"generator.coupling": "glow"}
-_GRADIENT = {"generator.stages": ("gradient",)}
-_BOTH = {"generator.stages": ("learned", "gradient")}
 
 
 def studies(config: ConfigDict) -> dict[str, dict[str, dict[str, Any]]]:
@@ -57,6 +55,8 @@ def studies(config: ConfigDict) -> dict[str, dict[str, dict[str, Any]]]:
       config: from which variants differ.
     """
     generator, ruin = config.generator, config.loss.weight.token
+    psnr = config.loss.target_psnr
+    last = {"generator.stages": ("gradient",), "generator.gradient.target_psnr": psnr}
     return {
         "coupling": {
             **_named(
@@ -101,13 +101,15 @@ def studies(config: ConfigDict) -> dict[str, dict[str, dict[str, Any]]]:
         },
         "stages": {
             "learned": {},
-            "gradient": _GRADIENT,
+            "gradient": last,
             **{
-                f"gradient_{count}": _GRADIENT | {"generator.gradient.attack_steps": count}
+                f"gradient_{count}": last | {"generator.gradient.attack_steps": count}
                 for count in (1, 2)
+                if count != generator.gradient.attack_steps
             },
             # Each stage takes half of the squared distance.
-            "learned_gradient": _BOTH | {"loss.target_psnr": 37.0},
+            "learned_gradient": last
+            | {"generator.stages": ("learned", "gradient"), "loss.target_psnr": psnr + 3.0},
         },
     }
 

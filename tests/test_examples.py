@@ -15,6 +15,7 @@ import sys
 import matplotlib.pyplot as plt
 import pytest
 
+import configs
 import raeg_jax
 from raeg_jax.config.validate import validate
 from raeg_jax.generator.conditioner import CONDITIONERS
@@ -132,13 +133,14 @@ def test_the_couplings_of_the_page_pass_the_suite_of_all_couplings(couplings_of_
 
 
 def test_the_study_of_the_page_is_possible(couplings_of_the_page, monkeypatch):
-    monkeypatch.syspath_prepend(couplings_of_the_page)
+    # As `command_line` does with the folder of a config.
+    monkeypatch.setattr(configs, "__path__", [str(couplings_of_the_page), *configs.__path__])
     added = ("leaky", "spline")
     for name in added:
         # Its import registers it, and the end of the test takes it out again.
         monkeypatch.setitem(COUPLINGS, name, None)
-        monkeypatch.setitem(sys.modules, name, None)
-        del sys.modules[name]
+        monkeypatch.setitem(sys.modules, f"configs.{name}", None)
+        del sys.modules[f"configs.{name}"]
     config = runpy.run_path(str(couplings_of_the_page / "my_study.py"))["get_config"]()
     runs = study_runs(config, couplings_of_the_page)
     for run in runs:

@@ -20,7 +20,7 @@ from raeg_jax.data.memory import open_split
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.protectors import PixelProtector
 from raeg_jax.evaluation.readers import Reader
-from raeg_jax.evaluation.split import correct_of, evaluate_split
+from raeg_jax.evaluation.split import correct_of, divergence_of, evaluate_split
 from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.experiments import ablation_report
 from raeg_jax.experiments.runner import measure
@@ -94,8 +94,10 @@ def report_study(
 def _depends(run: StudyRun) -> dict[str, Any]:
     settings = run_config.to_json(run.config)
     settings["classifiers"].pop("weights")
-    steps = [path.name for path in (run.folder / FOLDER).glob("[0-9]*")]
-    return {group: settings[group] for group in _GROUPS} | {"steps": sorted(steps)}
+    settings["train"] = {name: settings["train"][name] for name in ("batch_size", "steps")}
+    # When each was written: what was trained anew, with changed code for instance, is another one.
+    steps = {path.name: path.stat().st_mtime_ns for path in (run.folder / FOLDER).glob("[0-9]*")}
+    return {group: settings[group] for group in _GROUPS} | {"steps": steps}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,9 +132,15 @@ class _Study:
         params, step = None, None
         if "learned" in run.config.generator.stages:
             try:
-                _, params, step = restore(run.config, run.folder)
+                trained_with, params, step = restore(run.config, run.folder)
             except UserError as error:
                 return result | {"failure": str(error)}
+            fixed, adjustable = run_config.classify_changes(
+                run_config.to_json(trained_with), run.config
+            )
+            if changes := fixed | adjustable:
+                what = run_config.describe(changes)
+                return result | {"failure": f"trained with other settings: {what}"}
         classifiers = self.classifiers(run.seed)
         trained = TrainedRun(run.config, self.splits, params, classifiers, self.readers)
         readers = {n: one for n, one in trained.read_by.items() if isinstance(one, Reader)}
@@ -153,6 +161,8 @@ class _Study:
             seed=run.seed,
             description=f"measuring {run.variant}, seed {run.seed}",
         )
+        if why := divergence_of(summary, run.config):
+            return result | {"failure": why}
         right = correct_of(summary["per_image"], labels, list(trained.read_by), tuple(readers))
         protected, recovered = (summary["quality"][n] for n in ("protected", "recovered"))
         jax.clear_caches()

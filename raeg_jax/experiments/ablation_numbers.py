@@ -74,7 +74,7 @@ class Difference(NamedTuple):
       low: end of the 95 % interval of that mean over images, whatever the seeds.
       high: the other end.
       seeds: the difference by seed.
-      clear: whether the interval excludes 0, and all seeds are on the same side of it.
+      clear: whether the interval excludes 0, and two or more seeds are all on the same side of it.
     """
 
     mean: float
@@ -218,13 +218,9 @@ def difference(
     error = float(by_image.std(ddof=1)) / count**0.5 if count > 1 else 1.0
     low, high = mean - _QUANTILE * error, mean + _QUANTILE * error
     seeds = {seed: float(each.mean()) for seed, each in zip(shared, changes, strict=True)}
-    return Difference(
-        mean,
-        low,
-        high,
-        seeds,
-        (low > 0 and min(seeds.values()) > 0) or (high < 0 and max(seeds.values()) < 0),
-    )
+    same_side = min(seeds.values()) > 0 or max(seeds.values()) < 0
+    clear = len(seeds) > 1 and same_side and (low > 0 or high < 0)
+    return Difference(mean, low, high, seeds, clear)
 
 
 def psnr_difference(one: Variant, other: Variant) -> Spread | None:

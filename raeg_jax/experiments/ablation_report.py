@@ -67,12 +67,14 @@ def write(
         }
         for variant in others
     }
-    measured = [
+    found = [
         Section(_protection(variants, originals), [plots.accuracy(variants)]),
         Section(_recovery(variants)),
         Section(_cost(variants), [plots.curves(variants)]),
         Section(_differences(variants, differences), [plots.differences(first.name, differences)]),
     ]
+    # Without others there are no differences.
+    measured = [section for section in found if section.table.rows]
     about = [Section(_incomplete(variants)), Section(_settings(variants))]
     numbers = {
         "command": process.shell_command(),
@@ -218,8 +220,9 @@ def _differences(
         "interval of the mean over images, 1.96 standard errors of the paired differences (each "
         "the mean over seeds and classifiers) to both sides: it covers the choice of images, not "
         "chance in training, of which the differences of each seed (least to most) give an idea. "
-        "*: the interval excludes 0 and all seeds agree in sign. Where the PSNRs differ, a "
-        "difference in accuracy means less."
+        "*: the interval excludes 0 and all seeds, two or more, agree in sign; of twenty variants "
+        "that change nothing one would have such an interval. Where the PSNRs differ, or a "
+        "training is unfinished, a difference in accuracy means less."
     )
     return Table(
         f"Difference from {first.name}", note, ("variant", "seeds", *head, "PSNR, dB"), rows

@@ -91,7 +91,7 @@ def over(key: str, digits: int = 3) -> Callable[[list[Result]], str]:
 
 def number(value: float | None, digits: int = 3, missing: str = "", sign: str = "") -> str:
     """A number as a cell; `missing` in place of None; `sign` '+' shows that of positive ones."""
-    return missing if value is None else f"{value:{sign}.{digits}f}"
+    return missing if value is None else f"{value:{sign}z.{digits}f}"
 
 
 def decibels(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """Trains what a run needs, classifiers and the learned stage of its generator, and evaluates it."""
 
+import contextlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax import data, evaluation
 from raeg_jax.config import run_config
+from raeg_jax.errors import UserError
 from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.protectors import PixelProtector
@@ -22,7 +24,7 @@ from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.training import parallel
 from raeg_jax.training.classifier import ensure_classifiers
 from raeg_jax.training.logs import MetricLog
-from raeg_jax.training.loop import Loop
+from raeg_jax.training.loop import DivergedError, Loop
 from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.step import frozen_of, make_train_step
 from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints, TrainState
@@ -97,11 +99,13 @@ def _train_learned(
 ) -> Run | None:
     generator = unet_from_config(config.generator)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
-    with Checkpoints(workdir, config.train) as checkpoints:
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(Checkpoints(workdir, config.train))
         check_resumable(config, checkpoints)
         splits = splits or data.load(config.data)
         # Before the classifiers: an error here should not cost hours, nor overwrite anything.
         batches = parallel.host_batches(config, splits.train, "train", config.seed, crop=False)
+        stack.callback(batches.close)
         key = jax.random.key(config.seed)
         if checkpoints.steps():
             shapes = jax.eval_shape(
@@ -122,7 +126,6 @@ def _train_learned(
             config, workdir, splits, classifiers, generator, discriminator, state, batches,
             checkpoints,
         )  # fmt: skip
-    batches.close()
     step = int(state.step)
     if signal and step < config.train.steps:
         say(
@@ -131,7 +134,10 @@ def _train_learned(
         )
         return None
     # Weights that can't be exact are an error now, not when the generator is exported.
-    generator.check(state.ema)
+    try:
+        generator.check(state.ema)
+    except UserError as error:
+        raise DivergedError(str(error)) from error
     return Run(config, state.ema, step, splits, classifiers)
 
 

@@ -20,7 +20,7 @@ def train_study(config: ConfigDict, workdir: pathlib.Path) -> bool:
     """Trains the classifiers of each seed, then all variants.
 
     Call it while the workdir is claimed (`processes.claimed`), with configs that were validated. A
-    variant that diverges doesn't stop the others; the report says so.
+    variant that diverges doesn't stop the others, and is tried again the next time.
 
     Args:
       config: of the study.
@@ -35,17 +35,15 @@ def train_study(config: ConfigDict, workdir: pathlib.Path) -> bool:
     runs = study_runs(config, workdir)
     missing = [run for run in runs if not is_trained(run)]
     say(f"{len(runs)} runs: {len(runs) - len(missing)} trained, {len(missing)} to go")
-    if not missing:
-        return True
     splits = data.load(config.data)
-    started, ready = time.monotonic(), set[int]()
+    started = time.monotonic()
+    # Also where all runs are trained: the report needs them.
+    for seed in config.ablation.seeds:
+        without = seeded(config, seed)
+        without.generator.stages = ("gradient",)
+        if train(without, seed_folder(workdir, seed), splits) is None:
+            return False
     for number, run in enumerate(missing):
-        if run.seed not in ready:
-            without = seeded(config, run.seed)
-            without.generator.stages = ("gradient",)
-            if train(without, seed_folder(workdir, run.seed), splits) is None:
-                return False
-            ready.add(run.seed)
         left = ""
         if number:
             each = (time.monotonic() - started) / number

@@ -78,6 +78,11 @@ def study_runs(config: ConfigDict, workdir: pathlib.Path) -> list[StudyRun]:
         raise UserError(f"config.ablation.variants: {repeated[0]!r} stands twice")
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"config.ablation.seeds={seeds} needs one seed or more, each once")
+    if config.seed:
+        raise UserError(
+            f"config.seed={config.seed}: runs of a study have those of config.ablation.seeds; "
+            f"write config.ablation.seeds=({config.seed},)"
+        )
     return [
         StudyRun(name, seed, _changed(seeded(config, seed), name, changes), folder / name)
         for seed in seeds
@@ -97,10 +102,11 @@ def _name_of(variant: Any) -> str:
             f"config.ablation.variants has {variant!r}: each is (name, ((setting, value), ...)), "
             "as `configs.ablation.study` makes it"
         )
-    if not _NAME.fullmatch(variant[0]) or variant[0] in (FOLDER, checkpoint.FOLDER):
+    taken = (FOLDER, checkpoint.FOLDER, run_config.FILE)
+    if not _NAME.fullmatch(variant[0]) or variant[0] in taken:
         raise UserError(
             f"config.ablation.variants: {variant[0]!r} names a folder: write letters, digits and "
-            f"any of . _ + -, but neither {FOLDER!r} nor {checkpoint.FOLDER!r}"
+            f"any of . _ + -, but none of {', '.join(taken)}"
         )
     return variant[0]
 
@@ -136,5 +142,8 @@ def share_classifiers(run: StudyRun) -> None:
             os.symlink(pathlib.Path("..") / FOLDER, there, target_is_directory=True)
         except OSError:
             # Windows, and file systems without links.
-            shutil.copytree(run.folder.parent / FOLDER, there)
+            partial = run.folder / f"{FOLDER}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(run.folder.parent / FOLDER, partial)
+            partial.rename(there)
     wait_for_all("classifiers")

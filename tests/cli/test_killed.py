@@ -106,6 +106,7 @@ def test_a_kill_at_any_operation_on_the_disk_loses_nothing(tmp_path, owner):
     assert len(left) > 3
 
 
+@pytest.mark.slow
 def test_a_kill_while_a_data_set_is_made_leaves_none_or_a_whole_one(tmp_path, owner):
     features = {"image": datasets.FEATURES["image"]}
     source = datasets.prepare(tmp_path / "data", {"train": [[{"image": TINY}]] * 2}, features)

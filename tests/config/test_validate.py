@@ -9,7 +9,7 @@ import pytest
 from configs import ablation, base, scale
 from raeg_jax.config.validate import validate
 from raeg_jax.errors import UserError
-from raeg_jax.generator.build import check_targets
+from raeg_jax.generator.build import check_targets, target_psnrs
 from raeg_jax.networks.preprocessing import Preprocessing
 from raeg_jax.networks.weights import PublishedNetwork, save_weights
 from raeg_jax.workdir.study import study_runs
@@ -48,6 +48,12 @@ def test_every_run_of_our_studies_is_possible(study, options):
     for run in runs[: len(others) + 1]:
         validate(run.config)
         check_targets(run.config)
+
+
+@pytest.mark.parametrize("options", ["", ",smoke", ",celeba,paper"])
+def test_stages_are_compared_at_one_psnr(options):
+    runs = study_runs(ablation.get_config("stages" + options), pathlib.Path("study"))
+    assert len({list(target_psnrs(run.config).values())[-1] for run in runs}) == 1
 
 
 @pytest.mark.parametrize(

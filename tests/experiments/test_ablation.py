@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -35,6 +36,8 @@ def study_config(variants=VARIANTS):
     config.data.image_size = experiment_toys.SIZE
     config.classifiers.targets, config.classifiers.held_out = ("near",), ("off",)
     config.eval.update(batch_size=4, pgd_steps=0)
+    # Random weights change images much.
+    config.loss.target_psnr = 15.0
     return config
 
 
@@ -130,9 +133,33 @@ def test_what_is_measured_is_not_measured_again_until_something_changes(
     save(ablation.study_runs(config, workdir)[1], 12)
     report_study(config, workdir)
     assert measured == ["float"]
+    # Trained anew to the same step.
+    measured.clear()
+    run = ablation.study_runs(config, workdir)[0]
+    shutil.rmtree(run.folder)
+    save(run, 12)
+    report_study(config, workdir)
+    assert measured == ["exact"]
     config.eval.max_images = 3
     report_study(config, workdir)
-    assert measured == ["float", "exact", "float", "empty"]
+    assert measured == ["exact", "exact", "float", "empty"]
+
+
+def test_a_run_that_diverged_is_not_compared(workdir, monkeypatch):
+    monkeypatch.setattr(ablation, "divergence_of", lambda summary, config: "it has diverged")
+    config = study_config({"exact": {}})
+    config.eval.max_images = 2
+    report_study(config, workdir)
+    numbers = json.loads((workdir / "ablation" / NUMBERS).read_text())
+    assert numbers["runs"] == [{"variant": "exact", "seed": 3, "failure": "it has diverged"}]
+
+
+def test_a_run_that_was_trained_otherwise_is_not_compared(workdir):
+    config = study_config({"exact": {}})
+    config.loss.kappa, config.train.steps = 9.0, 24
+    report_study(config, workdir)
+    numbers = json.loads((workdir / "ablation" / NUMBERS).read_text())
+    assert numbers["runs"][0]["failure"].startswith("trained with other settings: config.loss.k")
 
 
 def test_other_readers_read_the_images_too(workdir):

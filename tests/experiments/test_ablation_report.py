@@ -168,6 +168,8 @@ def test_the_numbers_need_no_parsing_of_text(folder):
 
 def test_nothing_measured_yet_is_a_report_too(tmp_path):
     ablation_report.write(study({"one": {}}, seeds=(0,)), tmp_path, [], {"config": "toy"})
+    # A LaTeX table without rows has no columns, so that its head is an error.
+    assert r"\begin{tabular}{}" not in (tmp_path / ablation_report.LATEX).read_text()
     found = tables(tmp_path)
     assert found["Protection"]["one"]["seeds"] == "not trained"
     # There is nothing to compare the only variant with.

@@ -12,6 +12,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.training import generator
 from raeg_jax.training.generator import Monitor
 from raeg_jax.training.logs import MetricLog
+from raeg_jax.training.loop import DivergedError
 from raeg_jax.workdir.checkpoint import Checkpoints
 from raeg_jax.workdir.processes import replicate
 from tests.networks import tiny_published
@@ -81,6 +82,17 @@ def test_a_loss_is_checked_before_a_checkpoint_is_written(config, tmp_path, eval
 def test_a_loss_that_is_not_finite_at_once(config, tmp_path, evaluations):
     config.loss.kappa = 1.0
     with pytest.raises(UserError, match=r"at step 1, .*none was saved yet"):
+        train(config, tmp_path)
+
+
+def test_weights_that_can_not_be_exact_have_diverged(config, tmp_path, evaluations, monkeypatch):
+    """A study goes on with its other variants then."""
+
+    def check(self, params):
+        raise UserError("the weights of a layer are too large")
+
+    monkeypatch.setattr(ToyGenerator, "check", check)
+    with pytest.raises(DivergedError, match="are too large"):
         train(config, tmp_path)
 
 

@@ -53,8 +53,9 @@ def trained(monkeypatch, tmp_path):
 def test_classifiers_come_first_then_all_variants_seed_by_seed(trained, tmp_path, capsys):
     assert train_study(study(VARIANTS), tmp_path)
     assert trained.folders == [
-        *("seed_0", "seed_0/one", "seed_0/two", "seed_0/three"),
-        *("seed_1", "seed_1/one", "seed_1/two", "seed_1/three"),
+        *("seed_0", "seed_1"),
+        *("seed_0/one", "seed_0/two", "seed_0/three"),
+        *("seed_1/one", "seed_1/two", "seed_1/three"),
     ]
     text = capsys.readouterr().err
     assert "6 runs: 0 trained, 6 to go" in text
@@ -66,16 +67,17 @@ def test_a_signal_stops_and_the_same_command_goes_on(trained, tmp_path, capsys):
     config = study(VARIANTS)
     trained.results["seed_0/two"] = None
     assert not train_study(config, tmp_path)
-    assert trained.folders == ["seed_0", "seed_0/one", "seed_0/two"]
+    assert trained.folders == ["seed_0", "seed_1", "seed_0/one", "seed_0/two"]
     trained.folders.clear()
     trained.results["seed_0/two"] = "done"
     capsys.readouterr()
     assert train_study(config, tmp_path)
-    assert trained.folders[:3] == ["seed_0", "seed_0/two", "seed_0/three"]
+    assert trained.folders[2:4] == ["seed_0/two", "seed_0/three"]
     assert "6 runs: 1 trained, 5 to go" in capsys.readouterr().err
     trained.folders.clear()
     assert train_study(config, tmp_path)
-    assert trained.folders == []
+    # The report needs classifiers, which somebody may have removed.
+    assert trained.folders == ["seed_0", "seed_1"]
 
 
 def test_a_signal_while_classifiers_train_stops_the_study(trained, tmp_path):

@@ -40,7 +40,8 @@ def test_every_variant_is_trained_with_every_seed():
         ((("a", "generator.depth"),), "each is"),
         ((("a", ("generator.depth", 3)),), r"has \('a', \('generator.depth', 3\)\): each is"),
         ((("../a", ()),), r"'\.\./a' names a folder: write letters"),
-        ((("classifiers", ()),), "'classifiers' names a folder.* neither 'classifiers'"),
+        ((("classifiers", ()),), "'classifiers' names a folder.* none of classifiers, "),
+        ((("config.json", ()),), "'config.json' names a folder"),
         ((("a", (("seed", 1),)),), "'a' changes seed, which all variants of a study share"),
         ((("a", (("data.image_size", 64),)),), r"change config\.data\.image_size, or make another"),
         ((("a", (("eval.max_images", 9),)),), r"changes eval\.max_images"),
@@ -61,6 +62,33 @@ def test_each_seed_stands_once(seeds):
     config = study({"a": {}}, seeds)
     with pytest.raises(UserError, match=r"config\.ablation\.seeds=.* one seed or more, each once"):
         study_runs(config, WORKDIR)
+
+
+def test_a_seed_that_no_run_would_have_is_refused():
+    config = study({"a": {}})
+    config.seed = 7
+    with pytest.raises(UserError, match=r"write config\.ablation\.seeds=\(7,\)"):
+        study_runs(config, WORKDIR)
+
+
+def test_a_copy_that_was_killed_is_made_again(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("links are not allowed")
+
+    def kill(source, target):
+        target.mkdir()
+        raise KeyboardInterrupt
+
+    (run,) = study_runs(study({"a": {}}, seeds=(7,)), tmp_path)
+    (run.folder.parent / "classifiers" / "resnet_small").mkdir(parents=True)
+    monkeypatch.setattr(study_lib.os, "symlink", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(study_lib.shutil, "copytree", kill)
+        with pytest.raises(KeyboardInterrupt):
+            share_classifiers(run)
+    share_classifiers(run)
+    assert (run.folder / "classifiers" / "resnet_small").is_dir()
+    assert [path.name for path in run.folder.iterdir()] == ["classifiers"]
 
 
 @pytest.mark.parametrize("links", [True, False])
