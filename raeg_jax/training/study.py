@@ -36,13 +36,13 @@ def train_study(config: ConfigDict, workdir: pathlib.Path) -> bool:
     missing = [run for run in runs if not is_trained(run)]
     say(f"{len(runs)} runs: {len(runs) - len(missing)} trained, {len(missing)} to go")
     splits = data.load(config.data)
-    started = time.monotonic()
     # Also where all runs are trained: the report needs them.
     for seed in config.ablation.seeds:
         without = seeded(config, seed)
         without.generator.stages = ("gradient",)
         if train(without, seed_folder(workdir, seed), splits) is None:
             return False
+    started = time.monotonic()
     for number, run in enumerate(missing):
         left = ""
         if number:
