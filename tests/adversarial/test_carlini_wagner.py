@@ -47,7 +47,7 @@ def attacked(fns, labels, kappa=0.0, steps=80, searches=4):
     return carlini_wagner(fns, jnp.asarray(IMAGES), labels, steps, kappa=kappa, searches=searches)
 
 
-@pytest.mark.parametrize("kappa", [0.0, 0.1])
+@pytest.mark.parametrize("kappa", [0.1, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_it_is_the_attack_of_foolbox(kappa):
     labels, images = jnp.asarray(predict(net(), IMAGES)), jnp.asarray(IMAGES)
     attack = L2CarliniWagnerAttack(

@@ -107,7 +107,10 @@ def test_numpy_integers_recover_the_same_bits(names, size, loss, locked):
     [
         {"others": 50},
         {"views": (("jpeg", 60), ("rescale", 0.4)), "smoothing": 0.8},
-        {"views": (("bit_depth", 4), ("gaussian_blur", 0.9)), "others": 999},
+        pytest.param(
+            {"views": (("bit_depth", 4), ("gaussian_blur", 0.9)), "others": 999},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_published_networks_of_a_thousand_classes_guide_a_stage_that_numpy_undoes(changes):

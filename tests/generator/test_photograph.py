@@ -69,6 +69,7 @@ def test_photographs_of_all_sizes_come_back_at_the_requested_distance(stage, ori
         np.testing.assert_array_equal(value, original)
 
 
+@pytest.mark.slow
 def test_it_lowers_the_lead_of_the_label_more_than_noise_does(stage, originals, protected):
     values, table = protected
     random = np.random.RandomState(0)

@@ -78,7 +78,7 @@ np.save(sys.argv[1], jax.jit(lambda v, y: SMALL.apply(v, y, method="inverse"))(p
     [
         ("--xla_cpu_enable_fast_math=true", "highest"),
         # The lowest precision of this processor: sums in 16 bits.
-        ("--xla_cpu_use_onednn=false", "F16_F16_F16"),
+        pytest.param("--xla_cpu_use_onednn=false", "F16_F16_F16", marks=pytest.mark.slow),
     ],
 )
 def test_fast_math_and_low_precision_recover_the_same_bits(flags, precision, tmp_path):

@@ -108,6 +108,7 @@ def token(generator, key=KEY.token_key, nonce=b"twelve bytes"):
     return Token(key, nonce, generator.chain.token_planes)
 
 
+@pytest.mark.slow
 def test_of_several_tries_the_one_that_misleads_most_is_kept(monkeypatch):
     generator, images, seen = make(("learned",)), photographs(3, 33, 40), []
 

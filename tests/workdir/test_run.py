@@ -56,6 +56,7 @@ def evaluate(config, workdir):
     )
 
 
+@pytest.mark.slow
 def test_the_latest_checkpoint_is_evaluated_and_two_runs_agree(folder):
     def content(name):
         files = (folder / "workdir" / name).rglob("*")
