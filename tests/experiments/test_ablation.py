@@ -62,6 +62,8 @@ def workdir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ablation.data, "load", lambda settings: toy.splits)
         patch.setattr(ablation, "load_classifiers", lambda *_: toy.classifiers)
+        # Programs of other tests stay.
+        patch.setattr(ablation.jax, "clear_caches", lambda: None)
         runs = ablation.study_runs(study_config(), folder)
         save(runs[0], 12)
         save(runs[1], 6)

@@ -21,6 +21,8 @@ def trained(monkeypatch, tmp_path):
     """Folders that were trained in, in order; `results` has what came of other than success."""
     seen = types.SimpleNamespace(folders=[], results={}, done=set())
     splits = object()
+    # Programs of other tests stay.
+    monkeypatch.setattr(study_lib.jax, "clear_caches", lambda: None)
 
     def train(config, workdir, given):
         assert given is splits
