@@ -31,6 +31,7 @@ def test_units_are_of_all_defences_and_of_removers_without_method(context, tmp_p
     assert not [u.name for u in defences.units(compared(tmp_path)) if "remover" in u.name]
 
 
+@pytest.mark.slow
 def test_a_remover_learns_what_pairs_show(context):
     context.run.config.suite.remover_steps = 60
     result = defences.measure_remover(context, "raeg", 2)

@@ -85,7 +85,7 @@ def test_round_trip_of_every_conditioner(coupling, conditioner):
     assert np.abs(x_rec - x).max() <= (0 if network.exact else FLOAT_ERROR)
 
 
-@pytest.mark.parametrize(("levels", "size"), [(1, (1, 1)), (1, (7, 12)), (3, (5, 3)), (3, (8, 8))])
+@pytest.mark.parametrize(("levels", "size"), [(1, (1, 1)), (1, (7, 12)), (3, (5, 3))])
 @pytest.mark.parametrize("coupling", ["integer", "affine"])
 def test_any_size_needs_no_padding(coupling, levels, size):
     network = small(coupling=coupling, blocks=(1,) * levels, widths=(4,) * levels)

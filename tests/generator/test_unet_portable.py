@@ -47,6 +47,7 @@ def test_numpy_integers_recover_the_same_bits(size, planes):
     np.testing.assert_array_equal(recovered, x)
 
 
+@pytest.mark.slow
 def test_any_batch_recovers_the_same_bits():
     x, variables = images((8, 8), batch=64), perturbed()
     y = program("forward")(variables, x)

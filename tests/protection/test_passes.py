@@ -64,6 +64,7 @@ def test_programs_of_shapes_that_are_done_with_are_dropped():
     assert len(client.live_executables()) - before <= passes._MOST_PROGRAMS
 
 
+@pytest.mark.slow
 def test_values_do_not_depend_on_the_size_of_the_batch():
     chain = make(("learned",), ()).chain
     images, told = photographs(3, 20, 20), np.zeros(3, np.int32)
