@@ -24,6 +24,8 @@ from tests.networks import tiny_published
 READERS = ("one.safetensors", "other.safetensors")
 PARTS = {"n01855672/a": np.s_[:80, 150:270], "n02981792/b": np.s_[300:390, 100:180]}
 SETTINGS = {"views": ("crop", "whole"), "momentum": 0.5, "attack_steps": 2}
+# Networks are compiled for several sizes.
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

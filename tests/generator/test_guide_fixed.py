@@ -127,6 +127,7 @@ def test_published_networks_of_a_thousand_classes_guide_a_stage_that_numpy_undoe
     np.testing.assert_array_equal(recovered, x)
 
 
+@pytest.mark.slow
 def test_any_batch_recovers_the_same_bits():
     x, y, info = protected(16)
     for batch in (16, 7, 1):

@@ -86,6 +86,7 @@ def test_it_lowers_the_lead_of_the_label_more_than_noise_does(stage, originals, 
     assert np.mean(before - after) > 3 * np.mean(np.abs(before - noise))
 
 
+@pytest.mark.slow
 def test_it_is_the_gradient_coupling_of_whole_arrays(stage, originals, protected):
     number = 1
     values, table = (each[number] for each in protected)

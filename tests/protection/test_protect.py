@@ -87,7 +87,13 @@ def test_stages_and_classifiers_of_all_kinds_work_on_tiles_narrower_than_they_ta
     check_round_trip(generator, Protector(generator, KEY, batch_size=2), photographs(1, 21, 5), [2])
 
 
-@pytest.mark.parametrize("generator", [make(("learned",)), quick()], ids=["learned", "gradient"])
+@pytest.mark.parametrize(
+    "generator",
+    [
+        pytest.param(make(("learned",)), id="learned", marks=pytest.mark.slow),
+        pytest.param(quick(), id="gradient"),
+    ],
+)
 def test_another_key_or_nonce_undoes_nothing(generator):
     (image,) = photographs(1, 37, 35)
     values, table = passes.forward(
