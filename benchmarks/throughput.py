@@ -112,6 +112,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         seconds = report("train", train, batch_size, step_flops, jax.device_count())
         if is_study(config):
             runs = study_runs(config, workdir)
+            runs = [run for run in runs if "learned" in run.config.generator.stages]
             steps = sum(run.config.train.steps for run in runs)
             took = duration(steps * seconds)
             print(f"study: {len(runs)} runs, {steps} steps in all, which take {took} if alike")

@@ -29,7 +29,7 @@ _SYNC_POINTS = itertools.count(1)
 
 
 class DivergedError(UserError):
-    """A metric of a training step is not finite."""
+    """A metric of a training step is not finite, or the trained weights can't be exact."""
 
 
 class Loop(contextlib.ExitStack):
