@@ -174,9 +174,11 @@ def get_config() -> ConfigDict:
         {
             "identity": 1.0,
             "jpeg": 0.0,
+            "grey": 0.0,
             "gaussian_blur": 0.0,
             "median_blur": 0.0,
             "rescale": 0.0,
+            "sharpen": 0.0,
             "gaussian_noise": 0.0,
             "bit_depth": 0.0,
             "crop_resize": 0.0,
@@ -186,6 +188,8 @@ def get_config() -> ConfigDict:
     config.attack_layer.blur_sigma = (0.5, 1.5)
     config.attack_layer.median_size = 3
     config.attack_layer.rescale_factor = (0.5, 1.0)
+    # Factor of what a blur of one pixel takes away, which is added.
+    config.attack_layer.sharpen_amount = (0.5, 1.5)
     # Standard deviation in pixel units.
     config.attack_layer.noise_std = (1.0, 8.0)
     config.attack_layer.bits = (4, 6)
