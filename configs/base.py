@@ -161,6 +161,9 @@ def get_config() -> ConfigDict:
     config.augment.flip = True
     # All others are for classifiers only. Pad by reflection by so many pixels, then crop at random.
     config.augment.crop_padding = 6
+    # A random part of each image, at least this share of each side, is enlarged to its size; 1 for
+    # none.
+    config.augment.crop_share = 1.0
     # Probability that an image is turned to grey.
     config.augment.grey = 0.0
     # Side of a grey square painted over each image, as a share of the image's side.
