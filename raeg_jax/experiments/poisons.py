@@ -24,7 +24,7 @@ from raeg_jax.experiments.pirates import (
 from raeg_jax.experiments.store import OF_GENERATOR, Unit
 from raeg_jax.experiments.tables import Table, column, over, over_seeds
 from raeg_jax.experiments.training_sets import HONEST, PARTS, TrainingSet, load_images
-from raeg_jax.generator.build import check_stages, check_targets, shortcut_stage
+from raeg_jax.generator.build import check_stages, check_targets
 
 _LONG = {"period": 32, "cycles": (2, 3)}
 # Stages, and what differs in `config.generator.shortcut`, which alone takes the whole distance.
@@ -101,7 +101,7 @@ def measure(context: Context, row: str, defence: str, model: str, seed: int) -> 
     result = train(run, context.folder, _training_set(context, row, defence), model, seed)
     patterns = None
     if "shortcut" in ROWS[row][0]:
-        patterns = shortcut_stage(run.config).conditioner.count
+        patterns = run.chain.stages[0].conditioner.count
     return result | {"patterns": patterns}
 
 
