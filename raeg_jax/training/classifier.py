@@ -24,9 +24,9 @@ from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.networks.weights import is_published
 from raeg_jax.training import parallel
+from raeg_jax.training.classifier_step import make_classifier_step
 from raeg_jax.training.loop import Loop
 from raeg_jax.training.optimizers import make_optimizer
-from raeg_jax.training.step import make_classifier_step
 from raeg_jax.workdir.checkpoint_folder import DamagedError
 from raeg_jax.workdir.classifiers import (
     ClassifierCheckpoint,
