@@ -55,7 +55,33 @@ def make_optimizer(
       steps: length of the schedule.
       learning_rate: its peak.
     """
-    schedule = learning_rate_schedule(learning_rate, steps, settings.warmup_steps)
+    return _make(settings, learning_rate_schedule(learning_rate, steps, settings.warmup_steps))
+
+
+def classifier_optimizer(
+    settings: ConfigDict, steps: int, constant: bool = False
+) -> optax.GradientTransformation:
+    """AdamW as classifiers are trained with it.
+
+    Args:
+      settings: `config.classifiers`.
+      steps: length of the schedule.
+      constant: whether the learning rate stays what it is after the warm-up, as for networks that
+        are replaced before they are finished.
+    """
+    recipe = ConfigDict({"name": "adamw", "clip_norm": 1.0, "weight_decay": settings.weight_decay})
+    rate, warmup = settings.learning_rate, settings.warmup_steps
+    if not constant:
+        return _make(recipe, learning_rate_schedule(rate, steps, warmup))
+    return _make(recipe, _constant_schedule(rate, steps, warmup))
+
+
+def _constant_schedule(rate: float, steps: int, warmup_steps: int) -> optax.Schedule:
+    warmup = max(min(warmup_steps, steps // 2), 1)
+    return optax.linear_schedule(rate / warmup, rate, warmup)
+
+
+def _make(settings: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     optimizer = OPTIMIZERS[settings.name](schedule, settings.weight_decay)
     if settings.clip_norm > 0:
         optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
