@@ -181,7 +181,8 @@ def measure(
         versions = [originals]
         if config is not None:
             token = protectors.draw_token(chain, index, *originals.shape[1:3])
-            protected = programs.protect(chain, originals, truth, token)[0]
+            place = protectors.draw_place(chain, index, *originals.shape[1:3])
+            protected = programs.protect(chain, originals, truth, token, place)[0]
             versions = [programs.png_roundtrip(protected)[0]]
         if len(names) > 1:
             attacked = tuple(run.frozen[name] for name in targets)

@@ -6,6 +6,8 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -15,6 +17,7 @@ from raeg_jax.exact.folding import fold_classifier
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.generator.gradient_coupling import Conditioner, GradientCoupling
 from raeg_jax.generator.guide import FixedGuide, Guide
+from raeg_jax.generator.learned_pattern import LearnedPattern, check_patterns
 from raeg_jax.generator.photograph import is_of_photographs
 from raeg_jax.generator.photograph_guide import FRAMES, PhotographGuide, View
 from raeg_jax.generator.shortcut import Shortcut, count_waves
@@ -36,7 +39,10 @@ _LEAST_SHARE = 0.1
 
 
 def build_generator(
-    config: ConfigDict, params: Any, classifiers: Mapping[str, tuple[nn.Module, Any]]
+    config: ConfigDict,
+    params: Any,
+    classifiers: Mapping[str, tuple[nn.Module, Any]],
+    patterns: np.ndarray | None = None,
 ) -> Chain:
     """Builds the generator of `config.generator.stages`.
 
@@ -45,17 +51,25 @@ def build_generator(
       params: of the learned stage; ignored without one.
       classifiers: (module, variables) by name, including the targets, whose gradients gradient
         stages follow.
+      patterns: int8 [K, V, G, G, 3], the learned ones of a shortcut stage; ignored where it has
+        none (`has_patterns`).
 
     Raises:
-      UserError: stages or settings that are impossible; see `check_stages`.
+      UserError: stages or settings that are impossible, see `check_stages`; or patterns that are
+        missing or can't be any, see `check_patterns`.
     """
     check_stages(config.generator)
     make = {
         "learned": lambda: LearnedStage(unet_from_config(config.generator), params),
-        "shortcut": lambda: shortcut_stage(config),
+        "shortcut": lambda: shortcut_stage(config, patterns),
         "gradient": lambda: gradient_stage(config, classifiers),
     }
     return Chain(tuple(make[name]() for name in config.generator.stages))
+
+
+def has_patterns(settings: ConfigDict) -> bool:
+    """Whether a generator of `config.generator` has learned patterns."""
+    return "shortcut" in settings.stages and settings.shortcut.pattern == "learned"
 
 
 def target_psnrs(config: ConfigDict) -> dict[str, float]:
@@ -86,9 +100,20 @@ def check_targets(config: ConfigDict) -> None:
         )
 
 
-def shortcut_stage(config: ConfigDict) -> GradientCoupling:
-    """The stage of `config.generator.shortcut`: couplings along a pattern of the class."""
+def shortcut_stage(config: ConfigDict, patterns: np.ndarray | None = None) -> GradientCoupling:
+    """The stage of `config.generator.shortcut`: couplings along a pattern of the class.
+
+    Args:
+      config: the whole configuration.
+      patterns: int8 [K, V, G, G, 3], the learned ones; ignored where the pattern is another.
+
+    Raises:
+      UserError: learned patterns are missing, or can't be any.
+    """
     settings = config.generator.shortcut.to_dict()
+    if settings["pattern"] == "learned":
+        check_patterns(patterns)
+        return _coupling(config, "shortcut", LearnedPattern(jnp.asarray(patterns)))
     del settings["target_psnr"]
     lists = {name: tuple(settings[name]) for name in ("cycles", "colours")}
     return _coupling(config, "shortcut", Shortcut(**settings | lists))
@@ -310,6 +335,8 @@ def parse_view(text: str) -> tuple[str, float]:
 
 
 def _check_shortcut(settings: ConfigDict) -> None:
+    if settings.pattern == "learned":
+        return
     cycles, colours = tuple(settings.cycles), tuple(settings.colours)
     if len(set(colours)) < len(colours):
         raise UserError(f"config.generator.shortcut.colours={colours!r} names a colour twice")

@@ -18,6 +18,7 @@ import numpy as np
 from raeg_jax.generator import photograph
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.generator.gradient_coupling import GradientCoupling, SideInfo
+from raeg_jax.generator.learned_pattern import Place
 from raeg_jax.payload.errors import DamagedPayloadError
 from raeg_jax.payload.key import Token
 from raeg_jax.payload.overflow import check_range
@@ -93,7 +94,8 @@ def _forward_tiles(chain, images, labels, tokens, sides, batch_size):
             batch, editable = tiles.take_batch(values, layouts, indices, size)
             classes = tiles.pad_batch(labels[[image for image, _ in indices]], size)
             token = _token(tokens, indices, batch)
-            batch, code = _FORWARD(chain, batch, classes, token, editable)
+            place = _place(chain, tokens, values, layouts, indices, size)
+            batch, code = _FORWARD(chain, batch, classes, token, editable, place)
             _put(values, layouts, indices, np.asarray(batch))
             table = to_table(chain, code, size)
             for (image, tile), row in zip(indices, table, strict=False):
@@ -147,7 +149,8 @@ def _inverse_tiles(chain, values, tables, tokens, sides, batch_size):
             rows = np.stack([tables[image][tile, :columns] for image, tile in indices])
             code = from_table(chain, tiles.pad_batch(rows, size))
             token = _token(tokens, indices, batch)
-            batch = _INVERSE(chain, batch, code, token, editable)
+            place = _place(chain, tokens, images, layouts, indices, size)
+            batch = _INVERSE(chain, batch, code, token, editable, place)
             _put(images, layouts, indices, np.asarray(batch))
     return images
 
@@ -228,6 +231,14 @@ def _token(
     height, width = batch.shape[1:3]
     planes = [tokens[image].planes(height, width, tile) for image, tile in indices]
     return tiles.pad_batch(np.stack(planes), len(batch))
+
+
+def _place(chain, tokens, images, layouts, indices, size) -> Place | None:
+    """Of a batch of tiles; None where no stage needs it."""
+    if not chain.placed:
+        return None
+    draws = np.array([tokens[image].draw for image, _ in indices], np.int32)
+    return Place(tiles.boxes(images, layouts, indices, size), tiles.pad_batch(draws, size))
 
 
 class _Program:
@@ -311,13 +322,13 @@ def _kind(chain: Chain, height: int, width: int) -> tuple:
     return structure, tuple(map(jax.typeof, leaves)), height, width
 
 
-def _forward(chain, values, labels, token, editable):
-    values, code = chain.forward(values.astype(jnp.float32), labels, token, editable)
+def _forward(chain, values, labels, token, editable, place):
+    values, code = chain.forward(values.astype(jnp.float32), labels, token, editable, place)
     return values.astype(jnp.int32), code
 
 
-def _inverse(chain, values, code, token, editable):
-    return chain.inverse(values.astype(jnp.float32), code, token, editable).astype(jnp.int32)
+def _inverse(chain, values, code, token, editable, place):
+    return chain.inverse(values.astype(jnp.float32), code, token, editable, place).astype(jnp.int32)
 
 
 _FORWARD, _INVERSE = Programs(_forward), Programs(_inverse)

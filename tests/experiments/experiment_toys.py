@@ -40,12 +40,12 @@ class Brighter:
 
     amount: float
     token_planes = 2
-    exact = False
+    exact = placed = False
 
-    def forward(self, x, labels, reference, token, free):
+    def forward(self, x, labels, reference, token, free, place):
         return x + self.amount + (token[..., :1] > 0), ()
 
-    def inverse(self, y, side_info, token, free):
+    def inverse(self, y, side_info, token, free, place):
         return y - self.amount - (token[..., :1] > 0)
 
 
