@@ -183,6 +183,9 @@ def get_config() -> ConfigDict:
     # All others are for classifiers and surrogates only. Pad by reflection by so many pixels, then
     # crop at random.
     config.augment.crop_padding = 6
+    # A random part of each image, at least this share of each side, is enlarged to its size; 1 for
+    # none.
+    config.augment.crop_share = 1.0
     # Probability that an image is turned to grey.
     config.augment.grey = 0.0
     # Side of a grey square painted over each image, as a share of the image's side.
@@ -196,9 +199,11 @@ def get_config() -> ConfigDict:
         {
             "identity": 1.0,
             "jpeg": 0.0,
+            "grey": 0.0,
             "gaussian_blur": 0.0,
             "median_blur": 0.0,
             "rescale": 0.0,
+            "sharpen": 0.0,
             "gaussian_noise": 0.0,
             "bit_depth": 0.0,
             "crop_resize": 0.0,
@@ -208,6 +213,8 @@ def get_config() -> ConfigDict:
     config.attack_layer.blur_sigma = (0.5, 1.5)
     config.attack_layer.median_size = 3
     config.attack_layer.rescale_factor = (0.5, 1.0)
+    # Factor of what a blur of one pixel takes away, which is added.
+    config.attack_layer.sharpen_amount = (0.5, 1.5)
     # Standard deviation in pixel units.
     config.attack_layer.noise_std = (1.0, 8.0)
     config.attack_layer.bits = (4, 6)

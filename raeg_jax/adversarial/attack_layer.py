@@ -50,7 +50,7 @@ def _branch(name, settings):
     bounds = settings[distortion.setting] if distortion.setting else None
 
     def run(key, images, index):
-        if bounds is None:
+        if name == "identity":
             return images
         if distortion.limits is None:
             return quantise(distortion.apply(images, bounds, bounds))

@@ -57,6 +57,10 @@ _IRRELEVANT = (
 # Where workdirs and generator files lack one it is filled in; the ids of generators with that value
 # leave it out.
 LATER: dict[str, Any] = {
+    "attack_layer.probability.grey": 0.0,
+    "attack_layer.probability.sharpen": 0.0,
+    "attack_layer.sharpen_amount": [0.5, 1.5],
+    "augment.crop_share": 1.0,
     "classifiers.weights": "",
     "generator.clamping": "tanh",
     "generator.gradient.others": 1,

@@ -61,6 +61,7 @@ RULES: dict[str, rules.Rule] = {
     "patterns.adversarial": rules.Number(0, 255),
     "augment.flip": rules.SWITCH,
     "augment.crop_padding": rules.NATURAL,
+    "augment.crop_share": rules.Number(0.1, 1),
     "augment.grey": rules.Number(0, 1),
     "augment.cutout": rules.Number(0, 1),
     "augment.mixup": rules.NONNEGATIVE,

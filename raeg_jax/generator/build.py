@@ -309,7 +309,7 @@ def _check_photographs(gradient: ConfigDict) -> None:
 
 
 def parse_view(text: str) -> tuple[str, float]:
-    """Reads a view: 'identity', or 'name:strength' of a distortion with limits and without chance.
+    """Reads a view: 'identity', or 'name:strength' of a distortion that has fixed point, too.
 
     Returns:
       The name and the strength, an int where strengths are whole numbers.
@@ -317,7 +317,7 @@ def parse_view(text: str) -> tuple[str, float]:
     Raises:
       UserError: an unknown name, or an impossible strength.
     """
-    views = {n: d.limits for n, d in DISTORTIONS.items() if d.limits and not d.random_keys}
+    views = {n: d.limits for n, d in DISTORTIONS.items() if d.limits and d.fixed}
     if text == "identity":
         return text, 0.0
     name, _, number = str(text).partition(":")

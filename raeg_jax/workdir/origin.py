@@ -190,6 +190,9 @@ def _run_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> 
     settings = run_config.to_json(config)
     for other in ("targets", "held_out", "weights"):
         del settings["classifiers"][other]
+    # Classifiers of version 0.1.0 know nothing of it.
+    if settings["augment"]["crop_share"] == run_config.LATER["augment.crop_share"]:
+        del settings["augment"]["crop_share"]
     return run | {"classifiers": settings["classifiers"], "augment": settings["augment"]}
 
 
