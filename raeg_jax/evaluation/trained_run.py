@@ -13,7 +13,7 @@ from raeg_jax import data
 from raeg_jax.data.memory import arrays
 from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.readers import Reader, published_readers
-from raeg_jax.generator.build import build_generator, stages_without_budget
+from raeg_jax.generator.build import build_generator, has_patterns, stages_without_budget
 from raeg_jax.generator.chain import Chain
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
 from raeg_jax.networks.weights import is_published
@@ -30,6 +30,7 @@ class TrainedRun:
       params: of the learned stage, None without one.
       classifiers: (module, variables) of targets and held-out ones by name.
       readers: others that read the images too, by name.
+      patterns: learned ones of a shortcut stage, int8; None where the generator has none.
     """
 
     config: ConfigDict
@@ -37,11 +38,14 @@ class TrainedRun:
     params: Any
     classifiers: Mapping[str, tuple[nn.Module, Any]]
     readers: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
+    patterns: np.ndarray | None = None
 
     @functools.cached_property
     def chain(self) -> Chain:
         """The generator."""
-        return programs.on_one_device(build_generator(self.config, self.params, self.classifiers))
+        return programs.on_one_device(
+            build_generator(self.config, self.params, self.classifiers, self.patterns)
+        )
 
     @functools.cached_property
     def frozen(self) -> dict[str, FrozenClassifier]:
@@ -119,7 +123,8 @@ class TrainedRun:
     def with_config(self, config: ConfigDict) -> "TrainedRun":
         """The same data and weights with another generator."""
         params = self.params if "learned" in config.generator.stages else None
-        return dataclasses.replace(self, config=config, params=params)
+        patterns = self.patterns if has_patterns(config.generator) else None
+        return dataclasses.replace(self, config=config, params=params, patterns=patterns)
 
 
 def aim_at(config: ConfigDict, psnr: float) -> None:

@@ -106,7 +106,7 @@ def measure(
 
     patterns = None
     if "shortcut" in ROWS[row][0]:
-        patterns = shortcut_stage(config).conditioner.count
+        patterns = shortcut_stage(config, context.run.patterns).conditioner.count
     model = train(context.run, context.folder, TrainingSet(row, load), architecture, seed)
     return model | {"defence": defence, "patterns": patterns}
 

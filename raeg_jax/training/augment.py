@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from raeg_jax.image import filters
 from raeg_jax.image.quantise import round_ste
+from raeg_jax.image.resize import resampling_matrix
 
-# ITU-R BT.601.
-_LUMA = (0.299, 0.587, 0.114)
+_EXACT = jax.lax.Precision.HIGHEST
 
 
 def augment(key: jax.Array, images: jax.Array, settings: ConfigDict, index: jax.Array) -> jax.Array:
-    """Flips, shifts, turns to grey and covers images, as `data.TrainIterator` does.
+    """Flips, crops, shifts, turns to grey and covers images, as `data.TrainIterator` does.
 
     Args:
       key: a scalar of `jax.random.key`; the same on every device.
@@ -26,23 +27,28 @@ def augment(key: jax.Array, images: jax.Array, settings: ConfigDict, index: jax.
     Returns:
       float32 [B, S, S, 3].
     """
-    flips, shifts, greys, covers = (
-        jax.vmap(lambda i, k=k: jax.random.fold_in(k, i))(index) for k in jax.random.split(key, 4)
+    flips, parts, starts, shifts, greys, covers = (
+        jax.vmap(lambda i, k=k: jax.random.fold_in(k, i))(index) for k in jax.random.split(key, 6)
     )
+    size = images.shape[1]
     if settings.flip:
         images = flip(images, jax.vmap(jax.random.bernoulli)(flips))
+    if settings.crop_share < 1:
+        sides = _whole(parts, max(1, round(settings.crop_share * size)), size + 1)
+        images = part(images, _whole(starts, 0, size - sides + 1), sides)
     if padding := settings.crop_padding:
-        images = shift(images, padding, _whole(shifts, 2 * padding + 1))
+        images = shift(images, padding, _whole(shifts, 0, 2 * padding + 1))
     if settings.grey:
         images = grey(images, jax.vmap(lambda k: jax.random.bernoulli(k, settings.grey))(greys))
     if settings.cutout:
-        images = cutout(images, settings.cutout, _whole(covers, images.shape[1]))
+        images = cutout(images, settings.cutout, _whole(covers, 0, size))
     return images
 
 
-def _whole(keys: jax.Array, limit: int) -> jax.Array:
-    """Two random whole numbers below `limit` for each key: int32 [B, 2]."""
-    return jax.vmap(lambda key: jax.random.randint(key, (2,), 0, limit))(keys)
+def _whole(keys: jax.Array, low: int, limit: jax.Array | int) -> jax.Array:
+    """Two random whole numbers for each key, from `low` to below `limit` [B, 2]: int32 [B, 2]."""
+    limits = jnp.broadcast_to(limit, (len(keys), 2))
+    return jax.vmap(lambda key, most: jax.random.randint(key, (2,), low, most))(keys, limits)
 
 
 def flip(images: jax.Array, mirrored: jax.Array) -> jax.Array:
@@ -62,16 +68,34 @@ def shift(images: jax.Array, padding: int, offsets: jax.Array) -> jax.Array:
     place = offsets[:, :, None] - padding + jnp.arange(size)
     place = (size - 1) - jnp.abs((size - 1) - jnp.abs(place))
     # Products with matrices of zeros and ones: exact, and faster than gathering.
-    chosen = jax.nn.one_hot(place, size)
-    precision = jax.lax.Precision.HIGHEST
-    images = jnp.einsum("bih,bhwc->biwc", chosen[:, 0], images, precision=precision)
-    return jnp.einsum("bjw,biwc->bijc", chosen[:, 1], images, precision=precision)
+    return _apply(jax.nn.one_hot(place, size), images)
+
+
+def part(images: jax.Array, starts: jax.Array, sides: jax.Array) -> jax.Array:
+    """Enlarges a part of each image to the image's size, bilinearly.
+
+    Args:
+      images: float32 [B, S, S, 3].
+      starts: int32 [B, 2], first row and column of the part.
+      sides: int32 [B, 2], its height and width.
+
+    Returns:
+      Whole numbers, float32 [B, S, S, 3]; rounding passes gradients through.
+    """
+    size = images.shape[1]
+    matrices = jax.vmap(jax.vmap(lambda start, side: resampling_matrix(size, start, side, size)))
+    return round_ste(_apply(matrices(starts, sides), images))
+
+
+def _apply(matrices: jax.Array, images: jax.Array) -> jax.Array:
+    """Maps rows and columns of each image by its matrices [B, 2, S, S]."""
+    images = jnp.einsum("bih,bhwc->biwc", matrices[:, 0], images, precision=_EXACT)
+    return jnp.einsum("bjw,biwc->bijc", matrices[:, 1], images, precision=_EXACT)
 
 
 def grey(images: jax.Array, chosen: jax.Array) -> jax.Array:
     """Gives all channels the luma where `chosen`, bool [B]; rounding passes gradients through."""
-    luma = round_ste(images @ jnp.array(_LUMA, jnp.float32))
-    return jnp.where(chosen[:, None, None, None], luma[..., None], images)
+    return jnp.where(chosen[:, None, None, None], round_ste(filters.grey(images)), images)
 
 
 def cutout(images: jax.Array, share: float, centres: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
 """The optimisers of the generator and its discriminator, and the state before the first step."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +106,7 @@ def create_state(
     discriminator: nn.Module | None,
     key: jax.Array,
     images: np.ndarray | None = None,
+    surrogates: tuple[Any, ...] = (),
 ) -> TrainState:
     """The state before the first step; the same for the same key and images.
 
@@ -116,6 +118,7 @@ def create_state(
       key: the run's key, `jax.random.key(config.seed)`.
       images: [B, H, W, 3] in pixel units, some that the generator is trained on, whose statistics
         mixing 'actnorm' starts from; by default it starts from the identity.
+      surrogates: as `Surrogates.create` makes them; none without the poison term.
     """
     size = config.data.image_size
     blank = jnp.zeros((1, size, size, 3), jnp.float32)
@@ -135,4 +138,5 @@ def create_state(
         opt_state=optimizer.init(params),
         disc=disc,
         disc_opt_state=disc_opt_state,
+        surrogates=surrogates,
     )

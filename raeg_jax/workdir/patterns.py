@@ -4,7 +4,6 @@
 they are learned, checkpoints in `unfinished/` let the training resume.
 """
 
-import hashlib
 import io
 import json
 import pathlib
@@ -15,8 +14,10 @@ from ml_collections import ConfigDict
 
 from raeg_jax import data
 from raeg_jax.config import run_config
+from raeg_jax.data.cache import digest_of
 from raeg_jax.errors import UserError
 from raeg_jax.files import write_whole
+from raeg_jax.generator.build import has_patterns
 from raeg_jax.workdir.checkpoint_folder import DamagedError
 from raeg_jax.workdir.origin import (
     INFO,
@@ -33,12 +34,6 @@ _FILE = "patterns.npy"
 _DISTANCE = "generator.shortcut.target_psnr"
 # Of `config.classifiers`, what trains surrogates.
 _RECIPE = ("learning_rate", "weight_decay", "warmup_steps", "label_smoothing")
-
-
-def has_learned_patterns(config: ConfigDict) -> bool:
-    """Whether a generator of these settings has learned patterns."""
-    settings = config.generator
-    return "shortcut" in settings.stages and settings.shortcut.pattern == "learned"
 
 
 def patterns_folder(workdir: pathlib.Path) -> pathlib.Path:
@@ -106,7 +101,7 @@ def load_patterns(
     Raises:
       UserError: they are missing, damaged, or of other data or settings.
     """
-    if not has_learned_patterns(config):
+    if not has_patterns(config.generator):
         return None
     check_same_patterns(config, splits, workdir, at_same_distance=False)
     try:
@@ -137,7 +132,7 @@ def read_patterns(workdir: pathlib.Path) -> np.ndarray | None:
         content = (folder / _FILE).read_bytes()
     except OSError as error:
         raise DamagedError(f"{folder / _FILE} can't be read ({error.strerror})") from error
-    if hashlib.sha256(content).hexdigest() != info.get("sha256"):
+    if digest_of(content) != info.get("digest"):
         raise DamagedError(f"{folder / _FILE} isn't what was saved")
     return np.load(io.BytesIO(content))
 
@@ -146,7 +141,7 @@ def save_patterns(workdir: pathlib.Path, patterns: np.ndarray, origin: dict[str,
     """Saves int8 patterns, and what they were learned from (`origin_of_patterns`)."""
     folder, file = patterns_folder(workdir), io.BytesIO()
     np.save(file, patterns)
-    info = {"origin": origin, "sha256": hashlib.sha256(file.getvalue()).hexdigest()}
+    info = {"origin": origin, "digest": digest_of(file.getvalue())}
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / INFO).unlink(missing_ok=True)
