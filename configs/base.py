@@ -81,7 +81,8 @@ def get_config() -> ConfigDict:
     # PSNR after this stage; that of a gradient stage after it must be lower. Its couplings have the
     # rounds, step, least_step, bound, margin and mask of `generator.gradient` below.
     config.generator.shortcut.target_psnr = 33.0
-    # waves | cells. Waves are learned sooner, cells outlive JPEG (docs/experiments.md).
+    # waves | cells | learned. Waves are learned sooner, cells outlive JPEG (docs/experiments.md);
+    # train.py makes learned ones, to which the settings below mean nothing.
     config.generator.shortcut.pattern = "waves"
     # Period of the waves in pixels; cycles within it (least and most, along the axis with more
     # of them); number of waves of each class.

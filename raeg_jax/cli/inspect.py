@@ -78,6 +78,9 @@ def _generator_lines(generator: LoadedGenerator) -> dict[str, str]:
         "recovery": f"on {machines}",
         "classes": f"{len(names)}, from {names[0]} to {names[-1]}",
     }
+    if generator.patterns is not None:
+        classes, variants, side = generator.patterns.shape[:3]
+        lines["patterns"] = f"{variants} for each of {classes} classes, {side} x {side} cells"
     described = enumerate(classifier_lines(generator), 1)
     return lines | {f"classifier {number}": line for number, line in described}
 

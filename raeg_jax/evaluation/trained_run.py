@@ -30,7 +30,7 @@ class TrainedRun:
       params: of the learned stage, None without one.
       classifiers: (module, variables) of targets and held-out ones by name.
       readers: others that read the images too, by name.
-      patterns: learned ones of a shortcut stage, int8; None where the generator has none.
+      patterns: int8 [K, V, G, G, 3], the learned ones of a shortcut stage; None without.
     """
 
     config: ConfigDict

@@ -105,11 +105,11 @@ def test_they_go_before_a_stage_that_sees_whole_photographs(monkeypatch):
         "generator.gradient.views": ("crop", "whole+jpeg:75"),
         "generator.gradient.attack_steps": 2,
         "generator.gradient.target_psnr": 32.0,
-        "generator.gradient.rounds": 4,
+        "generator.gradient.rounds": 2,
     }
     stages = ("shortcut", "gradient")
     generator = published(stages, tiny_published.classifier(), **LEARNED, **changes)
-    round_trip(generator, [noise(40, 52), noise(33, 90)], None, tile=32)
+    round_trip(generator, [noise(40, 52)], None, tile=32)
 
 
 def test_patterns_come_back_from_a_file(tmp_path):
