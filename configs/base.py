@@ -302,7 +302,9 @@ def get_config() -> ConfigDict:
     config.suite.remover_pairs = (50, 500, 0)
 
     config.suite.pirates = ConfigDict()
-    # They must differ from the targets: pirates train networks that were not attacked.
+    # Those of `CLASSIFIERS` must differ from the targets: pirates train networks that were not
+    # attacked. Names of files of published weights (in `classifiers.weights`) are networks that
+    # pirates start from; the generator may know them.
     config.suite.pirates.architectures = ("densenet_small",)
     config.suite.pirates.seeds = 3
     config.suite.pirates.steps = 1500
@@ -310,15 +312,21 @@ def get_config() -> ConfigDict:
     config.suite.pirates.looks = 10
     # At most so many training images; 0 is all of them.
     config.suite.pirates.images = 0
-    # Names of `DEFENCES` that pirates use before they train.
-    config.suite.pirates.defences = ("jpeg_50", "blur_1", "median_3", "bits_4", "noise_nl_means")
-    # Further ways to train, both for honest and for pirated models.
+    # What pirates do to images before they train: names of `DEFENCES`, or class_mean, which
+    # subtracts each class's mean image; 'grey+jpeg_50' is one after the other.
+    config.suite.pirates.defences = ("jpeg_50", "jpeg_30", "grey", "grey+jpeg_50", "blur_1")
+    # Further ways to train (docs/protocol.md); 'crops+jpeg_50' is one after a defence.
     config.suite.pirates.trainings = ("adversarial", "augmented")
     # Shares of the data set that are protected.
-    config.suite.pirates.shares = (0.5, 0.1)
+    config.suite.pirates.shares = (0.75, 0.5, 0.25)
+    # Of published networks: a linear classifier on 'frozen' features, or the 'whole' fine-tuned;
+    # side to which images are enlarged, in pixels; epochs of fine-tuning, each tested.
+    config.suite.pirates.published = ConfigDict(
+        {"ways": ("frozen", "whole"), "side": 160, "epochs": 4}
+    )
 
     # Experiments that are not in 'full'. Names of their rows, () for all; an unknown one stops the
-    # run with the list. PSNRs in dB; names of `DEFENCES`, beside none.
+    # run with the list. PSNRs in dB; defences as pirates have them, beside none.
     config.suite.variants = ConfigDict({"rows": (), "psnrs": (34.0,)})
     config.suite.poisons = ConfigDict({"rows": (), "defences": ()})
 

@@ -85,19 +85,21 @@ def fit_classifier(
     workdir: pathlib.Path,
     watch: Watch | None = None,
     start: Any | None = None,
+    module: nn.Module | None = None,
 ) -> Any | None:
-    """Trains a classifier, saves it, and measures it on clean images.
+    """Trains a classifier, saves it, and measures it on clean images unless `watch` does.
 
     Training that was stopped resumes: bit for bit on CPU.
 
     Args:
-      name: key of `networks.CLASSIFIERS`.
+      name: key of `networks.CLASSIFIERS`, or any other name of `module`.
       splits: the data set.
       config: the whole configuration.
       workdir: folder of the run.
       watch: called every `config.train.eval_every` steps and after the last; the scalars that it
         returns go to the classifier's log.
       start: variables to begin with, such as those of another image size; drawn by default.
+      module: the network; by default that of the name.
 
     Returns:
       Its variables, `params` and `batch_stats`, on this process's first device; None if a signal
@@ -106,7 +108,7 @@ def fit_classifier(
     Raises:
       UserError: the loss is not finite, or the batch is larger than the data set.
     """
-    module = classifiers_lib.build_classifier(name, splits.num_classes)
+    module = module or classifiers_lib.build_classifier(name, splits.num_classes)
     folder, origin = classifier_folder(workdir, name), origin_of(name, splits, config)
     with UnfinishedCheckpoint(folder, origin) as checkpoint:
         state, loop = _train(name, module, splits, config, folder, checkpoint, watch, start)
@@ -119,10 +121,10 @@ def fit_classifier(
         on_host = jax.device_get(_variables(state))
         save_weights(folder, on_host)
         variables = jax.tree.map(jnp.asarray, on_host)
-        accuracy = _clean_accuracy(module, variables, splits, config)
+        accuracy = {} if watch else _clean_accuracy(module, variables, splits, config)
         save_info(folder, {"origin": origin, "accuracy": accuracy})
         checkpoint.remove()
-    if is_main_process():
+    if accuracy and is_main_process():
         print(
             f"{name}: accuracy on clean images {accuracy['train']:.3f} (training), "
             f"{accuracy['test']:.3f} (test)"

@@ -123,7 +123,8 @@ def model(run, folder, training_set, architecture, seed):
     """In place of `pirates.train`: the result of a model that nobody trained."""
     peak = {"honest": 0.8}.get(training_set.name, 0.4) + 0.01 * seed
     return {
-        "images": training_set.name, "training": training_set.training,
+        "images": training_set.name, "defence": training_set.defence,
+        "training": training_set.training,
         "architecture": architecture, "seed": seed, "count": 3,
         "curve": [[5, peak - 0.1], [10, peak]], "peak": peak, "last": peak, "changed": 1.0,
     }  # fmt: skip

@@ -40,10 +40,13 @@ def test_models_get_what_their_row_and_defence_say(context, monkeypatch):
     assert np.all(np.abs(10 * np.log10(255**2 / errors) - PSNR + 0.4) < 0.5)
     np.testing.assert_array_equal(reduced, DEFENCES["bits_3"](waves))
     assert [(result["images"], result["defence"]) for result in results] == [
-        ("honest", "none"), ("honest", "bits_3"), ("waves", "none"), ("waves", "bits_3"),
+        ("honest", ""), ("honest", "bits_3"), ("waves", ""), ("waves", "bits_3"),
     ]  # fmt: skip
     rows = poisons.table(results, context).rows
-    assert rows[-1] == ("waves", "130", "bits_3", "densenet_small", "1", "0.400", "0.400")
+    assert rows[-1] == (
+        "waves", "130", "bits_3", "densenet_small", "1", "0.400", "0.400", "0.50", "0.50", "0.50",
+    )  # fmt: skip
+    assert [bool(unit.ignores) for unit in poisons.units(context)] == [True] * 2 + [False] * 2
 
 
 def test_every_row_is_a_generator():
