@@ -17,7 +17,9 @@ from raeg_jax.training import step as step_lib
 from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.parallel import ParallelStep
 from raeg_jax.training.step import draw_tokens, frozen_of, make_train_step
+from raeg_jax.training.surrogates import Surrogates
 from tests.networks import tiny_published
+from tests.training.toy_networks import register
 
 TERMS = ("adversary", "robust", "fidelity", "ssim", "gan", "recovery", "range", "token")
 TERMS += ("robust_recovery",)
@@ -162,6 +164,48 @@ def test_eight_devices_take_the_step_of_one(mode):
         state, metrics = step(state, frozen, make_batch())
         # Not the parameters: Adam's division makes much of a tiny gradient's last bit.
         results.append(jax.device_get((state.opt_state, metrics)))
+    chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
+
+
+def prepare_poison(monkeypatch, devices=1):
+    """A step, its state and what it reads, of a generator that poisons one surrogate."""
+    register(monkeypatch)
+    weights = {"adversary": 0.0, "token": 0.0, "poison": 0.5}
+    config = make_config("affine", recovery=0.0, **weights)
+    config.patterns.surrogates = ("flat",)
+    config.augment.grey = 0.3
+    generator, surrogates = unet_from_config(config.generator), Surrogates(config, 4)
+    state = create_state(config, generator, None, jax.random.key(0), surrogates=surrogates.create())
+    target = Colour()
+    variables = target.init(jax.random.key(1), jnp.zeros((1, 24, 24, 3)), train=False)
+    step = make_train_step(config, generator, None, {"colour": target}, surrogates)
+    step = ParallelStep(step, config.parallel, jax.devices()[:devices])
+    return step, state, frozen_of(config, {"colour": (target, variables)})
+
+
+def test_poison_trains_surrogates_and_a_generator_that_helps_them(monkeypatch):
+    step, state, frozen = prepare_poison(monkeypatch)
+    before, history = jax.device_get(state), []
+    for _ in range(20):
+        state, metrics = step(state, frozen, make_batch())
+        history.append(jax.device_get(metrics))
+    terms = {name: history[0][f"loss/{name}"] for name in ("poison", "fidelity", "range")}
+    expected = 0.5 * terms["poison"] + 10.0 * terms["fidelity"] + 5.0 * terms["range"]
+    np.testing.assert_allclose(history[0]["loss/total"], expected, rtol=1e-4)
+    assert history[-1]["loss/poison"] < history[0]["loss/poison"] - 0.2
+    assert history[-1]["surrogate_accuracy"] > history[0]["surrogate_accuracy"]
+    for old, new in ((before.params, state.params), (before.surrogates, state.surrogates)):
+        change = jax.tree.map(lambda a, b: np.abs(a - b).max(), old, jax.device_get(new))
+        assert max(jax.tree.leaves(change)) > 1e-3
+
+
+def test_eight_devices_poison_as_one(monkeypatch):
+    results = []
+    for devices in (1, 8):
+        step, state, frozen = prepare_poison(monkeypatch, devices)
+        state, metrics = step(state, frozen, make_batch())
+        surrogates = [each["opt_state"] for each in state.surrogates]
+        results.append(jax.device_get((state.opt_state, surrogates, metrics)))
     chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
 
 
