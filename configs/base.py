@@ -157,10 +157,32 @@ def get_config() -> ConfigDict:
     # at most this change of a value, in pixel units; 0 for none.
     config.classifiers.adversarial = 0.0
 
+    # How train.py learns the patterns of a shortcut stage with pattern = "learned": together with
+    # surrogates, networks that stand for those of pirates, which see protected images through
+    # `attack_layer` and `augment` (all but mixup) below.
+    config.patterns = ConfigDict()
+    # Cells along each side of a pattern, which is enlarged to the photograph; patterns of a class.
+    config.patterns.grid = 32
+    config.patterns.variants = 1
+    # Names of networks; the settings of training in `classifiers` apply to them, too. With
+    # `loss.weight.poison` a learned stage has these surrogates, and `renew_every`.
+    config.patterns.surrogates = ("resnet_small",)
+    config.patterns.steps = 3000
+    config.patterns.batch_size = 64
+    # Of Adam; patterns have a root mean square of 1.
+    config.patterns.learning_rate = 0.02
+    # Steps after which a surrogate is replaced by a new one. Sooner, it doesn't get far enough to
+    # need the pattern.
+    config.patterns.renew_every = 400
+    # Each surrogate's images are attacked first, by at most this change of a value, in pixel units;
+    # 0 for none.
+    config.patterns.adversarial = 0.0
+
     # Augmentation of the classifiers' and (flip only, if on) the generator's training images.
     config.augment = ConfigDict()
     config.augment.flip = True
-    # All others are for classifiers only. Pad by reflection by so many pixels, then crop at random.
+    # All others are for classifiers and surrogates only. Pad by reflection by so many pixels, then
+    # crop at random.
     config.augment.crop_padding = 6
     # A random part of each image, at least this share of each side, is enlarged to its size; 1 for
     # none.
@@ -223,6 +245,9 @@ def get_config() -> ConfigDict:
     config.loss.weight.token = 0.25
     # Values of y outside 0..255, before clipping.
     config.loss.weight.range = 5.0
+    # The cross-entropy of surrogates (`patterns` above) that are trained on protected images behind
+    # the attack layer, as pirates would: the stage poisons what they learn from.
+    config.loss.weight.poison = 0.0
 
     config.discriminator = ConfigDict()
     config.discriminator.width = 32

@@ -170,7 +170,7 @@ class ProtectedSet:
         if self.method == "raeg" or self.psnr is None:
             depends.append(run.config.generator.to_dict())
         if self.method == "raeg":
-            weights = run.params, weights
+            weights = run.params, run.patterns, weights
         digest = hashlib.sha256(repr(depends).encode())
         leaves = [] if self.method == "noise" else jax.tree.leaves(weights)
         for array in (*self.candidates(), *leaves):

@@ -24,12 +24,11 @@ from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.networks.weights import is_published
 from raeg_jax.training import parallel
+from raeg_jax.training.classifier_step import make_classifier_step
 from raeg_jax.training.loop import Loop
-from raeg_jax.training.optimizers import make_optimizer
-from raeg_jax.training.step import make_classifier_step
+from raeg_jax.training.optimizers import classifier_optimizer
 from raeg_jax.workdir.checkpoint_folder import DamagedError
 from raeg_jax.workdir.classifiers import (
-    ClassifierCheckpoint,
     Classifiers,
     load_classifier,
     load_published,
@@ -39,6 +38,7 @@ from raeg_jax.workdir.classifiers import (
 )
 from raeg_jax.workdir.origin import classifier_folder, origin_of
 from raeg_jax.workdir.processes import is_main_process, replicate, say
+from raeg_jax.workdir.unfinished import UnfinishedCheckpoint
 
 # Accuracy on the training images is measured on at most so many, spread over the classes.
 _MEASURED = 5000
@@ -110,7 +110,7 @@ def fit_classifier(
     """
     module = module or classifiers_lib.build_classifier(name, splits.num_classes)
     folder, origin = classifier_folder(workdir, name), origin_of(name, splits, config)
-    with ClassifierCheckpoint(folder, origin) as checkpoint:
+    with UnfinishedCheckpoint(folder, origin) as checkpoint:
         state, loop = _train(name, module, splits, config, folder, checkpoint, watch, start)
         if loop.signal:
             say(
@@ -142,24 +142,13 @@ def _train(
     splits: data.Splits,
     config: ConfigDict,
     folder: pathlib.Path,
-    checkpoint: ClassifierCheckpoint,
+    checkpoint: UnfinishedCheckpoint,
     watch: Watch | None,
     first: Any | None,
 ) -> tuple[dict[str, Any], Loop]:
     """Takes the steps; returns the last state and the loop, which knows step and signal."""
     settings, train = config.classifiers, config.train
-    optimizer = make_optimizer(
-        ConfigDict(
-            {
-                "name": "adamw",
-                "warmup_steps": settings.warmup_steps,
-                "weight_decay": settings.weight_decay,
-                "clip_norm": 1.0,
-            }
-        ),
-        settings.steps,
-        settings.learning_rate,
-    )
+    optimizer = classifier_optimizer(settings, settings.steps)
     # Another order of images and other weights for each classifier.
     seed = zlib.crc32(f"{config.seed} {name}".encode())
     # First of all, as it stops at a batch that is too large.

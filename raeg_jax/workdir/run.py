@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from raeg_jax import data
@@ -30,6 +31,7 @@ from raeg_jax.workdir.classifiers import (
     remembered,
     trained_on,
 )
+from raeg_jax.workdir.patterns import load_patterns
 
 # Settings that results depend on, beside the checkpoint itself.
 _MEASURED = ("seed", "data", "generator", "classifiers")
@@ -44,6 +46,7 @@ class Run(NamedTuple):
       step: the training step that `params` come from; None without a learned stage.
       splits: the data set.
       classifiers: (module, variables) by name.
+      patterns: learned ones of a shortcut stage, int8; None where the generator has none.
     """
 
     config: ConfigDict
@@ -51,11 +54,12 @@ class Run(NamedTuple):
     step: int | None
     splits: data.Splits
     classifiers: Classifiers
+    patterns: np.ndarray | None = None
 
     @property
     def generator(self) -> Chain:
         """The generator of all stages, built anew."""
-        return build_generator(self.config, self.params, self.classifiers)
+        return build_generator(self.config, self.params, self.classifiers, self.patterns)
 
 
 def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "latest") -> Run:
@@ -69,7 +73,8 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "lates
       checkpoint: 'latest' (which the end of training evaluates), 'best' or a step.
 
     Raises:
-      UserError: the workdir, its checkpoint or a classifier is missing or of another config.
+      UserError: the workdir, its checkpoint, a classifier or the learned patterns are missing or
+        of another config.
     """
     # Before the data are loaded, which may take long: a wrong name or network.
     config, params, step = _restore_stages(config, workdir, checkpoint)
@@ -78,7 +83,8 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "lates
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
     remember_published(config, splits, workdir)
-    return Run(config, params, step, splits, classifiers)
+    patterns = load_patterns(config, splits, workdir)
+    return Run(config, params, step, splits, classifiers, patterns)
 
 
 def generator_from_workdir(
@@ -97,7 +103,8 @@ def generator_from_workdir(
       others: classifiers to add to those that the stages need, for `raeg verify`.
 
     Raises:
-      UserError: the workdir, its checkpoint or a classifier is missing or of another config.
+      UserError: the workdir, its checkpoint, a classifier or the learned patterns are missing or
+        of another config.
     """
     workdir = pathlib.Path(workdir)
     config, params, _ = _restore_stages(config, workdir, checkpoint)
@@ -124,7 +131,8 @@ def generator_from_workdir(
     class_names = origin.class_names
     if is_published(targets[0]):
         class_names = imagenet.class_names(remembered(targets[0], workdir)["num_classes"])
-    return LoadedGenerator(config, class_names, params, classifiers, networks)
+    patterns = load_patterns(config, origin, workdir)
+    return LoadedGenerator(config, class_names, params, classifiers, networks, patterns)
 
 
 def _check_same_classes(target: str, others: Sequence[str], config: ConfigDict) -> None:

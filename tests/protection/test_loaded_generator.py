@@ -82,7 +82,7 @@ def test_files_without_settings_that_came_later_are_the_same_generator(tmp_path)
     generator_file.write(tmp_path / "old", description, generator.stored_arrays)
     loaded = load_generator(tmp_path / "old")
     assert loaded.id == generator.id
-    assert loaded.config.to_dict() == generator.config.to_dict()
+    assert loaded.config.generator.to_dict() == generator.config.generator.to_dict()
     assert jax.tree.structure(loaded.chain) == jax.tree.structure(generator.chain)
 
 

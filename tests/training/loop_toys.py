@@ -44,10 +44,11 @@ class ToyGenerator(nn.Module):
         return y - self.shift[0]
 
 
-def make_toy_step(config, generator, discriminator, targets):
+def make_toy_step(config, generator, discriminator, targets, surrogates):
     """Adds a number that depends on batch, step and seed; NaN at step `kappa`."""
 
     def step(state, frozen, batch):
+        assert bool(surrogates) == bool(state.surrogates) == bool(config.loss.weight.poison)
         assert set(frozen["targets"]) == set(targets) == {"resnet_small"}
         number = state.step + 1
         noise = jax.random.normal(jax.random.fold_in(jax.random.key(frozen["seed"]), number))

@@ -5,7 +5,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from configs import base
@@ -14,20 +13,18 @@ from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks.classifiers import FrozenClassifier, mean_reading
 from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.payload.key import CELL
-from raeg_jax.training import parallel
 from raeg_jax.training import step as step_lib
 from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.parallel import ParallelStep
-from raeg_jax.training.step import draw_tokens, frozen_of, make_classifier_step, make_train_step
-from raeg_jax.workdir import processes as state_lib
+from raeg_jax.training.step import draw_tokens, frozen_of, make_train_step
+from raeg_jax.training.surrogates import Surrogates
 from tests.networks import tiny_published
+from tests.training.toy_networks import register
 
 TERMS = ("adversary", "robust", "fidelity", "ssim", "gan", "recovery", "range", "token")
 TERMS += ("robust_recovery",)
 LOGITS = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 9.0], [1.0, 1.5, -2.0]], np.float32)
 TRUE = np.array([0, 1, 0])
-IMAGES = np.random.RandomState(0).randint(0, 256, (8, 8, 8, 3)).astype(np.uint8)
-LABELS = np.arange(8, dtype=np.int32) % 3
 
 
 class Colour(nn.Module):
@@ -170,6 +167,48 @@ def test_eight_devices_take_the_step_of_one(mode):
     chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
 
 
+def prepare_poison(monkeypatch, devices=1):
+    """A step, its state and what it reads, of a generator that poisons one surrogate."""
+    register(monkeypatch)
+    weights = {"adversary": 0.0, "token": 0.0, "poison": 0.5}
+    config = make_config("affine", recovery=0.0, **weights)
+    config.patterns.surrogates = ("flat",)
+    config.augment.grey = 0.3
+    generator, surrogates = unet_from_config(config.generator), Surrogates(config, 4)
+    state = create_state(config, generator, None, jax.random.key(0), surrogates=surrogates.create())
+    target = Colour()
+    variables = target.init(jax.random.key(1), jnp.zeros((1, 24, 24, 3)), train=False)
+    step = make_train_step(config, generator, None, {"colour": target}, surrogates)
+    step = ParallelStep(step, config.parallel, jax.devices()[:devices])
+    return step, state, frozen_of(config, {"colour": (target, variables)})
+
+
+def test_poison_trains_surrogates_and_a_generator_that_helps_them(monkeypatch):
+    step, state, frozen = prepare_poison(monkeypatch)
+    before, history = jax.device_get(state), []
+    for _ in range(20):
+        state, metrics = step(state, frozen, make_batch())
+        history.append(jax.device_get(metrics))
+    terms = {name: history[0][f"loss/{name}"] for name in ("poison", "fidelity", "range")}
+    expected = 0.5 * terms["poison"] + 10.0 * terms["fidelity"] + 5.0 * terms["range"]
+    np.testing.assert_allclose(history[0]["loss/total"], expected, rtol=1e-4)
+    assert history[-1]["loss/poison"] < history[0]["loss/poison"] - 0.2
+    assert history[-1]["surrogate_accuracy"] > history[0]["surrogate_accuracy"]
+    for old, new in ((before.params, state.params), (before.surrogates, state.surrogates)):
+        change = jax.tree.map(lambda a, b: np.abs(a - b).max(), old, jax.device_get(new))
+        assert max(jax.tree.leaves(change)) > 1e-3
+
+
+def test_eight_devices_poison_as_one(monkeypatch):
+    results = []
+    for devices in (1, 8):
+        step, state, frozen = prepare_poison(monkeypatch, devices)
+        state, metrics = step(state, frozen, make_batch())
+        surrogates = [each["opt_state"] for each in state.surrogates]
+        results.append(jax.device_get((state.opt_state, surrogates, metrics)))
+    chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
+
+
 KEY = jax.random.key(0)
 
 
@@ -251,95 +290,3 @@ def test_gan_losses_reward_the_right_side():
     # Undecided: log 2 for each side.
     zero = jnp.zeros((1, 1, 1, 1))
     np.testing.assert_allclose(step_lib.discriminator_gan(zero, zero), 2 * np.log(2), rtol=1e-6)
-
-
-class ToyNet(nn.Module):
-    """Batch normalisation and two small layers, so that it compiles at once."""
-
-    @nn.compact
-    def __call__(self, images, train):
-        x = nn.Conv(8, (4, 4), strides=4)(images / 255)
-        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.8)(x))
-        return nn.Dense(3)(x.mean((1, 2)))
-
-
-class Seen(nn.Module):
-    """Keeps the mean of the images that it was shown; its weights say which way to attack."""
-
-    @nn.compact
-    def __call__(self, images, train):
-        kernel = self.param("kernel", nn.initializers.normal(1.0), (8 * 8 * 3, 3))
-        seen = self.variable("batch_stats", "seen", jnp.zeros, images.shape)
-        if train:
-            seen.value = images
-        return images.reshape(len(images), -1) @ kernel / 255
-
-
-def run(net, batch, devices=1, **settings):
-    """The variables before and after one step, and its metrics."""
-    optimizer = optax.adam(0.1)
-    variables = net.init(jax.random.key(0), IMAGES[: 8 // devices] * 1.0, train=False)
-    state = {**variables, "opt_state": optimizer.init(variables["params"])}
-    used = jax.devices()[:devices]
-    step = parallel.ParallelStep(make_classifier_step(net, optimizer, **settings), "pmap", used)
-    after, metrics = step(state_lib.replicate(state, used), {}, batch)
-    return variables, after, metrics
-
-
-def test_parameters_and_statistics_move_by_the_smoothed_cross_entropy():
-    net = ToyNet()
-    before, after, metrics = run(net, {"image": IMAGES, "label": LABELS}, label_smoothing=0.1)
-    for part in ("params", "batch_stats"):
-        changes = jax.tree.map(lambda a, b: np.abs(a - b).max(), after[part], before[part])
-        assert max(jax.tree.leaves(changes)) > 0
-    logits = net.apply(before, IMAGES * 1.0, train=True, mutable=["batch_stats"])[0]
-    log_p = np.asarray(jax.nn.log_softmax(logits))
-    smoothed = np.eye(3)[LABELS] * 0.9 + 0.1 / 3
-    np.testing.assert_allclose(metrics["loss"], -(smoothed * log_p).sum(-1).mean(), rtol=1e-5)
-    np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(-1) == LABELS).mean())
-
-
-def test_blended_images_have_blended_labels():
-    net, other = ToyNet(), (LABELS + 1) % 3
-    share = np.linspace(0, 1, 8, dtype=np.float32)
-    batch = {"image": IMAGES, "label": LABELS, "other": other, "share": share}
-    before, _, metrics = run(net, batch, label_smoothing=0.0)
-    logits = net.apply(before, IMAGES * 1.0, train=True, mutable=["batch_stats"])[0]
-    log_p = np.asarray(jax.nn.log_softmax(logits))
-    truth = share[:, None] * np.eye(3)[LABELS] + (1 - share[:, None]) * np.eye(3)[other]
-    np.testing.assert_allclose(metrics["loss"], -(truth * log_p).sum(-1).mean(), rtol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def attacked():
-    return run(Seen(), {"image": IMAGES, "label": LABELS}, label_smoothing=0.0, adversarial=8.0)
-
-
-def test_an_attack_stays_near_the_image_and_in_range(attacked):
-    seen = np.asarray(attacked[1]["batch_stats"]["seen"])
-    assert (seen.min(), seen.max()) == (0, 255)
-    change = np.abs(seen - IMAGES)
-    assert 7.5 < change.max() <= 8.001
-    assert len(np.unique(change)) > 100
-
-
-def test_an_attack_raises_the_loss(attacked):
-    before, _, metrics = attacked
-    _, _, clean = run(Seen(), {"image": IMAGES, "label": LABELS}, label_smoothing=0.0)
-    assert metrics["loss"] > clean["loss"] + 1
-    # Up the gradient, where the random start didn't begin at the other end of the range.
-    kernel = np.asarray(before["params"]["kernel"])
-    p = np.asarray(jax.nn.softmax(IMAGES.reshape(8, -1) @ kernel / 255))
-    gradient = ((p - np.eye(3)[LABELS]) @ kernel.T).reshape(IMAGES.shape)
-    change = np.asarray(attacked[1]["batch_stats"]["seen"]) - IMAGES
-    certain = np.abs(gradient) > np.quantile(np.abs(gradient), 0.5)
-    inside = (IMAGES > 8) & (IMAGES < 247) & certain
-    assert np.mean(np.sign(change[inside]) == np.sign(gradient[inside])) > 0.9
-
-
-def test_starts_differ_from_step_to_step_and_not_with_the_devices(attacked):
-    batch = {"image": IMAGES, "label": LABELS}
-    _, _, spread = run(Seen(), batch, devices=4, label_smoothing=0.0, adversarial=8.0)
-    np.testing.assert_allclose(spread["loss"], attacked[2]["loss"], rtol=1e-5)
-    _, _, other = run(Seen(), batch, label_smoothing=0.0, adversarial=8.0, seed=1)
-    assert other["loss"] != attacked[2]["loss"]
