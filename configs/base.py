@@ -166,11 +166,11 @@ def get_config() -> ConfigDict:
     config.patterns.variants = 1
     # Names of networks; the settings of training in `classifiers` apply to them, too. With
     # `loss.weight.poison` a learned stage has these surrogates, and `renew_every`.
-    config.patterns.surrogates = ("resnet_small",)
-    config.patterns.steps = 3000
+    config.patterns.surrogates = ("resnet_small", "vgg_small")
+    config.patterns.steps = 1500
     config.patterns.batch_size = 64
-    # Of Adam; patterns have a root mean square of 1.
-    config.patterns.learning_rate = 0.02
+    # Of Adam at the start, then along a cosine; patterns have a root mean square of 1.
+    config.patterns.learning_rate = 0.06
     # Steps after which a surrogate is replaced by a new one. Sooner, it doesn't get far enough to
     # need the pattern.
     config.patterns.renew_every = 400

@@ -75,6 +75,8 @@ def learning_curve(
 ) -> Curve:
     """Trains a classifier and tests it each `config.train.eval_every` steps on all unseen images.
 
+    Of these as they are and as `Images.tests` prepares them, the better accuracy counts.
+
     Args:
       run: data set.
       folder: of this model while it is trained; removed then.
@@ -102,13 +104,17 @@ def learning_curve(
         lambda v, x: jnp.argmax(jnp.asarray(network.apply(v, x.astype("float32"), train=False)), -1)
     )
 
-    def watch(variables) -> Mapping[str, float]:
-        size = min(config.eval.batch_size, len(truth))
+    size, tests = min(config.eval.batch_size, len(truth)), images.tests(clean)
+
+    def accuracy(variables, test) -> float:
         correct = [
             np.asarray(classify(variables, x) == y)[:count]
-            for _, x, y, count in batches(clean, truth, size)
+            for _, x, y, count in batches(test, truth, size)
         ]
-        return {"clean": float(np.mean(np.concatenate(correct)))}
+        return float(np.mean(np.concatenate(correct)))
+
+    def watch(variables) -> Mapping[str, float]:
+        return {"clean": max(accuracy(variables, test) for test in tests)}
 
     if fit_classifier(name, splits, config, folder, watch, start, module) is None:
         raise KeyboardInterrupt

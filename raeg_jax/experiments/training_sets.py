@@ -21,11 +21,24 @@ SHARE = "share_"
 
 
 class Images(NamedTuple):
-    """What a model is trained on: uint8 [N, H, W, 3] each, int32 [N]."""
+    """What a model is trained on, and how its user may change what it reads.
+
+    Attributes:
+      images: uint8 [N, H, W, 3].
+      originals: of these, uint8 [N, H, W, 3].
+      labels: int32 [N].
+      prepare: the defence of each image alone, uint8 [B, H, W, 3] to the same: a model that was
+        trained on grey images may be given grey ones to read. None without such a defence.
+    """
 
     images: np.ndarray
     originals: np.ndarray
     labels: np.ndarray
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def tests(self, images: np.ndarray) -> list[np.ndarray]:
+        """What the model is tested on of images uint8 [N, H, W, 3]: as they are, and prepared."""
+        return [images] if self.prepare is None else [images, self.prepare(images)]
 
 
 class TrainingSet(NamedTuple):
@@ -130,7 +143,10 @@ def load_images(context: Context, name: str, defence: str = "") -> Images:
         f"{HONEST if name == HONEST else 'files'}_{defence}",
         lambda: defend_set(leaked, images, labels, defence),
     )
-    return Images(defended, originals, labels)
+    prepare = None
+    if not set(defence.split("+")) & SET_DEFENCES.keys():
+        prepare = functools.partial(defend_set, leaked, labels=labels, defence=defence)
+    return Images(defended, originals, labels, prepare)
 
 
 def defend_set(

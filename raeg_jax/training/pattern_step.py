@@ -16,6 +16,7 @@ import optax
 from ml_collections import ConfigDict
 
 from raeg_jax.adversarial.attack_layer import attack_layer
+from raeg_jax.generator.shortcut import draw_waves
 from raeg_jax.image.metrics import mse, mse_of_psnr
 from raeg_jax.image.quantise import quantise
 from raeg_jax.image.resize import crop_resize
@@ -24,31 +25,42 @@ from raeg_jax.training.parallel import StepFn
 from raeg_jax.training.surrogates import Surrogates
 from raeg_jax.workdir.processes import AXIS
 
-# Fields of noise start with at most one cycle in so many cells.
-_SMOOTHNESS = 8
-# Share of the starting fields' energy that is the same in all channels.
+# Least and most cycles in 32 cells of the waves that patterns start from: of a grey one, and of one
+# in a colour. JPEG keeps little of shorter ones in colour; pictures hide longer grey ones.
+_GREY_CYCLES, _COLOUR_CYCLES = (6, 13), (1, 3)
+# Share of the energy that the grey wave has.
 _GREY_SHARE = 0.6
 
 
 def first_patterns(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Smooth random fields: noise without its shorter waves, 60 % of its energy grey.
+    """Where the training starts: a short grey wave and a long one in a colour.
+
+    From waves, patterns become such that surrogates learn them sooner than from smooth random
+    fields, and outlive more (docs/experiments.md).
 
     Args:
       shape: (classes, variants, side, side, 3).
-      seed: of the noise.
+      seed: of the choice of waves.
 
     Returns:
       float32 of that shape, each pattern with a root mean square of 1.
     """
-    random = np.random.RandomState(seed)
-    grey = random.standard_normal((*shape[:-1], 1))
-    colour = random.standard_normal(shape)
-    colour = np.sqrt(3 / 2) * (colour - colour.mean(-1, keepdims=True))
-    fields = np.sqrt(_GREY_SHARE) * grey + np.sqrt(1 - _GREY_SHARE) * colour
-    cycles = np.abs(np.fft.fftfreq(shape[2], 1 / shape[2]))
-    low = cycles <= max(shape[2] / _SMOOTHNESS, 1)
-    spectrum = np.fft.fft2(fields, axes=(2, 3)) * (low[:, None] & low)[..., None]
-    return np.asarray(normalise(np.fft.ifft2(spectrum, axes=(2, 3)).real), np.float32)
+    classes, variants, grid, _, _ = shape
+    grey = _waves(grid, _GREY_CYCLES, ("grey",), seed)
+    colour = _waves(grid, _COLOUR_CYCLES, ("red_green", "blue_yellow"), seed)
+    number = np.arange(classes * variants)
+    # No pair comes twice before all have come.
+    second = (number + number // math.lcm(len(grey), len(colour))) % len(colour)
+    grey, colour = grey[number % len(grey)], colour[second]
+    fields = math.sqrt(_GREY_SHARE) * grey + math.sqrt(1 - _GREY_SHARE) * colour
+    return np.asarray(normalise(fields), np.float32).reshape(shape)
+
+
+def _waves(grid: int, cycles: tuple[int, int], colours: tuple[str, ...], seed: int) -> np.ndarray:
+    """Waves of so many cycles in 32 cells, shuffled: float64 [n, grid, grid, 3], of rms 1."""
+    least, most = (max(1, min(count * grid // 32, grid // 2)) for count in cycles)
+    waves, order = draw_waves(grid, (least, most), colours, 1, seed)
+    return normalise(waves[order[:, 0]].astype(np.float64))
 
 
 def normalise(patterns: Any) -> Any:

@@ -35,6 +35,9 @@ from raeg_jax.workdir.patterns import (
 from raeg_jax.workdir.processes import replicate, say
 from raeg_jax.workdir.unfinished import UnfinishedCheckpoint
 
+# Of the learning rate, what the last step has.
+_LAST_RATE = 0.05
+
 
 def ensure_patterns(
     config: ConfigDict, splits: data.Splits, workdir: pathlib.Path
@@ -93,7 +96,9 @@ def _train(
     plain.augment.flip = False
     stream = parallel.host_batches(plain, splits.train, "patterns", seed, crop=False)
     surrogates = Surrogates(config, splits.num_classes)
-    optimizer = optax.adam(settings.learning_rate)
+    # Toward the end small steps: what is left of the noise of batches goes into the patterns.
+    rate = optax.cosine_decay_schedule(settings.learning_rate, settings.steps, _LAST_RATE)
+    optimizer = optax.adam(rate)
     classes = min(splits.num_classes, MOST_CLASSES)
     shape = (classes, settings.variants, settings.grid, settings.grid, 3)
     first = first_patterns(shape, seed)
