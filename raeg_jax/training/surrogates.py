@@ -5,6 +5,7 @@ that easy (error-minimising noise, Huang et al. 2021, arXiv 2101.04898). Each is
 one from time to time, as a pirate's network starts from nothing.
 """
 
+import functools
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,10 @@ from raeg_jax.networks.classifiers import build_classifier
 from raeg_jax.training.classifier_step import find_attack
 from raeg_jax.training.optimizers import classifier_optimizer
 from raeg_jax.workdir.processes import AXIS, replicate
+
+# Share of the steps in which images are attacked. With an attack in each, patterns lose more
+# against other pirates than they gain.
+_ATTACKED = 1 / 3
 
 # The variables of a surrogate and the state of its optimiser, `opt_state`.
 State = dict[str, Any]
@@ -102,8 +107,8 @@ class Surrogates:
           key: of the attack's random starts.
           index: int32 [b], each image's index in the global batch.
           radius: largest change of a value, in pixel units, by which each surrogate's images are
-            attacked first (robust error-minimising noise, Fu et al. 2022, arXiv 2203.14533);
-            0 for none.
+            attacked first in a third of the steps (after robust error-minimising noise, Fu et al.
+            2022, arXiv 2203.14533); 0 for none.
 
         Returns:
           The mean over surrogates of the smoothed cross-entropy, and of the accuracy; the batch
@@ -117,8 +122,13 @@ class Surrogates:
         ):
             seen = images
             if radius:
-                start_key = jax.random.fold_in(key, number)
-                change = _attack(module, own, state, images, truth, start_key, index, radius)
+                start_key, coin_key = jax.random.split(jax.random.fold_in(key, number))
+                arguments = module, own, state, images, truth, start_key, index, radius
+                change = jax.lax.cond(
+                    jax.random.bernoulli(coin_key, _ATTACKED),
+                    functools.partial(_attack, *arguments),
+                    lambda: jnp.zeros_like(images),
+                )
                 seen = clip_ste(images + change)
             loss, logits, changed = _loss(module, own, state, seen, truth)
             losses.append(loss)
