@@ -141,11 +141,14 @@ def get_config() -> ConfigDict:
     config.classifiers = ConfigDict()
     # Names of networks, which are trained on the data set; or names of files of published weights,
     # 'NAME.safetensors' (`raeg weights import` makes them), which have classes of their own: then
-    # attacks lead away from what the targets read on the original. Targets are all of one kind.
+    # attacks lead away from what the targets read on the original, and targets are all of one kind.
     config.classifiers.targets = ("resnet_small", "vgg_small")
     config.classifiers.held_out = ("densenet_small",)
     # Folder of the files of published weights; '' is the current one.
     config.classifiers.weights = ""
+    # Side in pixels that published networks see images enlarged toward, with heads: classifiers of
+    # the data set's classes in place of their last layers, fitted to their features. 0 for none.
+    config.classifiers.heads = 0
     # All further settings are those of training.
     config.classifiers.batch_size = 64
     config.classifiers.steps = 1500

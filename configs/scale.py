@@ -3,14 +3,16 @@
 `:cpu` and `:learned` are the learned generator at 64 pixels, `:gradient` gradient couplings alone,
 and `:both` a learned stage at a higher PSNR and then gradient couplings. `:poison` is a shortcut
 stage and then gradient couplings, at 32 pixels: small enough to train pirated models by the dozen.
+`:poison_published` is the same against published networks with heads of the data set's classes, for
+pirates who start from such networks.
 `:published` are gradient couplings against published weights, of which nothing is trained:
 
     python train.py --config=folder:published --config.data.source=PHOTOS \
         --config.classifiers.weights=FOLDER
 
-evaluates. FOLDER holds lite0.safetensors, lite1.safetensors and lite2.safetensors, which
-`raeg weights import efficientnet_lite0 ...` and so on make; or name others as
---config.classifiers.targets and held_out.
+evaluates; `:poison_published` has the same flags. FOLDER holds lite0.safetensors, lite1.safetensors
+and lite2.safetensors, which `raeg weights import efficientnet_lite0 ...` and so on make; or name
+others as --config.classifiers.targets and held_out.
 """
 
 from ml_collections import ConfigDict
@@ -24,6 +26,7 @@ STAGES = {
     "gradient": ("gradient",),
     "both": ("learned", "gradient"),
     "poison": ("shortcut", "gradient"),
+    "poison_published": ("shortcut", "gradient"),
     "published": ("gradient",),
 }
 
@@ -47,8 +50,10 @@ def choose(name: str, variant: str, images: int) -> ConfigDict:
     if variant == "both":
         # Half of the distance (6 dB) for the learned stage, the rest for the gradient stage.
         config.loss.target_psnr = config.generator.gradient.target_psnr + 6
-    if variant == "poison":
+    if variant in ("poison", "poison_published"):
         poison(config)
+    if variant == "poison_published":
+        with_heads(config)
     if variant == "published":
         published(config)
     # The default workdir is runs/<name>: the variants must not share one.
@@ -115,6 +120,21 @@ def poison(config: ConfigDict) -> None:
     config.suite.pirates.steps = 600
     config.suite.pirates.defences = ("jpeg_50", "blur_1")
     config.suite.pirates.shares = (0.5,)
+
+
+def with_heads(config: ConfigDict) -> None:
+    """Changes `poison`: couplings lead published networks toward a permutation of the classes.
+
+    Each step has its view, so that the attack outlives grey and JPEG.
+    """
+    config.classifiers.targets = ("lite0.safetensors",)
+    config.classifiers.held_out = ("lite2.safetensors",)
+    config.classifiers.heads = 112
+    config.generator.shortcut.target_psnr = 35.0
+    config.generator.gradient.loss = "targeted"
+    config.generator.gradient.attack_steps = 4
+    config.generator.gradient.views = ("identity", "jpeg:50", "identity", "grey")
+    config.suite.pirates.architectures = ("densenet_small", "lite0.safetensors")
 
 
 def published(config: ConfigDict) -> None:

@@ -81,7 +81,9 @@ DISTORTIONS: dict[str, Distortion] = {
         defences={f"jpeg_{quality}": quality for quality in (90, 70, 50, 30, 10)},
         fixed=fixed_jpeg,
     ),
-    "grey": Distortion(lambda x, *_: grey(x), defences={"grey": 0}),
+    "grey": Distortion(
+        lambda x, *_: grey(x), defences={"grey": 0}, fixed=lambda x, _: views.grey(x)
+    ),
     "gaussian_blur": Distortion(
         gaussian_blur, "blur_sigma", (0.0, 100.0), defences={"blur_1": 1.0},
         fixed=views.gaussian_blur,

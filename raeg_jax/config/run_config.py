@@ -61,6 +61,7 @@ LATER: dict[str, Any] = {
     "attack_layer.probability.sharpen": 0.0,
     "attack_layer.sharpen_amount": [0.5, 1.5],
     "augment.crop_share": 1.0,
+    "classifiers.heads": 0,
     "classifiers.weights": "",
     "generator.clamping": "tanh",
     "generator.gradient.others": 1,

@@ -45,6 +45,7 @@ RULES: dict[str, rules.Rule] = {
     "classifiers.targets": rules.Each(rules.NameOrFile(CLASSIFIERS, SUFFIX)),
     "classifiers.held_out": rules.Each(rules.NameOrFile(CLASSIFIERS, SUFFIX), least=0),
     "classifiers.weights": rules.TEXT,
+    "classifiers.heads": rules.Number(0, 1024, whole=True),
     "classifiers.batch_size": rules.COUNT,
     "classifiers.steps": rules.COUNT,
     "classifiers.learning_rate": rules.POSITIVE,

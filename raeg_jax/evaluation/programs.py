@@ -29,7 +29,7 @@ from raeg_jax.generator.learned_pattern import Place
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import to_uint8
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
-from raeg_jax.networks.layers import preprocessing_of
+from raeg_jax.networks.layers import own_preprocessing
 from raeg_jax.protection.predict import read_together
 
 # Corrections of the noise's length; each leaves a small part of the error before it.
@@ -103,7 +103,7 @@ def labels_of_attack(
     """The classes that an attack on targets leads away from.
 
     Args:
-      targets: all of a run or all published.
+      targets: all with the data set's classes or all with their own.
       images: the originals, uint8 [N, H, W, 3].
       labels: int [N], the true classes.
       batch_size: images at a time; 0 for all.
@@ -115,7 +115,7 @@ def labels_of_attack(
     published = [
         target
         for target in targets
-        if isinstance(target, FrozenClassifier) and preprocessing_of(target.module)
+        if isinstance(target, FrozenClassifier) and own_preprocessing(target.module)
     ]
     return read_together(published, images, batch_size or len(images), 0) if published else labels
 

@@ -57,7 +57,7 @@ class TrainedRun:
 
     @functools.cached_property
     def published(self) -> dict[str, Reader]:
-        """Those of the classifiers that have published weights, as readers of whole images."""
+        """Those of the classifiers that read as they were published, as readers of whole images."""
         names = filter(is_published, self.classifiers)
         networks = {name: published.describe(self.config, name) for name in names}
         return published_readers(self.classifiers, networks)
@@ -82,13 +82,20 @@ class TrainedRun:
     def describe(self) -> dict[str, dict[str, Any]]:
         """Of each of `read_by` where its weights come from and what images it takes, for JSON."""
         own = {
-            "source": "trained by the run",
             "classes": len(self.splits.class_names),
             "preprocessing": {"image_size": self.config.data.image_size},
         }
+        source_of = {
+            name: f"{published.describe(self.config, name).source}, with a head of the run"
+            if is_published(name)
+            else "trained by the run"
+            for name, one in self.read_by.items()
+            if not isinstance(one, Reader)
+        }
         role_of = {name: role for role, names in self.roles.items() for name in names}
         return {
-            name: {"role": role_of[name]} | (one.describe() if isinstance(one, Reader) else own)
+            name: {"role": role_of[name]}
+            | (one.describe() if isinstance(one, Reader) else {"source": source_of[name]} | own)
             for name, one in self.read_by.items()
         }
 

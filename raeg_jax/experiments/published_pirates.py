@@ -7,18 +7,15 @@ classifier to the features of the frozen network, or starts from that and fine-t
 import functools
 import hashlib
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 from flax import linen as nn
 
-from raeg_jax.adversarial.features import features
-from raeg_jax.compilation import ProgressBar
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation.programs import batches
 from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.experiments.pirated_model import Curve, learning_curve
 from raeg_jax.experiments.training_sets import Images
@@ -26,15 +23,11 @@ from raeg_jax.files import sha256, whole_file
 from raeg_jax.image.resize import crop_resize
 from raeg_jax.networks.classifiers import FrozenClassifier, build_classifier
 from raeg_jax.networks.weights import load_weights
+from raeg_jax.training.linear_head import ITERATIONS, features_of, fit_linear, with_head
 from raeg_jax.workdir import published
 
 WAYS = ("frozen", "whole")
 
-# Weight decay of the linear classifier on standardised features, the best for honest models: with
-# .001, .003, .03, .1 and .3 EfficientNet-Lite0 reads .716, .721, .729, .735 and .733 of the unseen
-# images of Mini-ImageNet, 32 pixels, after 120 images of each of 20 classes.
-DECAY = 0.1
-_ITERATIONS = 300
 # Of fine-tuning, which AdamW does; steps at the start that warm up.
 _BATCH_SIZE = 32
 _RATE = 3e-4
@@ -89,7 +82,7 @@ def train_frozen(run: TrainedRun, folder: pathlib.Path, images: Images, name: st
     predictions = (
         np.argmax(pirate.features(test) @ kernel + bias, axis=-1) for test in images.tests(clean)
     )
-    return [(_ITERATIONS, max(float(np.mean(predicted == truth)) for predicted in predictions))]
+    return [(ITERATIONS, max(float(np.mean(predicted == truth)) for predicted in predictions))]
 
 
 def train_whole(
@@ -150,20 +143,14 @@ class _Pirate:
         digest.update(np.ascontiguousarray(images).data)
         path = self._folder / f"{digest.hexdigest()[:24]}.npy"
         if not path.is_file():
-            found = self._compute(images)
+            network = FrozenClassifier(
+                Enlarged(self._network.module, self._side), _nested(self._variables)
+            )
+            found = features_of(network, images, self._batch_size)
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as file:
                 np.save(file, found.astype(np.float16))
         return np.load(path).astype(np.float32)
-
-    def _compute(self, images):
-        classifier = FrozenClassifier(self._network.module, self._variables)
-        parts, size = [], min(self._batch_size, len(images))
-        with ProgressBar(total=len(images), desc="features of images", unit="img") as bar:
-            for _, x, _, count in batches(images, np.zeros(len(images)), size):
-                parts.append(np.asarray(_features(classifier, x, self._side))[:count])
-                bar.update(count)
-        return np.concatenate(parts)
 
     def head(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
         """Fits the linear classifier: its kernel, float32 [F, K], and bias, float32 [K]."""
@@ -176,63 +163,10 @@ class _Pirate:
         """The network with a head, which sees images enlarged: module and variables."""
         network = self._network
         module = build_classifier(network.architecture, self._num_classes, network.preprocessing)
-        params = dict(self._variables["params"])
-        # Flax numbers the dense layers.
-        last = max(
-            (name for name in params if name.startswith("Dense_")),
-            key=lambda name: int(name.rpartition("_")[2]),
-        )
-        params[last] = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
-        collections = {**self._variables, "params": params}
-        variables = {name: {"network": tree} for name, tree in collections.items()}
+        variables = _nested(with_head(self._variables, kernel, bias))
         return Enlarged(module, self._side), variables
 
 
-@functools.partial(jax.jit, static_argnames="side")
-def _features(classifier: FrozenClassifier, images: jax.Array, side: int) -> jax.Array:
-    module, variables = classifier.module, classifier.variables
-    return features(
-        lambda x: jnp.asarray(module.apply(variables, x, train=False)), enlarge(images, side)
-    )
-
-
-def fit_linear(
-    x: np.ndarray, labels: np.ndarray, num_classes: int, decay: float = DECAY
-) -> tuple[np.ndarray, np.ndarray]:
-    """Multinomial logistic regression on standardised features, by L-BFGS on all of them at once.
-
-    Minimises the mean cross-entropy plus decay / 2 times the squared norm of the kernel.
-
-    Args:
-      x: float32 [N, F].
-      labels: int [N].
-      num_classes: K.
-      decay: of the kernel for standardised features; biases are free.
-
-    Returns:
-      Kernel float32 [F, K] and bias float32 [K], for features as they are.
-    """
-    # Features that hardly vary would be blown up.
-    mean, deviation = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3)
-    standard, truth = jnp.asarray((x - mean) / deviation), jnp.asarray(labels)
-    count = x.shape[1]
-
-    @jax.jit
-    @jax.value_and_grad
-    def objective(flat, standard, truth):
-        kernel, bias = flat[:-num_classes].reshape(count, num_classes), flat[-num_classes:]
-        log_probabilities = jax.nn.log_softmax(standard @ kernel + bias)
-        entropy = -jnp.take_along_axis(log_probabilities, truth[:, None], axis=-1).mean()
-        return entropy + decay / 2 * jnp.sum(kernel**2)
-
-    def evaluate(flat):
-        value, gradient = objective(jnp.asarray(flat, jnp.float32), standard, truth)
-        return float(value), np.asarray(gradient, np.float64)
-
-    start = np.zeros((count + 1) * num_classes)
-    found = scipy.optimize.minimize(
-        evaluate, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS}
-    ).x
-    kernel = found[:-num_classes].reshape(count, num_classes) / deviation[:, None]
-    bias = found[-num_classes:] - mean @ kernel
-    return kernel.astype(np.float32), bias.astype(np.float32)
+def _nested(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables of a network, as `Enlarged` has them."""
+    return {collection: {"network": tree} for collection, tree in variables.items()}

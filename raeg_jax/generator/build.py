@@ -24,7 +24,7 @@ from raeg_jax.generator.shortcut import Shortcut, count_waves
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.image.metrics import mse_of_psnr
 from raeg_jax.networks.classifiers import FrozenClassifier
-from raeg_jax.networks.layers import preprocessing_of
+from raeg_jax.networks.layers import own_preprocessing
 
 # In the only order that a chain may have.
 STAGES = ("learned", "shortcut", "gradient")
@@ -154,11 +154,11 @@ def sees_photographs(gradient: ConfigDict) -> bool:
 
 def _photograph_guide(settings, targets, reach):
     for name, (module, _) in targets.items():
-        if preprocessing_of(module) is None:
+        if own_preprocessing(module) is None:
             raise UserError(
                 f"config.generator.gradient.views={tuple(settings.views)!r} are of photographs, "
-                f"which the target {name}, a network of the run, doesn't see whole: use published "
-                "targets, or views of tiles, such as 'identity'"
+                f"which the target {name}, with classes of the run, doesn't see whole: use "
+                "published targets without heads, or views of tiles, such as 'identity'"
             )
     return PhotographGuide(
         _folded(targets),
@@ -309,7 +309,7 @@ def _check_photographs(gradient: ConfigDict) -> None:
 
 
 def parse_view(text: str) -> tuple[str, float]:
-    """Reads a view: 'identity', or 'name:strength' of a distortion that has fixed point, too.
+    """Reads a view: 'name' or 'name:strength' of a distortion that has fixed point, too.
 
     Returns:
       The name and the strength, an int where strengths are whole numbers.
@@ -317,9 +317,11 @@ def parse_view(text: str) -> tuple[str, float]:
     Raises:
       UserError: an unknown name, or an impossible strength.
     """
-    views = {n: d.limits for n, d in DISTORTIONS.items() if d.limits and d.fixed}
-    if text == "identity":
+    fixed = {name: one for name, one in DISTORTIONS.items() if one.fixed}
+    plain = [name for name, one in fixed.items() if not one.limits]
+    if text in plain:
         return text, 0.0
+    views = {name: one.limits for name, one in fixed.items() if one.limits}
     name, _, number = str(text).partition(":")
     try:
         low, high = views[name]
@@ -329,7 +331,7 @@ def parse_view(text: str) -> tuple[str, float]:
     except (KeyError, ValueError):
         pass
     raise UserError(
-        f"view {text!r} is unknown: write identity, or one of "
+        f"view {text!r} is unknown: write {', '.join(plain)}, or one of "
         + ", ".join(f"{name}:<{low:g} to {high:g}>" for name, (low, high) in views.items())
     )
 

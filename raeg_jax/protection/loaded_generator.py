@@ -49,7 +49,8 @@ class LoadedGenerator:
 
     Attributes:
       config: the whole configuration of its training; paths are emptied.
-      class_names: one a label; with published targets at hand always those of the targets.
+      class_names: one a label; with published targets at hand that have no heads always those of
+        the targets.
       params: of the learned stage; None where there is none. In fixed point they are on their
         grids, so that they are the same before and after saving.
       classifiers: (module, variables) by name: the targets where a stage wants the class, which
@@ -99,7 +100,7 @@ class LoadedGenerator:
         published = networks_of(self.classifiers, self.published)
         object.__setattr__(self, "published", published)
         for name in config.classifiers.targets:
-            if name in published:
+            if name in published and not published[name].preprocessing.of_run:
                 names = imagenet.class_names(published[name].num_classes)
                 object.__setattr__(self, "class_names", names)
 
@@ -107,8 +108,10 @@ class LoadedGenerator:
     def labels_are_readings(self) -> bool:
         """Whether the label of an image is what the targets read, whatever its owner calls it.
 
-        So with published targets, which have classes of their own.
+        So with published targets, which have classes of their own, but not where they have heads.
         """
+        if self.config.classifiers.heads:
+            return False
         targets = self.config.classifiers.targets
         return any(name in self.published or is_published(name) for name in targets)
 
@@ -240,7 +243,10 @@ def _checked_generator(
     if not all(isinstance(name, str) for name in class_names):
         raise TypeError("class names aren't strings")
     names = sorted({name.split("/")[1] for name in arrays if name.startswith("classifiers/")})
-    published = from_json(description.get("published", {}), names, len(class_names))
+    heads = config.classifiers.heads
+    if type(heads) is not int:
+        raise TypeError("heads is no whole number")
+    published = from_json(description.get("published", {}), names, len(class_names), heads)
     modules = {name: module_of(name, published, len(class_names)) for name in names}
     patterns = arrays.pop(PATTERNS, None)
     packed, arrays = _split(arrays, prefixes(published))

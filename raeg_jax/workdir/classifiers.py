@@ -1,6 +1,7 @@
 """The classifiers of a workdir, in `classifiers/<name>`: saved once, then loaded.
 
-Of published ones only where they come from is saved, see `published`.
+Of published ones only where they come from is saved, see `published`; with heads that the run has
+fitted, whole networks.
 While one is trained, checkpoints in its folder `unfinished` let the training resume.
 """
 
@@ -69,7 +70,7 @@ def load_classifiers(
     """
     classifiers = {}
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
-        if is_published(name):
+        if is_published(name) and not config.classifiers.heads:
             classifiers[name] = load_published(name, splits, config, workdir)
             continue
         try:
@@ -90,8 +91,15 @@ def load_classifiers(
             raise UserError(
                 f"{missing}: evaluate with the config of the training run, or run train.py first"
             )
-        classifiers[name] = classifiers_lib.build_classifier(name, splits.num_classes), variables
+        classifiers[name] = network_of(name, splits, config), variables
     return classifiers
+
+
+def network_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> nn.Module:
+    """The network of a classifier that reads the data set's classes, published ones with heads."""
+    if is_published(name):
+        return published.with_head(config, name, splits.num_classes).module
+    return classifiers_lib.build_classifier(name, splits.num_classes)
 
 
 def load_published(
@@ -137,25 +145,30 @@ def load_classifier(
 
     Raises:
       DamagedError: its files can't be read.
+      UserError: the file of published weights isn't the one to which the run fitted a head.
     """
+    if known := remembered(name, workdir):
+        published.check_identity(config, name, known)
     origin = info_of(classifier_folder(workdir, name)).get("origin")
     if origin is None or origin != origin_of(name, splits, config):
         return None
-    return read_variables(name, splits.num_classes, workdir)
+    return read_variables(name, network_of(name, splits, config), workdir)
 
 
-def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
+def read_variables(name: str, module: nn.Module, workdir: pathlib.Path) -> Any:
     """Loads the variables of a classifier of a workdir, whatever it was trained on.
+
+    Args:
+      name: of the classifier.
+      module: its network, with as many classes.
+      workdir: folder of the run.
 
     Raises:
       UserError: the workdir has no such classifier.
       DamagedError: its files can't be read.
     """
     trained_on(name, workdir)
-    folder, module = (
-        classifier_folder(workdir, name),
-        classifiers_lib.build_classifier(name, num_classes),
-    )
+    folder = classifier_folder(workdir, name)
     # To the host: the weights go wherever they are used.
     target = jax.tree.map(
         lambda x: np.zeros(x.shape, x.dtype), variable_shapes(module, train=False)
@@ -186,13 +199,12 @@ def trained_on(name: str, workdir: pathlib.Path) -> DataOrigin:
 def clean_accuracies(names: tuple[str, ...], workdir: pathlib.Path) -> dict[str, dict[str, float]]:
     """Accuracies on clean images, {'train': share, 'test': share} by name, as `save_info` wrote.
 
-    Published classifiers have none.
+    Published classifiers without heads have none.
     """
-    return {
-        name: json.loads((classifier_folder(workdir, name) / INFO).read_text())["accuracy"]
-        for name in names
-        if not is_published(name)
+    infos = {
+        name: json.loads((classifier_folder(workdir, name) / INFO).read_text()) for name in names
     }
+    return {name: info["accuracy"] for name, info in infos.items() if "accuracy" in info}
 
 
 def save_weights(folder: pathlib.Path, variables: Any) -> None:

@@ -126,10 +126,14 @@ def generator_from_workdir(
     )
     classifiers = load_classifiers(wanted, origin, workdir)
     networks = {
-        name: published.describe(config, name) for name in classifiers if is_published(name)
+        name: published.with_head(config, name, origin.num_classes)
+        if config.classifiers.heads
+        else published.describe(config, name)
+        for name in classifiers
+        if is_published(name)
     }
     class_names = origin.class_names
-    if is_published(targets[0]):
+    if is_published(targets[0]) and not config.classifiers.heads:
         class_names = imagenet.class_names(remembered(targets[0], workdir)["num_classes"])
     patterns = load_patterns(config, origin, workdir)
     return LoadedGenerator(config, class_names, params, classifiers, networks, patterns)
@@ -139,7 +143,8 @@ def _check_same_classes(target: str, others: Sequence[str], config: ConfigDict) 
     """Refuses classifiers with other classes than the targets: a generator file names one set."""
 
     def classes(name: str) -> int | None:
-        return published.describe(config, name).num_classes if is_published(name) else None
+        has_own = is_published(name) and not config.classifiers.heads
+        return published.describe(config, name).num_classes if has_own else None
 
     for name in others:
         if classes(name) != classes(target):

@@ -14,7 +14,7 @@ from tests.oracles import integer_views
 
 VIEWS = [
     "identity", "jpeg:75", "gaussian_blur:0", "gaussian_blur:1.3", "gaussian_blur:20",
-    "bit_depth:3", "bit_depth:8", "rescale:0.5", "rescale:0.3", "rescale:0.01",
+    "bit_depth:3", "bit_depth:8", "grey", "rescale:0.5", "rescale:0.3", "rescale:0.01",
 ]  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_they_are_close_to_those_in_floating_point(text):
 
 def test_views_are_the_distortions_with_a_form_in_fixed_point():
     fixed = {name: d for name, d in DISTORTIONS.items() if d.fixed is not None}
-    assert {name for name, d in fixed.items() if not d.limits} == {"identity"}
+    assert {name for name, d in fixed.items() if not d.limits} == {"identity", "grey"}
     assert not any(distortion.random_keys for distortion in fixed.values())
     with pytest.raises(UserError, match="view 'sharpen:1' is unknown"):
         parse_view("sharpen:1")

@@ -6,7 +6,7 @@ import pytest
 import skimage.transform
 
 from raeg_jax.experiments import published_pirates as lib
-from raeg_jax.experiments.published_pirates import fit_linear, train_frozen, train_whole
+from raeg_jax.experiments.published_pirates import train_frozen, train_whole
 from raeg_jax.experiments.training_sets import Images
 from tests.experiments.experiment_toys import run
 from tests.networks import tiny_published
@@ -49,35 +49,9 @@ def test_features_give_the_logits_of_the_network_and_are_kept(toy, images, tmp_p
     logits = module.apply(variables, lib.enlarge(images.images, SIDE), train=False)
     # They are kept in half precision.
     np.testing.assert_allclose(features @ dense["kernel"] + dense["bias"], logits, atol=0.05)
-    monkeypatch.setattr(lib._Pirate, "_compute", None)
+    monkeypatch.setattr(lib, "features_of", None)
     again = lib._Pirate(toy, tmp_path, NAME).features(images.images)
     np.testing.assert_array_equal(again, features)
-
-
-def test_linear_classifiers_are_where_the_objective_is_least():
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 3, 200)
-    centres = random.normal(0, 3, (3, 4)) * (1, 5, 0, 0) + np.array((0, 100, 0, 0))
-    x = random.normal(centres[labels], (1, 5, 0.2, 1)).astype(np.float32)
-    kernel, bias = fit_linear(x, labels, 3, decay=0.1)
-    assert np.mean((x @ kernel + bias).argmax(-1) == labels) > 0.9
-
-    # Its gradient, in float64 and by hand, for standardised features.
-    deviation = x.std(axis=0, dtype=np.float64)
-    standard = (x - x.mean(axis=0, dtype=np.float64)) / deviation
-    logits = x.astype(np.float64) @ kernel + bias
-    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    error = (probabilities - np.eye(3)[labels]) / len(x)
-    np.testing.assert_allclose(standard.T @ error + 0.1 * kernel * deviation[:, None], 0, atol=1e-3)
-    np.testing.assert_allclose(error.sum(axis=0), 0, atol=1e-3)
-
-
-def test_features_that_do_not_vary_do_no_harm():
-    x = np.float32([[1, 5], [2, 5], [3, 5], [4, 5]])
-    kernel, bias = fit_linear(x, np.array([0, 0, 1, 1]), 2, decay=0.01)
-    assert np.isfinite(kernel).all()
-    np.testing.assert_array_equal((x @ kernel + bias).argmax(-1), [0, 0, 1, 1])
 
 
 def test_a_frozen_network_has_one_look(toy, images, tmp_path):
