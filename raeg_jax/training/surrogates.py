@@ -24,7 +24,7 @@ from raeg_jax.workdir.processes import AXIS, replicate
 
 # Share of the steps in which images are attacked. With an attack in each, patterns lose more
 # against other pirates than they gain.
-_ATTACKED = 1 / 3
+_ATTACKED = 0.5
 
 # The variables of a surrogate and the state of its optimiser, `opt_state`.
 State = dict[str, Any]
@@ -107,7 +107,7 @@ class Surrogates:
           key: of the attack's random starts.
           index: int32 [b], each image's index in the global batch.
           radius: largest change of a value, in pixel units, by which each surrogate's images are
-            attacked first in a third of the steps (after robust error-minimising noise, Fu et al.
+            attacked first in half of the steps (after robust error-minimising noise, Fu et al.
             2022, arXiv 2203.14533); 0 for none.
 
         Returns:
