@@ -170,7 +170,7 @@ def get_config() -> ConfigDict:
     # Names of networks; the settings of training in `classifiers` apply to them, too. With
     # `loss.weight.poison` a learned stage has these surrogates, and `renew_every`.
     config.patterns.surrogates = ("resnet_small", "vgg_small")
-    config.patterns.steps = 1500
+    config.patterns.steps = 3000
     config.patterns.batch_size = 64
     # Of Adam at the start, then along a cosine; patterns have a root mean square of 1.
     config.patterns.learning_rate = 0.06
