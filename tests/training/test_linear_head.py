@@ -86,8 +86,8 @@ def run(tmp_path_factory):
         config.generator.stages = ("shortcut", "gradient")
         config.generator.shortcut.target_psnr = 35.0
         config.generator.gradient.update(
-            target_psnr=32.0, rounds=4, attack_steps=3, loss="targeted",
-            views=("identity", "jpeg:50", "grey"),
+            target_psnr=32.0, rounds=3, attack_steps=2, loss="targeted",
+            views=("identity", "grey"),
         )  # fmt: skip
         config.classifiers.update(targets=(FILE,), held_out=(), weights=str(workdir), heads=SIDE)
         yield workdir, config, ensure_classifiers(config, SPLITS, workdir)
@@ -171,14 +171,12 @@ def test_generators_protect_by_heads_and_recover_bit_for_bit(exported):
     assert loaded.id == generator.id
     assert loaded.portable
     key = generate_key()
-    # The odd shape has tiles of other sizes.
-    images = [*IMAGES, np.tile(IMAGES[0], (2, 2, 1))[:37, :50]]
-    protected = raeg_jax.protect(images, generator, key, [1, None, None, None], batch_size=4)
+    protected = raeg_jax.protect(IMAGES, generator, key, [1, None, None], batch_size=3)
     files = [each.pixels for each in protected]
     recovered = raeg_jax.recover(files, loaded, key, [each.blob for each in protected])
     # Given labels count; others are what the targets read.
-    assert [each.label for each in recovered] == [1, 1, 2, 0]
-    for image, file, each in zip(images, files, recovered, strict=True):
+    assert [each.label for each in recovered] == [1, 1, 2]
+    for image, file, each in zip(IMAGES, files, recovered, strict=True):
         np.testing.assert_array_equal(each.pixels, image)
         assert 28 < 10 * np.log10(255**2 / np.mean((np.float64(file) - image) ** 2)) < 34
 
