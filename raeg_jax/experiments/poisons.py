@@ -24,7 +24,7 @@ from raeg_jax.experiments.pirates import (
 from raeg_jax.experiments.store import OF_GENERATOR, Unit
 from raeg_jax.experiments.tables import Table, column, over, over_seeds
 from raeg_jax.experiments.training_sets import HONEST, PARTS, TrainingSet, load_images
-from raeg_jax.generator.build import check_stages, check_targets, shortcut_stage
+from raeg_jax.generator.build import check_stages, check_targets
 
 _LONG = {"period": 32, "cycles": (2, 3)}
 # Stages, and what differs in `config.generator.shortcut`, which alone takes the whole distance.
@@ -53,8 +53,8 @@ def changed(config: ConfigDict, row: str) -> ConfigDict:
     config = config.copy_and_resolve_references()
     if stages:
         config.generator.stages = stages
-        config.generator.shortcut.update(changes)
         if stages == ("shortcut",):
+            config.generator.shortcut.update({"pattern": "waves"} | changes)
             config.generator.shortcut.target_psnr = config.generator.gradient.target_psnr
     return config
 
@@ -101,7 +101,7 @@ def measure(context: Context, row: str, defence: str, model: str, seed: int) -> 
     result = train(run, context.folder, _training_set(context, row, defence), model, seed)
     patterns = None
     if "shortcut" in ROWS[row][0]:
-        patterns = shortcut_stage(run.config, run.patterns).conditioner.count
+        patterns = run.chain.stages[0].conditioner.count
     return result | {"patterns": patterns}
 
 
