@@ -53,8 +53,8 @@ def changed(config: ConfigDict, row: str) -> ConfigDict:
     config = config.copy_and_resolve_references()
     if stages:
         config.generator.stages = stages
-        config.generator.shortcut.update(changes)
         if stages == ("shortcut",):
+            config.generator.shortcut.update({"pattern": "waves"} | changes)
             config.generator.shortcut.target_psnr = config.generator.gradient.target_psnr
     return config
 

@@ -167,13 +167,17 @@ def test_eight_devices_take_the_step_of_one(mode):
     chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
 
 
-def prepare_poison(monkeypatch, devices=1):
+def prepare_poison(monkeypatch, devices=1, learning_rate=0.01, **distortions):
     """A step, its state and what it reads, of a generator that poisons one surrogate."""
     register(monkeypatch)
-    weights = {"adversary": 0.0, "token": 0.0, "poison": 0.5}
-    config = make_config("affine", recovery=0.0, **weights)
+    weights = {"adversary": 0.0, "token": 0.0, "range": 0.0, "recovery": 0.0, "poison": 0.5}
+    config = make_config("affine", **weights)
+    config.generator.update(widths=(4,), depth=1)
+    config.loss.target_psnr = 20.0
+    config.attack_layer.probability.update(distortions)
     config.patterns.surrogates = ("flat",)
-    config.augment.grey = 0.3
+    config.classifiers.update(warmup_steps=0, learning_rate=learning_rate)
+    config.augment.update(grey=0.3, crop_padding=2)
     generator, surrogates = unet_from_config(config.generator), Surrogates(config, 4)
     state = create_state(config, generator, None, jax.random.key(0), surrogates=surrogates.create())
     target = Colour()
@@ -183,30 +187,36 @@ def prepare_poison(monkeypatch, devices=1):
     return step, state, frozen_of(config, {"colour": (target, variables)})
 
 
-def test_poison_trains_surrogates_and_a_generator_that_helps_them(monkeypatch):
-    step, state, frozen = prepare_poison(monkeypatch)
-    before, history = jax.device_get(state), []
-    for _ in range(20):
+def test_a_generator_that_poisons_makes_its_images_easy_for_surrogates(monkeypatch):
+    """For one that hardly learns: nothing else lowers its loss."""
+    step, state, frozen = prepare_poison(
+        monkeypatch, learning_rate=1e-9, gaussian_noise=0.0, identity=1.0
+    )
+    history = []
+    for _ in range(25):
         state, metrics = step(state, frozen, make_batch())
         history.append(jax.device_get(metrics))
-    terms = {name: history[0][f"loss/{name}"] for name in ("poison", "fidelity", "range")}
-    expected = 0.5 * terms["poison"] + 10.0 * terms["fidelity"] + 5.0 * terms["range"]
-    np.testing.assert_allclose(history[0]["loss/total"], expected, rtol=1e-4)
-    assert history[-1]["loss/poison"] < history[0]["loss/poison"] - 0.2
-    assert history[-1]["surrogate_accuracy"] > history[0]["surrogate_accuracy"]
-    for old, new in ((before.params, state.params), (before.surrogates, state.surrogates)):
-        change = jax.tree.map(lambda a, b: np.abs(a - b).max(), old, jax.device_get(new))
-        assert max(jax.tree.leaves(change)) > 1e-3
+    total = 0.5 * history[-1]["loss/poison"] + 10.0 * history[-1]["loss/fidelity"]
+    np.testing.assert_allclose(history[-1]["loss/total"], total, rtol=1e-4)
+    assert history[0]["psnr"] == 100.0 > history[-1]["psnr"] > 19.0
+    first, last = (
+        np.mean([row["loss/poison"] for row in rows]) for rows in (history[:5], history[-5:])
+    )
+    assert last < first - 0.1
 
 
+@pytest.mark.slow
 def test_eight_devices_poison_as_one(monkeypatch):
     results = []
     for devices in (1, 8):
         step, state, frozen = prepare_poison(monkeypatch, devices)
+        before = jax.device_get(state.surrogates[0]["params"])
         state, metrics = step(state, frozen, make_batch())
-        surrogates = [each["opt_state"] for each in state.surrogates]
-        results.append(jax.device_get((state.opt_state, surrogates, metrics)))
+        (surrogate,) = jax.device_get(state.surrogates)
+        results.append(jax.device_get((state.opt_state, surrogate["opt_state"], metrics)))
     chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
+    change = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, surrogate["params"])
+    assert min(jax.tree.leaves(change)) > 1e-3
 
 
 KEY = jax.random.key(0)
