@@ -34,7 +34,7 @@ def config():
     config = base.get_config()
     config.data.image_size = 8
     config.generator.shortcut.target_psnr = PSNR
-    config.patterns.update(surrogates=("flat",), grid=4, variants=2)
+    config.patterns.update(surrogates=("flat",), grid=4, variants=2, adversarial=0.0)
     config.augment.update(crop_padding=1, grey=0.3)
     config.attack_layer.probability.update(identity=0.0, gaussian_noise=1.0)
     config.classifiers.update(warmup_steps=0, learning_rate=0.01)
