@@ -177,9 +177,9 @@ def get_config() -> ConfigDict:
     # Steps after which a surrogate is replaced by a new one. Sooner, it doesn't get far enough to
     # need the pattern.
     config.patterns.renew_every = 400
-    # In half of the steps each surrogate's images are attacked first, by at most this change of a
-    # value, in pixel units; 0 for none.
-    config.patterns.adversarial = 6.0
+    # In a quarter of the steps each surrogate's images are attacked first, by at most this change
+    # of a value, in pixel units; 0 for none.
+    config.patterns.adversarial = 4.0
 
     # Augmentation of the classifiers' and (flip only, if on) the generator's training images.
     config.augment = ConfigDict()

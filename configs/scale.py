@@ -118,7 +118,7 @@ def poison(config: ConfigDict) -> None:
     config.generator.shortcut.target_psnr = 32.0
     config.generator.shortcut.pattern = "learned"
     config.attack_layer.jpeg_quality = (5, 50)
-    config.attack_layer.probability.update(identity=0.2, jpeg=0.4, grey=0.2, gaussian_blur=0.2)
+    config.attack_layer.probability.update(identity=0.15, jpeg=0.35, grey=0.35, gaussian_blur=0.15)
     config.suite.psnrs = (30.0, 32.0, 36.0)
     config.suite.pirates.images = 3000
     config.suite.pirates.steps = 600

@@ -68,12 +68,12 @@ LATER: dict[str, Any] = {
     "generator.gradient.momentum": 0.0,
     "patterns.grid": 32,
     "patterns.variants": 1,
-    "patterns.surrogates": ["resnet_small"],
+    "patterns.surrogates": ["resnet_small", "vgg_small"],
     "patterns.steps": 3000,
     "patterns.batch_size": 64,
-    "patterns.learning_rate": 0.02,
+    "patterns.learning_rate": 0.06,
     "patterns.renew_every": 400,
-    "patterns.adversarial": 0.0,
+    "patterns.adversarial": 4.0,
     "loss.weight.poison": 0.0,
 }
 # A run may resume with others, but gives another result than an uninterrupted one.

@@ -22,9 +22,9 @@ from raeg_jax.training.classifier_step import find_attack
 from raeg_jax.training.optimizers import classifier_optimizer
 from raeg_jax.workdir.processes import AXIS, replicate
 
-# Share of the steps in which images are attacked. With an attack in each, patterns lose more
-# against other pirates than they gain.
-_ATTACKED = 0.5
+# Share of the steps in which images are attacked: with more, patterns lose their brightness, and
+# pirates who turn images grey escape (docs/poison.md).
+_ATTACKED = 0.25
 
 # The variables of a surrogate and the state of its optimiser, `opt_state`.
 State = dict[str, Any]
@@ -107,7 +107,7 @@ class Surrogates:
           key: of the attack's random starts.
           index: int32 [b], each image's index in the global batch.
           radius: largest change of a value, in pixel units, by which each surrogate's images are
-            attacked first in half of the steps (after robust error-minimising noise, Fu et al.
+            attacked first in a quarter of the steps (after robust error-minimising noise, Fu et al.
             2022, arXiv 2203.14533); 0 for none.
 
         Returns:
