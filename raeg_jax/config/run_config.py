@@ -53,6 +53,7 @@ _IRRELEVANT = (
 LATER: dict[str, Any] = {
     "classifiers.weights": "",
     "generator.clamping": "tanh",
+    "generator.class_planes": 0,
     "generator.gradient.others": 1,
     "generator.gradient.momentum": 0.0,
 }

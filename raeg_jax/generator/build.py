@@ -58,6 +58,11 @@ def build_generator(
     return Chain(tuple(make[name]() for name in config.generator.stages))
 
 
+def needs_labels(settings: ConfigDict) -> bool:
+    """Whether a generator of `config.generator` must know the class of each image."""
+    return tuple(settings.stages) != ("learned",) or settings.class_planes > 0
+
+
 def target_psnrs(config: ConfigDict) -> dict[str, float]:
     """The target PSNR of each stage to the original, in decibels, in the order of the stages."""
     stages = config.generator.stages

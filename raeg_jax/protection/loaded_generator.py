@@ -16,7 +16,13 @@ from ml_collections import ConfigDict
 from raeg_jax.config import run_config
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.errors import UserError
-from raeg_jax.generator.build import TARGETS, build_generator, check_stages, with_psnr
+from raeg_jax.generator.build import (
+    TARGETS,
+    build_generator,
+    check_stages,
+    needs_labels,
+    with_psnr,
+)
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import imagenet, int8
@@ -71,7 +77,7 @@ class LoadedGenerator:
         stages = self.config.generator.stages
         if ("learned" in stages) != (self.params is not None):
             raise ValueError(f"params is {type(self.params).__name__} for stages {stages}")
-        if tuple(stages) != ("learned",):
+        if needs_labels(self.config.generator):
             for name in self.config.classifiers.targets:
                 if name not in self.classifiers:
                     raise ValueError(f"the target classifier {name!r} is missing")
