@@ -76,6 +76,10 @@ def get_config() -> ConfigDict:
     # conditioners and choose the masks of gradient stages. Without the key nobody can invert the
     # generator exactly, not even with its weights; docs/key.md says what its inverse gives then.
     config.generator.token_planes = 2
+    # Planes of +1 and -1 that say the image's class, another input of learned conditioners, which
+    # then make a pattern for each class; 0 for none. P of them tell 2^P classes apart. Payloads
+    # then hold the class, and where the owner doesn't say it, the targets read it.
+    config.generator.class_planes = 0
 
     config.generator.shortcut = ConfigDict()
     # PSNR after this stage; that of a gradient stage after it must be lower. Its couplings have the

@@ -25,6 +25,7 @@ GENERATOR_RULES: dict[str, rules.Rule] = {
     "generator.clamp": rules.POSITIVE,
     "generator.clamping": rules.OneOf(CLAMPINGS),
     "generator.token_planes": rules.Number(0, 16, whole=True),
+    "generator.class_planes": rules.Number(0, 16, whole=True),
     "generator.shortcut.target_psnr": rules.PSNR,
     "generator.shortcut.pattern": rules.OneOf((*PATTERNS, "learned")),
     "generator.shortcut.period": rules.Number(2, 32, whole=True),

@@ -64,6 +64,7 @@ LATER: dict[str, Any] = {
     "classifiers.heads": 0,
     "classifiers.weights": "",
     "generator.clamping": "tanh",
+    "generator.class_planes": 0,
     "generator.gradient.others": 1,
     "generator.gradient.momentum": 0.0,
     "patterns.grid": 32,

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax.evaluation import programs
 from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.gradient_coupling import SideInfo
 from raeg_jax.generator.learned_pattern import LearnedPattern, Place, whole
 from raeg_jax.image_file.read import ImageFile, decode_image_file
 from raeg_jax.image_file.write import png_bytes
@@ -129,7 +130,7 @@ class PixelProtector:
         protected, outside, side_info = self._run(self.chain, index, images, labels)
         files, sizes = programs.png_roundtrip(np.asarray(protected))
         measured = {"outside": np.asarray(outside)}
-        if rounds := [stage.rounds for stage in side_info if stage]:
+        if rounds := [each.rounds for each in side_info if isinstance(each, SideInfo)]:
             measured["code/rounds"] = np.asarray(rounds[-1])
         return ProtectedBatch(files, sizes, measured, (index, side_info))
 

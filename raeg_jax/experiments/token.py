@@ -22,7 +22,7 @@ from raeg_jax.experiments.experiment import Experiment, Results
 from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.tables import Table, column, decibels, number, table_of
 from raeg_jax.generator.chain import Chain
-from raeg_jax.generator.gradient_coupling import SideInfo
+from raeg_jax.generator.class_planes import ClassInfo
 from raeg_jax.generator.learned_pattern import Place
 from raeg_jax.image.quantise import to_uint8
 from raeg_jax.networks.classifiers import LogitsFn
@@ -103,7 +103,7 @@ def undo(
 
     Returns:
       Images uint8 [B, H, W, 3] by way: 'right token'; 'one cell off', a single sign of the token
-      is wrong; 'wrong token'; with shortcut or gradient stages 'wrong token, class as seen', if the
+      is wrong; 'wrong token'; where stages depend on the class 'wrong token, class as seen', if the
       true class is not known either; 'no token', zeros in its place; 'mean of N wrong', of what N
       wrong tokens recover; 'smoothest of N wrong', of these the one of least total variation.
     """
@@ -127,10 +127,10 @@ def undo(
         "one cell off": recover(right, one_off),
         "wrong token": recover(wrong),
     }
-    if any(isinstance(stage, SideInfo) for stage in side_info):
+    if any(isinstance(stage, ClassInfo) for stage in side_info):
         guessed = tuple(
             dataclasses.replace(stage, label=jnp.asarray(seen))
-            if isinstance(stage, SideInfo)
+            if isinstance(stage, ClassInfo)
             else stage
             for stage in side_info
         )

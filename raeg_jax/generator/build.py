@@ -72,6 +72,11 @@ def has_patterns(settings: ConfigDict) -> bool:
     return "shortcut" in settings.stages and settings.shortcut.pattern == "learned"
 
 
+def needs_labels(settings: ConfigDict) -> bool:
+    """Whether a generator of `config.generator` must know the class of each image."""
+    return tuple(settings.stages) != ("learned",) or settings.class_planes > 0
+
+
 def target_psnrs(config: ConfigDict) -> dict[str, float]:
     """The target PSNR of each stage to the original, in decibels, in the order of the stages."""
     stages = config.generator.stages

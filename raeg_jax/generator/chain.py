@@ -6,12 +6,13 @@ import flax.struct
 import jax
 from flax import linen as nn
 
+from raeg_jax.generator.class_planes import ClassInfo
 from raeg_jax.generator.learned_pattern import Place
 
 
 @flax.struct.dataclass
 class LearnedStage:
-    """The U-Net of couplings as a stage; it needs no label and leaves no side information.
+    """The U-Net of couplings as a stage; its side information is the label if it has class planes.
 
     Attributes:
       module: its methods `forward` and `inverse` map float32 [B, H, W, 3] in pixel units.
@@ -38,13 +39,23 @@ class LearnedStage:
         """Planes of the token that the network takes."""
         return self.module.token_planes
 
+    @property
+    def class_planes(self) -> int:
+        """Planes of the class that the network takes; with 0 it needs no label."""
+        return self.module.class_planes
+
     def forward(self, x: jax.Array, labels, reference, token, editable, place=None):
-        """Protects; see `Chain.forward`. Ignores labels, reference and place."""
-        return self.module.apply({"params": self.params}, x, token, editable, method="forward"), ()
+        """Protects; see `Chain.forward`. Ignores reference and place."""
+        y = self._apply("forward", x, token, editable, labels)
+        return y, ClassInfo(labels) if self.class_planes else ()
 
     def inverse(self, y: jax.Array, side_info, token, editable, place=None):
         """The inverse of `forward`."""
-        return self.module.apply({"params": self.params}, y, token, editable, method="inverse")
+        labels = side_info.label if self.class_planes else None
+        return self._apply("inverse", y, token, editable, labels)
+
+    def _apply(self, method, x, token, editable, labels):
+        return self.module.apply({"params": self.params}, x, token, editable, labels, method=method)
 
 
 @flax.struct.dataclass

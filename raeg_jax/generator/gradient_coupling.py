@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from raeg_jax.exact import integers
+from raeg_jax.generator.class_planes import ClassInfo
 from raeg_jax.generator.learned_pattern import Place
 from raeg_jax.generator.masking import MASKS, Filled, fill, round_mask
 from raeg_jax.image.metrics import mse
@@ -49,16 +50,14 @@ PARTS = 32
 
 
 @flax.struct.dataclass
-class SideInfo:
-    """What recovery needs of each image beside its pixels.
+class SideInfo(ClassInfo):
+    """What recovery needs of each image beside its pixels: also the class.
 
     Attributes:
-      label: int32 [B], the class that the conditioner was given.
       rounds: int32 [B], the number of rounds.
       part: int32 [B], how many of `PARTS` of its shift the last round applied.
     """
 
-    label: jax.Array
     rounds: jax.Array
     part: jax.Array
 

@@ -20,6 +20,7 @@ from raeg_jax.generator.build import (
     build_generator,
     check_stages,
     has_patterns,
+    needs_labels,
     with_psnr,
 )
 from raeg_jax.generator.chain import Chain
@@ -75,7 +76,7 @@ class LoadedGenerator:
         stages = self.config.generator.stages
         if ("learned" in stages) != (self.params is not None):
             raise ValueError(f"params is {type(self.params).__name__} for stages {stages}")
-        if tuple(stages) != ("learned",):
+        if needs_labels(self.config.generator):
             for name in self.config.classifiers.targets:
                 if name not in self.classifiers:
                     raise ValueError(f"the target classifier {name!r} is missing")

@@ -17,6 +17,7 @@ import numpy as np
 
 from raeg_jax.generator import photograph
 from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.class_planes import ClassInfo
 from raeg_jax.generator.gradient_coupling import GradientCoupling, SideInfo
 from raeg_jax.generator.learned_pattern import Place
 from raeg_jax.payload.errors import DamagedPayloadError
@@ -30,11 +31,6 @@ _MOST_PROGRAMS = 2
 _PHOTOGRAPHS = min(4, os.cpu_count() or 1)
 # Name of the column with the class of an image.
 LABEL = "label"
-# Kind of stage -> its side information, and the fields of that. Their order is part of the format.
-_FIELDS: dict[type, tuple[type, tuple[str, ...]]] = {
-    LearnedStage: (tuple, ()),
-    GradientCoupling: (SideInfo, (LABEL, "rounds", "part")),
-}
 
 
 def forward(
@@ -337,11 +333,18 @@ _FORWARD, _INVERSE = Programs(_forward), Programs(_inverse)
 def side_info_columns(chain: Chain) -> list[str]:
     """Names of the columns of side information that a payload holds, stage by stage."""
     of_tiles, of_photographs = _parted(chain)
-    columns = [name for stage in of_tiles.stages for name in _FIELDS[type(stage)][1]]
+    columns = [name for stage in of_tiles.stages for name in _fields(stage)[1]]
     return columns + list(photograph.COLUMNS) * (of_photographs is not None)
 
 
-def to_table(chain: Chain, side_info: tuple[tuple | SideInfo, ...], count: int) -> np.ndarray:
+def _fields(stage: LearnedStage | GradientCoupling) -> tuple[type, tuple[str, ...]]:
+    """The type of a stage's side information, and its fields; their order is part of the format."""
+    if isinstance(stage, GradientCoupling):
+        return SideInfo, (LABEL, "rounds", "part")
+    return (ClassInfo, (LABEL,)) if stage.class_planes else (tuple, ())
+
+
+def to_table(chain: Chain, side_info: tuple[tuple | ClassInfo, ...], count: int) -> np.ndarray:
     """Writes the side information of a batch as a payload holds it: a table of whole numbers.
 
     Args:
@@ -355,12 +358,12 @@ def to_table(chain: Chain, side_info: tuple[tuple | SideInfo, ...], count: int) 
     table = [
         np.asarray(getattr(of_stage, name), np.int64)
         for stage, of_stage in zip(chain.stages, side_info, strict=True)
-        for name in _FIELDS[type(stage)][1]
+        for name in _fields(stage)[1]
     ]
     return np.stack(table, axis=-1) if table else np.zeros((count, 0), np.int64)
 
 
-def from_table(chain: Chain, table: np.ndarray) -> tuple[tuple | SideInfo, ...]:
+def from_table(chain: Chain, table: np.ndarray) -> tuple[tuple | ClassInfo, ...]:
     """Undoes `to_table`: the side information for `Chain.inverse`, int32 [count] each.
 
     Args:
@@ -368,7 +371,7 @@ def from_table(chain: Chain, table: np.ndarray) -> tuple[tuple | SideInfo, ...]:
       table: integers [count, columns].
     """
     values = iter(table.astype(np.int32).T)
-    fields = [_FIELDS[type(stage)] for stage in chain.stages]
+    fields = [_fields(stage) for stage in chain.stages]
     return tuple(kind(**{name: next(values) for name in names}) for kind, names in fields)
 
 

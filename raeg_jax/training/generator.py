@@ -280,7 +280,7 @@ class Monitor:
     def _picture(self, generator: Chain) -> np.ndarray:
         rows = min(_GRID_ROWS, self._batch_size)
         chosen = np.linspace(0, len(self._labels) - 1, rows).astype(int)
-        maker = PixelProtector(generator)
+        maker = PixelProtector(generator, tuple(self._targets.values()))
         original, protected, recovered = (
             batch[:rows]
             for batch in examples(maker, self._images, self._labels, chosen, self._batch_size)

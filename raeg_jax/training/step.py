@@ -102,7 +102,8 @@ def make_train_step(
       `batch`. `frozen` holds the targets' variables by name, `targets`, which are read in
       evaluation mode and never change, and the `seed` of all draws, so that one program serves
       all seeds. `batch` is this device's {'image': uint8 [b, S, S, 3], 'label': int32 [b]};
-      published targets read the labels on the images themselves.
+      published targets read the labels on the images themselves. The generator is given the
+      same labels.
       `metrics` are float32 scalars, already averaged: 'loss/<term>' without weights, 'loss/total'
       with them, 'psnr' (decibels, at most 100 an image), 'attack_success', 'grad_norm'; with the
       poison term the surrogates' 'surrogate_accuracy'.
@@ -134,10 +135,12 @@ def make_train_step(
             for fold in _TOKEN_FOLDS
         )
 
-        def invert(images, token=right_token):
-            return _output(generator, {"params": params}, images, token, method="inverse")
+        run = functools.partial(_output, generator, {"params": params}, labels=labels)
 
-        y = _output(generator, {"params": params}, x, right_token, method="forward")
+        def invert(images, token=right_token):
+            return run(images, token, method="inverse")
+
+        y = run(x, right_token, method="forward")
         y8 = quantise(y)
         terms = {}
         terms["adversary"], misread = margins(frozen, y8, labels)

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from raeg_jax import data
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
-from raeg_jax.generator.build import build_generator, check_targets
+from raeg_jax.generator.build import build_generator, check_targets, needs_labels
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import imagenet
@@ -118,9 +118,8 @@ def generator_from_workdir(
     origin = trained_on(targets[0], workdir)
     _check_same_classes(targets[0], others, config)
     wanted = config.copy_and_resolve_references()
-    # Untrained stages need the classifiers' gradients, or the predicted class of unlabelled images.
-    learned = tuple(config.generator.stages) == ("learned",)
-    wanted.classifiers.targets = () if learned else targets
+    # For gradients, or the predicted class of unlabelled images.
+    wanted.classifiers.targets = targets if needs_labels(config.generator) else ()
     wanted.classifiers.held_out = tuple(
         name for name in others if name not in wanted.classifiers.targets
     )

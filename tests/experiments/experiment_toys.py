@@ -12,6 +12,7 @@ from raeg_jax.data.decode import encode_png
 from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.experiments.context import Context
 from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.class_planes import ClassInfo
 from raeg_jax.networks.weights import load_weights
 from tests.methods.toys import picture
 from tests.networks import tiny_published
@@ -36,17 +37,21 @@ class Levels(nn.Module):
 
 @flax.struct.dataclass
 class Brighter:
-    """A stage that adds its amount and, with a token, one more where that is positive."""
+    """A stage that adds its amount, the label, and one more where the token is positive."""
 
     amount: float
     token_planes = 2
+    class_planes = 1
     exact = placed = False
 
     def forward(self, x, labels, reference, token, free, place):
-        return x + self.amount + (token[..., :1] > 0), ()
+        return x + self._change(labels, token), ClassInfo(labels)
 
     def inverse(self, y, side_info, token, free, place):
-        return y - self.amount - (token[..., :1] > 0)
+        return y - self._change(side_info.label, token)
+
+    def _change(self, labels, token):
+        return self.amount + labels[:, None, None, None] + (token[..., :1] > 0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

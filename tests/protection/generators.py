@@ -40,6 +40,8 @@ def weights(module, **options):
 
 
 PARAMS = weights(unet_from_config(settings().generator))["params"]
+# Planes of classes are an input more.
+WITH_CLASSES = {"generator.class_planes": 2}
 CLASSIFIERS = {
     name: (module, weights(module, train=False))
     for name in ("resnet_small", "vgg_small")
@@ -55,11 +57,13 @@ def patterns_of(config):
 
 
 def make(stages=BOTH, classifiers=("resnet_small",), **changes):
-    config = settings(stages, **changes)
+    config, params = settings(stages, **changes), PARAMS
+    if config.generator.class_planes:
+        params = weights(unet_from_config(config.generator))["params"]
     return LoadedGenerator(
         config,
         NAMES,
-        PARAMS if "learned" in stages else None,
+        params if "learned" in stages else None,
         {name: CLASSIFIERS[name] for name in classifiers},
         patterns=patterns_of(config),
     )

@@ -86,6 +86,7 @@ def test_every_setting_of_the_generator_is_known():
         (BOTH, {"classifiers.targets": ("resnet_small", "vgg_small")}),
         (("learned",), {"generator.mixing": "none"}),
         (("learned",), {"generator.blocks": (1, 1, 2)}),
+        (("learned",), {"generator.class_planes": 2}),
         (("gradient",), {"generator.gradient.target_psnr": 33.0}),
         (("gradient",), {"generator.gradient.rounds": 3}),
         (("gradient",), {"generator.gradient.arithmetic": "float"}),
@@ -184,7 +185,7 @@ ELSEWHERE = {
             },
         ),
         (("gradient",), {"loss.target_psnr": 9.0, "generator.clamp": 9.0}),
-        (("gradient",), {"generator.shortcut.seed": 9}),
+        (("gradient",), {"generator.shortcut.seed": 9, "generator.class_planes": 2}),
         (("shortcut",), {"generator.shortcut.cell": 4, "generator.shortcut.cells": 2}),
         (
             ("shortcut",),

@@ -28,6 +28,7 @@ from tests.protection.generators import (
     CLASSIFIERS,
     NAMES,
     PARAMS,
+    WITH_CLASSES,
     make,
     published,
     settings,
@@ -50,9 +51,12 @@ def forge(path, changes=(), arrays=()):
     generator_file.write(path, description, generator.stored_arrays | dict(arrays))
 
 
-@pytest.mark.parametrize("stages", [("learned",), ("gradient",), BOTH])
-def test_all_comes_back(stages, tmp_path):
-    generator = make(stages, ("vgg_small", "resnet_small"))
+@pytest.mark.parametrize(
+    ("stages", "changes"),
+    [(("learned",), {}), (("learned",), WITH_CLASSES), (("gradient",), {}), (BOTH, {})],
+)
+def test_all_comes_back(stages, changes, tmp_path):
+    generator = make(stages, ("vgg_small", "resnet_small"), **changes)
     save_generator(tmp_path / "generator", generator)
     loaded = load_generator(tmp_path / "generator")
     assert loaded.config.to_dict() == generator.config.to_dict()
@@ -142,6 +146,8 @@ def test_a_generator_lacks_nothing_that_its_stages_need():
         make(BOTH, ("vgg_small",))
     with pytest.raises(ValueError, match="target classifier 'resnet_small' is missing"):
         make(("shortcut",), ())
+    with pytest.raises(ValueError, match="target classifier 'resnet_small' is missing"):
+        make(("learned",), (), **WITH_CLASSES)
     with pytest.raises(ValueError, match="params is NoneType"):
         LoadedGenerator(settings(("learned",)), NAMES, None, {})
     with pytest.raises(ValueError, match="params is dict for stages"):

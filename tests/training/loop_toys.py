@@ -26,7 +26,7 @@ class ToyGenerator(nn.Module):
     """Adds one learned number."""
 
     width: int
-    token_planes = 0
+    token_planes = class_planes = 0
 
     def setup(self):
         self.shift = self.param("shift", nn.initializers.zeros, (self.width,))
@@ -37,10 +37,10 @@ class ToyGenerator(nn.Module):
     def check(self, params):
         """All weights are exact enough for it."""
 
-    def forward(self, x, token=None, free=None):
+    def forward(self, x, token=None, free=None, labels=None):
         return x + self.shift[0]
 
-    def inverse(self, y, token=None, free=None):
+    def inverse(self, y, token=None, free=None, labels=None):
         return y - self.shift[0]
 
 

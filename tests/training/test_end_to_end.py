@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from raeg_jax.lock import locked
+from raeg_jax.protection.loaded_generator import load_generator
 from raeg_jax.training.logs import read_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -182,6 +184,25 @@ def test_stop_and_kill_and_go_on_equals_an_unbroken_run(unbroken, environment, t
     )
     del one["command"], other["command"]
     assert one == other
+
+
+@pytest.mark.slow
+def test_a_generator_that_sees_classes_resumes_and_is_exported(unbroken, environment, tmp_path):
+    workdir, file = tmp_path / "run", tmp_path / "generator.raeg"
+    shutil.copytree(unbroken[0] / "classifiers", workdir / "classifiers")
+    options = "--config.generator.class_planes=3", "--config.train.eval_every=4"
+    for steps in (2, 4):
+        changes = (f"--config.train.steps={steps}", "--config.train.checkpoint_every=2", *options)
+        status, output = finish(start(workdir, environment, *changes))
+        assert status == 0, output
+        assert "8 of 8 came back bit for bit (payload " in output
+    assert "resuming after step 2" in output
+    done = subprocess.run(
+        [sys.executable, "-m", "raeg_jax", "export", workdir, file],
+        env=environment, text=True, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(load_generator(file).classifiers) == ["resnet_small"]
 
 
 def test_another_network_in_the_same_workdir_takes_one_line(unbroken, environment):

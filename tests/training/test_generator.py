@@ -122,9 +122,9 @@ def test_stages_that_are_not_learned_need_only_classifiers(config, tmp_path, eva
 
 
 class Brighten(nn.Module):
-    token_planes = 0
+    token_planes = class_planes = 0
 
-    def forward(self, x, token, free):
+    def forward(self, x, token, free, labels):
         return x + self.variables["params"]["amount"]
 
     def inverse(self, y, token, free):

@@ -88,6 +88,8 @@ def test_every_weighted_term_is_logged_adds_up_and_trains():
 def test_published_targets_are_attacked_on_what_they_read(monkeypatch):
     tiny_published.register(monkeypatch)
     config, batch = make_config(), make_batch()
+    # The generator is given the same labels as the attack.
+    config.generator.class_planes = 2
     generator = unet_from_config(config.generator)
     nets = {name: tiny_published.classifier(seed) for seed, name in enumerate(("one", "two"))}
     step = make_train_step(config, generator, None, {name: net for name, (net, _) in nets.items()})

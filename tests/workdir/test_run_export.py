@@ -68,6 +68,17 @@ def test_a_learned_generator_needs_its_checkpoint_alone(run, checkpoint, step):
     assert bundle.classifiers == {}
 
 
+def test_a_learned_generator_with_class_planes_needs_its_targets_too(run, tmp_path):
+    workdir, _, variables = run
+    config = settings(("learned",), **{"generator.class_planes": 2})
+    shutil.copytree(workdir / "classifiers", tmp_path / "classifiers")
+    params = save_checkpoints(config, tmp_path, {1: (1.0, 0.1)})
+    bundle = generator_from_workdir(config, tmp_path)
+    assert_equal(bundle.params, on_grids(params[1]))
+    assert list(bundle.classifiers) == ["resnet_small"]
+    assert_equal(bundle.classifiers["resnet_small"][1], variables["resnet_small"])
+
+
 @pytest.mark.parametrize("stage", ["shortcut", "gradient"])
 def test_other_generators_need_their_targets_alone(run, stage):
     workdir, _, variables = run
