@@ -11,6 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from raeg_jax.config.rules import Each, Joined, OneOf
+from raeg_jax.errors import UserError
 from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Experiment, Results
 from raeg_jax.experiments.pirates import (
@@ -24,8 +25,10 @@ from raeg_jax.experiments.pirates import (
 from raeg_jax.experiments.store import OF_GENERATOR, Unit
 from raeg_jax.experiments.tables import Table, column, over, over_seeds
 from raeg_jax.experiments.training_sets import HONEST, PARTS, TrainingSet, load_images
-from raeg_jax.generator.build import check_stages, check_targets
+from raeg_jax.generator.build import check_stages, check_targets, has_patterns
 
+# The row with the run's own patterns.
+_LEARNED = "learned"
 _LONG = {"period": 32, "cycles": (2, 3)}
 # Stages, and what differs in `config.generator.shortcut`, which alone takes the whole distance.
 ROWS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -39,12 +42,14 @@ ROWS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "cells": (("shortcut",), {"pattern": "cells"}),
     "long waves": (("shortcut",), _LONG),
     "long grey waves": (("shortcut",), _LONG | {"colours": ("grey",)}),
+    _LEARNED: (("shortcut",), {"pattern": "learned"}),
 }
 
 
 def _rows(config: ConfigDict) -> list[str]:
-    """The rows that `config.suite.poisons.rows` names; all if empty."""
-    return list(config.suite.poisons.rows) or list(ROWS)
+    """The rows that `config.suite.poisons.rows` names; if empty, all that the run can have."""
+    possible = [row for row in ROWS if row != _LEARNED or has_patterns(config.generator)]
+    return list(config.suite.poisons.rows) or possible
 
 
 def changed(config: ConfigDict, row: str) -> ConfigDict:
@@ -52,15 +57,23 @@ def changed(config: ConfigDict, row: str) -> ConfigDict:
     stages, changes = ROWS[row]
     config = config.copy_and_resolve_references()
     if stages:
-        config.generator.stages = stages
+        psnr = config.generator.gradient.target_psnr
         if stages == ("shortcut",):
-            config.generator.shortcut.update({"pattern": "waves"} | changes)
-            config.generator.shortcut.target_psnr = config.generator.gradient.target_psnr
+            config.generator.shortcut.update({"pattern": "waves", "target_psnr": psnr} | changes)
+        elif tuple(config.generator.stages) == ("shortcut",):
+            # Its PSNR was that of the whole; a fifth of the squared distance is the attack's.
+            config.generator.shortcut.target_psnr = psnr + 1
+        config.generator.stages = stages
     return config
 
 
 def check(config: ConfigDict) -> None:
     """Stops at impossible settings of a row."""
+    if _LEARNED in config.suite.poisons.rows and not has_patterns(config.generator):
+        raise UserError(
+            f"config.suite.poisons.rows has {_LEARNED!r}, and the run learned no patterns: leave "
+            "it out, or train with config.generator.shortcut.pattern='learned'"
+        )
     for row in _rows(config):
         check_stages(changed(config, row).generator)
         check_targets(changed(config, row))
