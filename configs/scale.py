@@ -4,6 +4,7 @@
 and `:both` a learned stage at a higher PSNR and then gradient couplings. `:poison` is a shortcut
 stage with learned patterns, at 32 pixels: small enough to train pirated models by the dozen. It is
 the best of what was tried (docs/experiments.md) against pirates who train from scratch.
+`:poison_learned` is a learned stage there, trained to poison instead of to mislead, and
 `:poison_published` gives half of the squared distance to gradient couplings against published
 networks with heads of the data set's classes, for pirates who start from such networks.
 `:published` are gradient couplings against published weights, of which nothing is trained:
@@ -27,6 +28,7 @@ STAGES = {
     "gradient": ("gradient",),
     "both": ("learned", "gradient"),
     "poison": ("shortcut",),
+    "poison_learned": ("learned",),
     "poison_published": ("shortcut", "gradient"),
     "published": ("gradient",),
 }
@@ -51,8 +53,10 @@ def choose(name: str, variant: str, images: int) -> ConfigDict:
     if variant == "both":
         # Half of the distance (6 dB) for the learned stage, the rest for the gradient stage.
         config.loss.target_psnr = config.generator.gradient.target_psnr + 6
-    if variant in ("poison", "poison_published"):
+    if variant.startswith("poison"):
         poison(config)
+    if variant == "poison_learned":
+        poison_learned(config)
     if variant == "poison_published":
         with_heads(config)
     if variant == "published":
@@ -125,6 +129,14 @@ def poison(config: ConfigDict) -> None:
     config.suite.pirates.defences = ("jpeg_50", "jpeg_10", "grey", "blur_1")
     config.suite.pirates.trainings = ("adversarial", "adversarial_8")
     config.suite.pirates.shares = (0.75, 0.5, 0.25)
+
+
+def poison_learned(config: ConfigDict) -> None:
+    """Changes `poison`: a learned stage takes the distance, and minimises what patterns did."""
+    config.generator.class_planes = 8
+    config.loss.target_psnr = config.generator.gradient.target_psnr
+    config.loss.weight.update(adversary=0.0, token=0.0, poison=1.0)
+    config.train.steps = 1000
 
 
 def with_heads(config: ConfigDict) -> None:

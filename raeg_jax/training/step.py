@@ -168,7 +168,8 @@ def make_train_step(
                 learners, state.surrogates, seen, truth, key, index
             )
             accuracy = {"surrogate_accuracy": share}
-        total = sum(weight.get(name, 0.0) * term for name, term in terms.items())
+        # Not 0 times a term that is only logged: XLA would compute its gradient.
+        total = sum(weight[name] * term for name, term in terms.items() if name in weight)
         logged = {f"loss/{name}": term for name, term in terms.items()}
         logged |= {"loss/total": total, "attack_success": misread} | accuracy
         logged["psnr"] = jnp.minimum(metrics.psnr(y8, x), metrics.PSNR_CAP).mean()

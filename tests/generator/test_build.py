@@ -207,7 +207,7 @@ def test_impossible_stages_are_refused(config, changes, message):
 def test_networks_of_a_run_do_not_see_photographs(config, classifiers):
     config.generator.stages = ("gradient",)
     config.generator.gradient.update(views=("crop",), momentum=0.5)
-    with pytest.raises(UserError, match=r"target resnet_small, a network of the run, .*'identity'"):
+    with pytest.raises(UserError, match=r"resnet_small, with classes of the run, .*'identity'"):
         build_generator(config, None, classifiers)
 
 

@@ -127,7 +127,7 @@ class Brighten(nn.Module):
     def forward(self, x, token, free, labels):
         return x + self.variables["params"]["amount"]
 
-    def inverse(self, y, token, free):
+    def inverse(self, y, token, free, labels):
         return y - self.variables["params"]["amount"]
 
 

@@ -180,6 +180,7 @@ def prepare_poison(monkeypatch, devices=1, learning_rate=0.01, **distortions):
     config.patterns.surrogates = ("flat",)
     config.classifiers.update(warmup_steps=0, learning_rate=learning_rate)
     config.augment.update(grey=0.3, crop_padding=2)
+    config.generator.class_planes = 2
     generator, surrogates = unet_from_config(config.generator), Surrogates(config, 4)
     state = create_state(config, generator, None, jax.random.key(0), surrogates=surrogates.create())
     target = Colour()
