@@ -25,6 +25,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import data
     from raeg_jax.config import validate
     from raeg_jax.errors import UserError
+    from raeg_jax.networks.classifiers import build_classifier
     from raeg_jax.training import classifier as classifier_lib
     from raeg_jax.workdir import classifiers
     from raeg_jax.workdir.classifiers import check_classifiers
@@ -41,7 +42,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
         there = classifiers.trained_on(name, workdir).num_classes
         if there != splits.num_classes:
             raise UserError(f"{name} of {workdir} has {there} classes, not {splits.num_classes}")
-        start = classifiers.read_variables(name, there, workdir)
+        start = classifiers.read_variables(name, build_classifier(name, there), workdir)
         if classifier_lib.fit_classifier(name, splits, config, to, start=start) is None:
             raise KeyboardInterrupt
 

@@ -76,12 +76,17 @@ def get_config() -> ConfigDict:
     # conditioners and choose the masks of gradient stages. Without the key nobody can invert the
     # generator exactly, not even with its weights; docs/key.md says what its inverse gives then.
     config.generator.token_planes = 2
+    # Planes of +1 and -1 that say the image's class, another input of learned conditioners, which
+    # then make a pattern for each class; 0 for none. P of them tell 2^P classes apart. Payloads
+    # then hold the class, and where the owner doesn't say it, the targets read it.
+    config.generator.class_planes = 0
 
     config.generator.shortcut = ConfigDict()
     # PSNR after this stage; that of a gradient stage after it must be lower. Its couplings have the
     # rounds, step, least_step, bound, margin and mask of `generator.gradient` below.
     config.generator.shortcut.target_psnr = 33.0
-    # waves | cells. Waves are learned sooner, cells outlive JPEG (docs/experiments.md).
+    # waves | cells | learned. Waves are learned sooner, cells outlive JPEG (docs/experiments.md);
+    # train.py makes learned ones, to which the settings below mean nothing.
     config.generator.shortcut.pattern = "waves"
     # Period of the waves in pixels; cycles within it (least and most, along the axis with more
     # of them); number of waves of each class.
@@ -140,11 +145,14 @@ def get_config() -> ConfigDict:
     config.classifiers = ConfigDict()
     # Names of networks, which are trained on the data set; or names of files of published weights,
     # 'NAME.safetensors' (`raeg weights import` makes them), which have classes of their own: then
-    # attacks lead away from what the targets read on the original. Targets are all of one kind.
+    # attacks lead away from what the targets read on the original, and targets are all of one kind.
     config.classifiers.targets = ("resnet_small", "vgg_small")
     config.classifiers.held_out = ("densenet_small",)
     # Folder of the files of published weights; '' is the current one.
     config.classifiers.weights = ""
+    # Side in pixels that published networks see images enlarged toward, with heads: classifiers of
+    # the data set's classes in place of their last layers, fitted to their features. 0 for none.
+    config.classifiers.heads = 0
     # All further settings are those of training.
     config.classifiers.batch_size = 64
     config.classifiers.steps = 1500
@@ -156,11 +164,36 @@ def get_config() -> ConfigDict:
     # at most this change of a value, in pixel units; 0 for none.
     config.classifiers.adversarial = 0.0
 
+    # How train.py learns the patterns of a shortcut stage with pattern = "learned": together with
+    # surrogates, networks that stand for those of pirates, which see protected images through
+    # `attack_layer` and `augment` (all but mixup) below.
+    config.patterns = ConfigDict()
+    # Cells along each side of a pattern, which is enlarged to the photograph; patterns of a class.
+    config.patterns.grid = 32
+    config.patterns.variants = 1
+    # Names of networks; the settings of training in `classifiers` apply to them, too. With
+    # `loss.weight.poison` a learned stage has these surrogates, and `renew_every`.
+    config.patterns.surrogates = ("resnet_small", "vgg_small")
+    config.patterns.steps = 3000
+    config.patterns.batch_size = 64
+    # Of Adam at the start, then along a cosine; patterns have a root mean square of 1.
+    config.patterns.learning_rate = 0.06
+    # Steps after which a surrogate is replaced by a new one. Sooner, it doesn't get far enough to
+    # need the pattern.
+    config.patterns.renew_every = 400
+    # In a quarter of the steps each surrogate's images are attacked first, by at most this change
+    # of a value, in pixel units; 0 for none.
+    config.patterns.adversarial = 4.0
+
     # Augmentation of the classifiers' and (flip only, if on) the generator's training images.
     config.augment = ConfigDict()
     config.augment.flip = True
-    # All others are for classifiers only. Pad by reflection by so many pixels, then crop at random.
+    # All others are for classifiers and surrogates only. Pad by reflection by so many pixels, then
+    # crop at random.
     config.augment.crop_padding = 6
+    # A random part of each image, at least this share of each side, is enlarged to its size; 1 for
+    # none.
+    config.augment.crop_share = 1.0
     # Probability that an image is turned to grey.
     config.augment.grey = 0.0
     # Side of a grey square painted over each image, as a share of the image's side.
@@ -174,9 +207,11 @@ def get_config() -> ConfigDict:
         {
             "identity": 1.0,
             "jpeg": 0.0,
+            "grey": 0.0,
             "gaussian_blur": 0.0,
             "median_blur": 0.0,
             "rescale": 0.0,
+            "sharpen": 0.0,
             "gaussian_noise": 0.0,
             "bit_depth": 0.0,
             "crop_resize": 0.0,
@@ -186,6 +221,8 @@ def get_config() -> ConfigDict:
     config.attack_layer.blur_sigma = (0.5, 1.5)
     config.attack_layer.median_size = 3
     config.attack_layer.rescale_factor = (0.5, 1.0)
+    # Factor of what a blur of one pixel takes away, which is added.
+    config.attack_layer.sharpen_amount = (0.5, 1.5)
     # Standard deviation in pixel units.
     config.attack_layer.noise_std = (1.0, 8.0)
     config.attack_layer.bits = (4, 6)
@@ -215,6 +252,9 @@ def get_config() -> ConfigDict:
     config.loss.weight.token = 0.25
     # Values of y outside 0..255, before clipping.
     config.loss.weight.range = 5.0
+    # The cross-entropy of surrogates (`patterns` above) that are trained on protected images behind
+    # the attack layer, as pirates would: the stage poisons what they learn from.
+    config.loss.weight.poison = 0.0
 
     config.discriminator = ConfigDict()
     config.discriminator.width = 32
@@ -269,7 +309,9 @@ def get_config() -> ConfigDict:
     config.suite.remover_pairs = (50, 500, 0)
 
     config.suite.pirates = ConfigDict()
-    # They must differ from the targets: pirates train networks that were not attacked.
+    # Those of `CLASSIFIERS` must differ from the targets: pirates train networks that were not
+    # attacked. Names of files of published weights (in `classifiers.weights`) are networks that
+    # pirates start from; the generator may know them.
     config.suite.pirates.architectures = ("densenet_small",)
     config.suite.pirates.seeds = 3
     config.suite.pirates.steps = 1500
@@ -277,15 +319,21 @@ def get_config() -> ConfigDict:
     config.suite.pirates.looks = 10
     # At most so many training images; 0 is all of them.
     config.suite.pirates.images = 0
-    # Names of `DEFENCES` that pirates use before they train.
-    config.suite.pirates.defences = ("jpeg_50", "blur_1", "median_3", "bits_4", "noise_nl_means")
-    # Further ways to train, both for honest and for pirated models.
+    # What pirates do to images before they train: names of `DEFENCES`, or class_mean, which
+    # subtracts each class's mean image; 'grey+jpeg_50' is one after the other.
+    config.suite.pirates.defences = ("jpeg_50", "jpeg_30", "grey", "grey+jpeg_50", "blur_1")
+    # Further ways to train (docs/protocol.md); 'crops+jpeg_50' is one after a defence.
     config.suite.pirates.trainings = ("adversarial", "augmented")
     # Shares of the data set that are protected.
-    config.suite.pirates.shares = (0.5, 0.1)
+    config.suite.pirates.shares = (0.75, 0.5, 0.25)
+    # Of published networks: a linear classifier on 'frozen' features, or the 'whole' fine-tuned;
+    # side to which images are enlarged, in pixels; epochs of fine-tuning, each tested.
+    config.suite.pirates.published = ConfigDict(
+        {"ways": ("frozen", "whole"), "side": 160, "epochs": 4}
+    )
 
     # Experiments that are not in 'full'. Names of their rows, () for all; an unknown one stops the
-    # run with the list. PSNRs in dB; names of `DEFENCES`, beside none.
+    # run with the list. PSNRs in dB; defences as pirates have them, beside none.
     config.suite.variants = ConfigDict({"rows": (), "psnrs": (34.0,)})
     config.suite.poisons = ConfigDict({"rows": (), "defences": ()})
 

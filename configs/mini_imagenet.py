@@ -22,6 +22,6 @@ def get_config(variant: str = "") -> ConfigDict:
     # 50 epochs of 48,000 training images (100 classes of 600, a fifth unseen) in batches of 32.
     config = scale.choose("mini_imagenet", variant, images=48_000)
     config.data.dataset = "mini_imagenet"
-    if variant != "poison":
+    if not variant.startswith("poison"):
         config.data.image_size = 84
     return config

@@ -24,6 +24,11 @@ def get_config() -> ConfigDict:
     config.classifiers.steps = 20
     config.classifiers.warmup_steps = 5
 
+    config.patterns.grid = 8
+    config.patterns.steps = 4
+    config.patterns.batch_size = 16
+    config.patterns.renew_every = 2
+
     config.optimizer.warmup_steps = 2
     # Twelve steps should show in the averaged parameters.
     config.optimizer.ema_decay = 0.5

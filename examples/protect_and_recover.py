@@ -80,8 +80,9 @@ print({split: pictures.shape for split, pictures in images.items()})
 # ## Fit a generator
 #
 # `raeg train` trains a classifier on the data set and makes a generator against it;
-# `raeg export` writes the generator into one file. The variant `poison` has two stages: a faint
-# pattern for each class, for pirates to learn, and an attack on the classifier.
+# `raeg export` writes the generator into one file. Here it has two stages: a faint pattern for each
+# class, for pirates to learn, and an attack on the classifier. (The variant `poison` alone learns
+# stronger patterns, which takes minutes.)
 
 
 # %%
@@ -103,6 +104,8 @@ raeg(
     "--config.classifiers.targets=('resnet_small',)",
     "--config.classifiers.held_out=()",
     f"--config.classifiers.steps={TARGET_STEPS}",
+    "--config.generator.stages=('shortcut', 'gradient')",
+    "--config.generator.shortcut.pattern=waves",
     f"--config.generator.shortcut.target_psnr={PSNR + 1}",
     f"--config.generator.gradient.target_psnr={PSNR}",
     "--config.eval.max_images=32",

@@ -6,6 +6,8 @@ is spread over devices. A distorted image is an 8-bit image again: rounded and c
 straight-through gradients.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -47,10 +49,10 @@ def attack_layer(
 
 def _branch(name, settings):
     distortion = DISTORTIONS[name]
-    bounds = settings[distortion.setting] if distortion.setting else None
+    bounds: Any = settings[distortion.setting] if distortion.setting else None
 
     def run(key, images, index):
-        if bounds is None:
+        if name == "identity":
             return images
         if distortion.limits is None:
             return quantise(distortion.apply(images, bounds, bounds))

@@ -19,7 +19,7 @@ import numpy as np
 
 from raeg_jax.exact import views
 from raeg_jax.exact.jpeg import jpeg as fixed_jpeg
-from raeg_jax.image.filters import bit_depth, gaussian_blur, median_blur
+from raeg_jax.image.filters import bit_depth, gaussian_blur, grey, median_blur, sharpen
 from raeg_jax.image.jpeg import jpeg
 from raeg_jax.image.quantise import to_uint8
 from raeg_jax.image.resize import crop_resize, rescale
@@ -41,7 +41,7 @@ class Distortion(NamedTuple):
       limits: least and greatest strength; strengths are whole numbers where these are.
       random_keys: number of keys that it draws from, beside its strength.
       defences: name of a defence -> its strength.
-      fixed: (images, strength) -> images, in fixed point: for views, which have limits and no keys.
+      fixed: (images, strength) -> images, in fixed point: for views, which have no keys.
     """
 
     apply: Callable[..., jax.Array]
@@ -78,8 +78,11 @@ DISTORTIONS: dict[str, Distortion] = {
     "identity": Distortion(lambda x, *_: x, defences={"none": 0}, fixed=lambda x, _: x),
     "jpeg": Distortion(
         lambda x, quality, _: jpeg(x, quality), "jpeg_quality", (1, 100),
-        defences={"jpeg_90": 90, "jpeg_70": 70, "jpeg_50": 50, "jpeg_30": 30},
+        defences={f"jpeg_{quality}": quality for quality in (90, 70, 50, 30, 10)},
         fixed=fixed_jpeg,
+    ),
+    "grey": Distortion(
+        lambda x, *_: grey(x), defences={"grey": 0}, fixed=lambda x, _: views.grey(x)
     ),
     "gaussian_blur": Distortion(
         gaussian_blur, "blur_sigma", (0.0, 100.0), defences={"blur_1": 1.0},
@@ -97,6 +100,10 @@ DISTORTIONS: dict[str, Distortion] = {
         lambda x, factor, _: rescale(x, factor), "rescale_factor", (0.01, 1.0),
         defences={"rescale_half": 0.5},
         fixed=views.rescale,
+    ),
+    "sharpen": Distortion(
+        lambda x, amount, _: sharpen(x, amount), "sharpen_amount", (0.0, 10.0),
+        defences={"sharpen": 1.0},
     ),
     "gaussian_noise": Distortion(_noise, "noise_std", (0.0, 255.0), random_keys=1),
     "crop_resize": Distortion(_crop, "crop_share", (0.01, 1.0), random_keys=2),
@@ -154,8 +161,31 @@ def _denoise(images: jax.Array) -> jax.Array:
     return to_uint8(jnp.stack(denoised))
 
 
+@jax.jit
+def _crop_middle(images: jax.Array) -> jax.Array:
+    """The middle of each image, three quarters of each side, enlarged to its size."""
+    (height, width), (rows, columns) = images.shape[1:3], (n * 3 // 4 for n in images.shape[1:3])
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return to_uint8(crop_resize(images.astype(jnp.float32), top, left, rows, columns))
+
+
 DEFENCES: dict[str, Defence] = {
     defence: functools.partial(_defend, name=name, strength=strength)
     for name, distortion in DISTORTIONS.items()
     for defence, strength in distortion.defences.items()
-} | {"noise_nl_means": _denoise}
+} | {"crop": _crop_middle, "noise_nl_means": _denoise}
+
+
+def defend(images: jax.Array, names: str) -> jax.Array:
+    """Applies one defence, or several one after the other.
+
+    Args:
+      images: uint8 [B, H, W, 3].
+      names: of `DEFENCES`, the first one first, with '+' between, such as 'grey+jpeg_50'.
+
+    Returns:
+      uint8 [B, H, W, 3].
+    """
+    for name in names.split("+"):
+        images = DEFENCES[name](images)
+    return images

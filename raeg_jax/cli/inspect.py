@@ -78,6 +78,9 @@ def _generator_lines(generator: LoadedGenerator) -> dict[str, str]:
         "recovery": f"on {machines}",
         "classes": f"{len(names)}, from {names[0]} to {names[-1]}",
     }
+    if generator.patterns is not None:
+        classes, variants, side = generator.patterns.shape[:3]
+        lines["patterns"] = f"{variants} for each of {classes} classes, {side} x {side} cells"
     described = enumerate(classifier_lines(generator), 1)
     return lines | {f"classifier {number}": line for number, line in described}
 
@@ -89,10 +92,12 @@ def classifier_lines(generator: LoadedGenerator) -> list[str]:
         role = "target" if name in generator.config.classifiers.targets else "no target"
         if network := generator.published.get(name):
             seen = network.preprocessing
+            how = f"which see {seen.crop} pixels of {seen.resize}, {seen.interpolation}"
+            if seen.of_run:
+                how = f"with a head of the run, which see images enlarged toward {seen.crop} pixels"
             lines.append(
                 f"{name} ({role}): {network.architecture} with published weights of "
-                f"{network.source or 'an unknown file'}, which see {seen.crop} pixels of "
-                f"{seen.resize}, {seen.interpolation}"
+                f"{network.source or 'an unknown file'}, {how}"
             )
         else:
             lines.append(f"{name} ({role}): trained by the run on its data")

@@ -1,6 +1,7 @@
 """Rules that say which values a setting may have: a number, one of some names, text, ..."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -72,6 +73,35 @@ class NameOrFile(OneOf):
 
 
 @dataclasses.dataclass(frozen=True)
+class Joined:
+    """One of the names of a registry, or several with '+' between.
+
+    Attributes:
+      names: of the registry.
+      first: of another registry, for the first name; () where that is one of `names` too.
+    """
+
+    names: Collection[str]
+    first: Collection[str] = ()
+
+    def unknown(self, value: str) -> list[str]:
+        """The parts of a value that no registry has."""
+        first, *others = value.split("+")
+        found = [] if first in (self.first or self.names) else [first]
+        return found + [name for name in others if name not in self.names]
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is allowed."""
+        return isinstance(value, str) and not self.unknown(value)
+
+    def __str__(self):
+        names = ", ".join(self.names)
+        if self.first:
+            return f"one of {', '.join(self.first)}, followed by any of +({names}) or none"
+        return f"one of {names}, or several with + between"
+
+
+@dataclasses.dataclass(frozen=True)
 class OfType:
     """Any value of a type: `str`, `bool` or `tuple`."""
 
@@ -89,7 +119,7 @@ class OfType:
 class Each:
     """A tuple of `least` entries or more, each of which follows one rule."""
 
-    rule: Number | OneOf | OfType
+    rule: Number | OneOf | Joined | OfType
     least: int = 1
 
     def accepts(self, value: Any) -> bool:
@@ -119,7 +149,7 @@ class Interval:
         return f"two entries, smallest first, each {self.number}"
 
 
-Rule = Number | OneOf | OfType | Each | Interval
+Rule = Number | OneOf | Joined | OfType | Each | Interval
 
 # Common rules.
 COUNT, NATURAL = Number(1, whole=True), Number(0, whole=True)
@@ -147,4 +177,15 @@ def check(config: ConfigDict, rules: Mapping[str, Rule]) -> None:
             value = value[part]
         if not rule.accepts(value):
             plain = tuple(value) if isinstance(value, list) else value
-            raise UserError(f"config.{name}={plain!r} is impossible: it must be {rule}")
+            raise UserError(
+                f"config.{name}={plain!r} is impossible: it must be {rule}{_unknown(rule, value)}"
+            )
+
+
+def _unknown(rule: Rule, value: Any) -> str:
+    """The end of the message: which of many joined names is unknown."""
+    if isinstance(rule, Each) and isinstance(rule.rule, Joined) and not isinstance(value, str):
+        names = [entry for entry in value if isinstance(entry, str)]
+        for name in itertools.chain.from_iterable(map(rule.rule.unknown, names)):
+            return f"; there is no {name!r}"
+    return ""

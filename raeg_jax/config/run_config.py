@@ -1,5 +1,6 @@
 """The configuration of a run as data: saved, read back and compared."""
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -29,10 +30,15 @@ _FOR_EVALUATION = (
     "suite",
     "comparison",
     "ablation",
-    # Only the learned stage is trained: other stages may follow it.
+    # Checkpoints are of the learned stage: other stages may follow it, with patterns that know
+    # their own settings (`workdir.patterns`).
     "generator.stages",
     "generator.shortcut",
     "generator.gradient",
+    *(
+        f"patterns.{name}"
+        for name in ("grid", "variants", "steps", "batch_size", "learning_rate", "adversarial")
+    ),
     *(f"data.{name}" for name in ("source", "cache_dir", "list_file", "memory_mib", "workers")),
     "classifiers.weights",
     *(f"train.{name}" for name in ("best_metric", "best_mode")),
@@ -51,13 +57,28 @@ _IRRELEVANT = (
 # Where workdirs and generator files lack one it is filled in; the ids of generators with that value
 # leave it out.
 LATER: dict[str, Any] = {
+    "attack_layer.probability.grey": 0.0,
+    "attack_layer.probability.sharpen": 0.0,
+    "attack_layer.sharpen_amount": [0.5, 1.5],
+    "augment.crop_share": 1.0,
+    "classifiers.heads": 0,
     "classifiers.weights": "",
     "generator.clamping": "tanh",
+    "generator.class_planes": 0,
     "generator.gradient.others": 1,
     "generator.gradient.momentum": 0.0,
+    "patterns.grid": 32,
+    "patterns.variants": 1,
+    "patterns.surrogates": ["resnet_small", "vgg_small"],
+    "patterns.steps": 3000,
+    "patterns.batch_size": 64,
+    "patterns.learning_rate": 0.06,
+    "patterns.renew_every": 400,
+    "patterns.adversarial": 4.0,
+    "loss.weight.poison": 0.0,
 }
 # A run may resume with others, but gives another result than an uninterrupted one.
-_ADJUSTABLE = ("loss", "optimizer", "attack_layer", "train.steps")
+_ADJUSTABLE = ("loss", "optimizer", "attack_layer", "patterns", "train.steps")
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
@@ -81,6 +102,15 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Undoes `flatten`."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *groups, last = name.split(".")
+        functools.reduce(lambda group, key: group.setdefault(key, {}), groups, tree)[last] = value
+    return tree
 
 
 def versions() -> dict[str, str]:
@@ -109,9 +139,7 @@ def load(path: str | os.PathLike) -> ConfigDict:
     """
     try:
         saved = json.loads(read_file(path))["config"]
-        config = ConfigDict(with_tuples(saved))
-        config.update_from_flattened_dict(with_tuples(LATER | flatten(saved)))
-        return config.lock()
+        return ConfigDict(with_tuples(_nested(LATER | flatten(saved)))).lock()
     except FileNotFoundError:
         raise UserError(f"there is no {path}: name the workdir of a run of train.py") from None
     except OSError as error:

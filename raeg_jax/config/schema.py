@@ -6,6 +6,7 @@ from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.data import DATASETS
 from raeg_jax.experiments.registry import SETTINGS
 from raeg_jax.generator.build import STAGES
+from raeg_jax.generator.learned_pattern import LEAST_GRID, MOST_GRID, MOST_VARIANTS
 from raeg_jax.networks.classifiers import CLASSIFIERS
 from raeg_jax.networks.discriminator import NORMS
 from raeg_jax.networks.layers import MIN_SIDE
@@ -44,6 +45,7 @@ RULES: dict[str, rules.Rule] = {
     "classifiers.targets": rules.Each(rules.NameOrFile(CLASSIFIERS, SUFFIX)),
     "classifiers.held_out": rules.Each(rules.NameOrFile(CLASSIFIERS, SUFFIX), least=0),
     "classifiers.weights": rules.TEXT,
+    "classifiers.heads": rules.Number(0, 1024, whole=True),
     "classifiers.batch_size": rules.COUNT,
     "classifiers.steps": rules.COUNT,
     "classifiers.learning_rate": rules.POSITIVE,
@@ -51,8 +53,17 @@ RULES: dict[str, rules.Rule] = {
     "classifiers.warmup_steps": rules.NATURAL,
     "classifiers.label_smoothing": rules.Number(0, 0.99),
     "classifiers.adversarial": rules.Number(0, 255),
+    "patterns.grid": rules.Number(LEAST_GRID, MOST_GRID, whole=True),
+    "patterns.variants": rules.Number(1, MOST_VARIANTS, whole=True),
+    "patterns.surrogates": rules.Each(rules.OneOf(CLASSIFIERS)),
+    "patterns.steps": rules.COUNT,
+    "patterns.batch_size": rules.COUNT,
+    "patterns.learning_rate": rules.POSITIVE,
+    "patterns.renew_every": rules.COUNT,
+    "patterns.adversarial": rules.Number(0, 255),
     "augment.flip": rules.SWITCH,
     "augment.crop_padding": rules.NATURAL,
+    "augment.crop_share": rules.Number(0.1, 1),
     "augment.grey": rules.Number(0, 1),
     "augment.cutout": rules.Number(0, 1),
     "augment.mixup": rules.NONNEGATIVE,
@@ -75,6 +86,7 @@ RULES: dict[str, rules.Rule] = {
     "loss.weight.robust_recovery": rules.NONNEGATIVE,
     "loss.weight.token": rules.NONNEGATIVE,
     "loss.weight.range": rules.NONNEGATIVE,
+    "loss.weight.poison": rules.NONNEGATIVE,
     "discriminator.width": rules.COUNT,
     "discriminator.layers": rules.COUNT,
     "discriminator.norm": rules.OneOf(NORMS),

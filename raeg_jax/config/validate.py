@@ -9,7 +9,7 @@ from raeg_jax.config import rules
 from raeg_jax.config.schema import RULES
 from raeg_jax.errors import UserError
 from raeg_jax.exact import folding
-from raeg_jax.generator.build import check_stages
+from raeg_jax.generator.build import check_stages, sees_photographs
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks.classifiers import build_classifier
 from raeg_jax.networks.weights import PublishedNetwork, is_published
@@ -49,12 +49,35 @@ def _check_classifiers(config: ConfigDict) -> None:
             f"and held_out={tuple(held_out)}: a held-out classifier must be another one"
         )
     networks = {name: published.describe(config, name) for name in names if is_published(name)}
-    _check_kinds(targets, networks)
+    if config.classifiers.heads:
+        _check_heads(config, networks)
+        networks = {
+            name: network.with_head(2, config.classifiers.heads)
+            for name, network in networks.items()
+        }
+    else:
+        _check_kinds(targets, networks)
     if "gradient" in config.generator.stages and config.generator.gradient.arithmetic == "fixed":
         for name in targets:
             network = networks.get(name)
             module = network.module if network else build_classifier(name, num_classes=2)
             folding.check_foldable(name, module)
+
+
+def _check_heads(config: ConfigDict, networks: Mapping[str, PublishedNetwork]) -> None:
+    heads, gradient = config.classifiers.heads, config.generator.gradient
+    if not networks:
+        raise UserError(
+            f"config.classifiers.heads={heads} is for published classifiers, of which targets="
+            f"{tuple(config.classifiers.targets)} and held_out={tuple(config.classifiers.held_out)}"
+            " name none: write 0, or name files of weights (NAME.safetensors)"
+        )
+    if "gradient" in config.generator.stages and sees_photographs(gradient):
+        raise UserError(
+            f"config.generator.gradient.views={tuple(gradient.views)!r} are of photographs, which "
+            f"heads are not fitted to: use views of tiles, such as 'identity', or "
+            f"config.classifiers.heads=0 (it is {heads})"
+        )
 
 
 def _check_kinds(targets: Sequence[str], networks: Mapping[str, PublishedNetwork]) -> None:
@@ -66,7 +89,7 @@ def _check_kinds(targets: Sequence[str], networks: Mapping[str, PublishedNetwork
             raise UserError(
                 f"config.classifiers.targets={tuple(targets)} mixes published weights, which have "
                 "classes of their own, and classifiers that the run trains: use one kind, and the "
-                "other as held_out"
+                "other as held_out, or give the published ones heads (config.classifiers.heads)"
             )
         if count != classes[first]:
             raise UserError(

@@ -1,6 +1,7 @@
 """Random augmentation of a batch of training images."""
 
 import numpy as np
+from PIL import Image
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -39,6 +40,32 @@ def random_shift(images: np.ndarray, padding: int, generator: np.random.Generato
         for image, (top, left) in zip(padded, offsets, strict=True)
     ]
     return np.stack(shifted)
+
+
+def random_part(images: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Cuts a random part out of each image and enlarges it to the image's size, bilinearly.
+
+    As of Inception (Szegedy et al., arXiv 1409.4842), but with sides that are drawn one by one.
+
+    Args:
+      images: uint8 [B, S, S, 3].
+      share: of each side that is kept at least, 0 to 1.
+      generator: source of randomness.
+
+    Returns:
+      A new array of the same shape.
+    """
+    size = images.shape[1]
+    sides = generator.integers(max(1, round(share * size)), size + 1, size=(len(images), 2))
+    starts = generator.integers(0, size - sides + 1)
+    parts = [
+        image[top : top + rows, left : left + columns]
+        for image, (top, left), (rows, columns) in zip(images, starts, sides, strict=True)
+    ]
+    enlarged = [
+        Image.fromarray(part).resize((size, size), Image.Resampling.BILINEAR) for part in parts
+    ]
+    return np.stack([np.asarray(image) for image in enlarged])
 
 
 def random_grey(

@@ -11,7 +11,14 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from raeg_jax.data import decode
-from raeg_jax.data.augment import mix, random_cutout, random_flip, random_grey, random_shift
+from raeg_jax.data.augment import (
+    mix,
+    random_cutout,
+    random_flip,
+    random_grey,
+    random_part,
+    random_shift,
+)
 from raeg_jax.data.memory import fits, images_of, labels_of
 from raeg_jax.data.records import Record
 from raeg_jax.errors import UserError
@@ -156,6 +163,7 @@ class _Batch:
         self._flip = augment.flip
         names = ("crop_padding", "grey", "cutout", "mixup")
         self._strength = {name: 0 if flip_only else augment[name] for name in names}
+        self._crop_share = 1.0 if flip_only else augment.crop_share
         self._labels = labels_of(split)
         self._images: np.ndarray | None = None
         if fits(len(split), settings):
@@ -174,6 +182,8 @@ class _Batch:
         if self._flip:
             images = random_flip(images, generator)
         labels, strength = self._labels[indices], self._strength
+        if self._crop_share < 1:
+            images = random_part(images, self._crop_share, generator)
         if strength["crop_padding"]:
             images = random_shift(images, strength["crop_padding"], generator)
         if strength["grey"]:

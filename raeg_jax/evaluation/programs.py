@@ -25,10 +25,11 @@ from raeg_jax.compilation import ProgressBar
 from raeg_jax.data.decode import encode_png, to_rgb
 from raeg_jax.data.memory import DecodedOnDemand
 from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.learned_pattern import Place
 from raeg_jax.image import metrics
 from raeg_jax.image.quantise import to_uint8
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
-from raeg_jax.networks.layers import preprocessing_of
+from raeg_jax.networks.layers import own_preprocessing
 from raeg_jax.protection.predict import read_together
 
 # Corrections of the noise's length; each leaves a small part of the error before it.
@@ -50,7 +51,11 @@ def on_one_device(tree: Any) -> Any:
 
 @jax.jit
 def protect(
-    generator: Chain, images: jax.Array, labels: jax.Array, token: jax.Array | None = None
+    generator: Chain,
+    images: jax.Array,
+    labels: jax.Array,
+    token: jax.Array | None = None,
+    place: Place | None = None,
 ) -> tuple[jax.Array, jax.Array, tuple[Any, ...]]:
     """Runs the generator forward, rounds and clips.
 
@@ -59,13 +64,14 @@ def protect(
       images: uint8 [B, H, W, 3].
       labels: int32 [B].
       token: as `protectors.draw_token` makes it for the generator.
+      place: as `protectors.draw_place` makes it for the generator.
 
     Returns:
       The protected images, uint8 [B, H, W, 3]; per image, float32 [B], the share of samples
       outside 0..255 after rounding, which clipping changes for good; and the side information
       that `recover` needs.
     """
-    y, side_info = generator.forward(images.astype(jnp.float32), labels, token)
+    y, side_info = generator.forward(images.astype(jnp.float32), labels, token, place=place)
     rounded = jnp.round(y)
     outside = (rounded < 0) | (rounded > 255)
     return to_uint8(y), jnp.mean(outside, axis=(1, 2, 3), dtype=jnp.float32), side_info
@@ -77,9 +83,11 @@ def recover(
     images: jax.Array,
     side_info: tuple[Any, ...],
     token: jax.Array | None = None,
+    place: Place | None = None,
 ) -> jax.Array:
     """Runs the generator backward: protected to recovered images, uint8 [B, H, W, 3]."""
-    return to_uint8(generator.inverse(images.astype(jnp.float32), side_info, token))
+    values = generator.inverse(images.astype(jnp.float32), side_info, token, place=place)
+    return to_uint8(values)
 
 
 @jax.jit
@@ -95,7 +103,7 @@ def labels_of_attack(
     """The classes that an attack on targets leads away from.
 
     Args:
-      targets: all of a run or all published.
+      targets: all with the data set's classes or all with their own.
       images: the originals, uint8 [N, H, W, 3].
       labels: int [N], the true classes.
       batch_size: images at a time; 0 for all.
@@ -107,7 +115,7 @@ def labels_of_attack(
     published = [
         target
         for target in targets
-        if isinstance(target, FrozenClassifier) and preprocessing_of(target.module)
+        if isinstance(target, FrozenClassifier) and own_preprocessing(target.module)
     ]
     return read_together(published, images, batch_size or len(images), 0) if published else labels
 

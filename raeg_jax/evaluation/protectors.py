@@ -16,6 +16,8 @@ from ml_collections import ConfigDict
 
 from raeg_jax.evaluation import programs
 from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.gradient_coupling import SideInfo
+from raeg_jax.generator.learned_pattern import LearnedPattern, Place, whole
 from raeg_jax.image_file.read import ImageFile, decode_image_file
 from raeg_jax.image_file.write import png_bytes
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
@@ -53,6 +55,20 @@ def draw_token(
     return np.stack(
         [draw_planes(key, nonce, height, width, generator.token_planes) for nonce in nonces]
     )
+
+
+def draw_place(
+    generator: Chain, numbers: np.ndarray, height: int, width: int, key: bytes = RIGHT_KEY
+) -> Place | None:
+    """The place of whole images, with what each draws, as for `draw_token`.
+
+    Returns:
+      None where the generator needs none.
+    """
+    if not generator.placed:
+        return None
+    draws = np.array([Token(key, nonce_of(number), 0).draw for number in numbers], np.int32)
+    return whole(len(draws), height, width, draws)
 
 
 def nonce_of(number: int) -> bytes:
@@ -114,7 +130,7 @@ class PixelProtector:
         protected, outside, side_info = self._run(self.chain, index, images, labels)
         files, sizes = programs.png_roundtrip(np.asarray(protected))
         measured = {"outside": np.asarray(outside)}
-        if rounds := [stage.rounds for stage in side_info if stage]:
+        if rounds := [each.rounds for each in side_info if isinstance(each, SideInfo)]:
             measured["code/rounds"] = np.asarray(rounds[-1])
         return ProtectedBatch(files, sizes, measured, (index, side_info))
 
@@ -147,12 +163,14 @@ class PixelProtector:
         height, width = batch.images.shape[1:3]
         key = WRONG_KEY if wrong_key else RIGHT_KEY
         token = draw_token(self.chain, index, height, width, key)
-        return np.asarray(programs.recover(self.chain, batch.images, side_info, token))
+        place = draw_place(self.chain, index, height, width, key)
+        return np.asarray(programs.recover(self.chain, batch.images, side_info, token, place))
 
     def _run(self, chain, index, images, labels):
         token = draw_token(self.chain, index, *images.shape[1:3])
+        place = draw_place(self.chain, index, *images.shape[1:3])
         labels = programs.labels_of_attack(self._targets, images, labels)
-        return programs.protect(chain, images, labels, token)
+        return programs.protect(chain, images, labels, token, place)
 
 
 class FileProtector:
@@ -298,5 +316,13 @@ def protector_of(
         return PixelProtector(generator, [FrozenClassifier(*classifiers[name]) for name in targets])
     params = [stage.params for stage in generator.stages if isinstance(stage, LearnedStage)]
     learned = params[0] if params else None
-    loaded = LoadedGenerator(config, tuple(class_names), learned, classifiers)
+    conditioners = [getattr(stage, "conditioner", None) for stage in generator.stages]
+    patterns = [np.asarray(c.patterns) for c in conditioners if isinstance(c, LearnedPattern)]
+    loaded = LoadedGenerator(
+        config,
+        tuple(class_names),
+        learned,
+        classifiers,
+        patterns=patterns[0] if patterns else None,
+    )
     return FileProtector(loaded, config.seed, batch_size)

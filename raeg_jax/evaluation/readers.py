@@ -21,7 +21,7 @@ from raeg_jax.evaluation import onnx_reader
 from raeg_jax.files import check_local, sha256
 from raeg_jax.networks import imagenet, weights
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
-from raeg_jax.networks.layers import preprocessing_of
+from raeg_jax.networks.layers import own_preprocessing
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.tiles import pad_batch
 
@@ -179,7 +179,7 @@ def published_readers(
     classifiers: Mapping[str, tuple[nn.Module, Any]],
     networks: Mapping[str, weights.PublishedNetwork] | None = None,
 ) -> dict[str, Reader]:
-    """Those of some classifiers that have published weights, as readers of whole images.
+    """Those of some classifiers that read as they were published, as readers of whole images.
 
     Args:
       classifiers: (module, variables) by name.
@@ -188,15 +188,15 @@ def published_readers(
     return {
         name: _published(name, FrozenClassifier(*pair), networks[name].source if networks else "")
         for name, pair in classifiers.items()
-        if preprocessing_of(pair[0]) is not None
+        if own_preprocessing(pair[0]) is not None
     }
 
 
 def of_generator(generator: LoadedGenerator) -> dict[str, Reader]:
     """The classifiers of a generator, as readers of images of any size.
 
-    Those that its run has trained see images as they saw those of training: the square in the
-    middle, scaled.
+    Those that its run has trained, or given heads, see images as they saw those of training: the
+    square in the middle, scaled.
     """
     if not generator.classifiers:
         return {}
@@ -210,11 +210,12 @@ def of_generator(generator: LoadedGenerator) -> dict[str, Reader]:
         if name not in readers:
             count = getattr(module, "num_classes", len(class_names))
             known = count == len(class_names)
+            network = generator.published.get(name)
             readers[name] = _of_network(
                 name,
                 FrozenClassifier(module, variables),
                 tuple(class_names) if known else imagenet.class_names(count),
-                "trained by the run",
+                f"{network.source}, with a head of the run" if network else "trained by the run",
                 {"image_size": size},
                 functools.partial(fit, size=size),
             )
@@ -222,7 +223,7 @@ def of_generator(generator: LoadedGenerator) -> dict[str, Reader]:
 
 
 def _published(name: str, classifier: FrozenClassifier, source: str) -> Reader:
-    preprocessing = preprocessing_of(classifier.module)
+    preprocessing = own_preprocessing(classifier.module)
     assert preprocessing is not None, name
     class_names = imagenet.class_names(classifier.module.num_classes)  # type: ignore[attr-defined]
     return _of_network(

@@ -161,9 +161,11 @@ def quick(
 
     def measure(index, originals, labels):
         token = protectors.draw_token(generator, index, *originals.shape[1:3])
-        protected, outside, side_info = programs.protect(generator, originals, labels, token)
+        place = protectors.draw_place(generator, index, *originals.shape[1:3])
+        given = programs.labels_of_attack(tuple(fns.values()), originals, labels)
+        protected, outside, side_info = programs.protect(generator, originals, given, token, place)
         quality = programs.compare(protected, originals)
-        recovered = programs.recover(generator, protected, side_info, token)
+        recovered = programs.recover(generator, protected, side_info, token, place)
         by_kind = correct(read_by, {ORIGINAL: originals, "protected": protected}, labels)
         accuracy = {
             f"{name}_accuracy": np.mean([by_kind[kind, target] for target in fns], axis=0)

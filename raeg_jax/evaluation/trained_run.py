@@ -13,7 +13,7 @@ from raeg_jax import data
 from raeg_jax.data.memory import arrays
 from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.readers import Reader, published_readers
-from raeg_jax.generator.build import build_generator, stages_without_budget
+from raeg_jax.generator.build import build_generator, has_patterns, stages_without_budget
 from raeg_jax.generator.chain import Chain
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn
 from raeg_jax.networks.weights import is_published
@@ -30,6 +30,7 @@ class TrainedRun:
       params: of the learned stage, None without one.
       classifiers: (module, variables) of targets and held-out ones by name.
       readers: others that read the images too, by name.
+      patterns: int8 [K, V, G, G, 3], the learned ones of a shortcut stage; None without.
     """
 
     config: ConfigDict
@@ -37,11 +38,14 @@ class TrainedRun:
     params: Any
     classifiers: Mapping[str, tuple[nn.Module, Any]]
     readers: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
+    patterns: np.ndarray | None = None
 
     @functools.cached_property
     def chain(self) -> Chain:
         """The generator."""
-        return programs.on_one_device(build_generator(self.config, self.params, self.classifiers))
+        return programs.on_one_device(
+            build_generator(self.config, self.params, self.classifiers, self.patterns)
+        )
 
     @functools.cached_property
     def frozen(self) -> dict[str, FrozenClassifier]:
@@ -53,7 +57,7 @@ class TrainedRun:
 
     @functools.cached_property
     def published(self) -> dict[str, Reader]:
-        """Those of the classifiers that have published weights, as readers of whole images."""
+        """Those of the classifiers that read as they were published, as readers of whole images."""
         names = filter(is_published, self.classifiers)
         networks = {name: published.describe(self.config, name) for name in names}
         return published_readers(self.classifiers, networks)
@@ -78,13 +82,20 @@ class TrainedRun:
     def describe(self) -> dict[str, dict[str, Any]]:
         """Of each of `read_by` where its weights come from and what images it takes, for JSON."""
         own = {
-            "source": "trained by the run",
             "classes": len(self.splits.class_names),
             "preprocessing": {"image_size": self.config.data.image_size},
         }
+        source_of = {
+            name: f"{published.describe(self.config, name).source}, with a head of the run"
+            if is_published(name)
+            else "trained by the run"
+            for name, one in self.read_by.items()
+            if not isinstance(one, Reader)
+        }
         role_of = {name: role for role, names in self.roles.items() for name in names}
         return {
-            name: {"role": role_of[name]} | (one.describe() if isinstance(one, Reader) else own)
+            name: {"role": role_of[name]}
+            | (one.describe() if isinstance(one, Reader) else {"source": source_of[name]} | own)
             for name, one in self.read_by.items()
         }
 
@@ -119,7 +130,8 @@ class TrainedRun:
     def with_config(self, config: ConfigDict) -> "TrainedRun":
         """The same data and weights with another generator."""
         params = self.params if "learned" in config.generator.stages else None
-        return dataclasses.replace(self, config=config, params=params)
+        patterns = self.patterns if has_patterns(config.generator) else None
+        return dataclasses.replace(self, config=config, params=params, patterns=patterns)
 
 
 def aim_at(config: ConfigDict, psnr: float) -> None:

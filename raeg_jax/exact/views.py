@@ -1,7 +1,7 @@
 """Distortions in fixed point: the same bits on every machine, backward too.
 
-Images hold multiples of 1/16 of a pixel value within 0..255. Blurring and resampling multiply an
-axis by whole weights, of which those of each result sum up to 2^12: as 16 * 255 * 2^12 is below
+Images hold multiples of 1/16 of a pixel value within 0..255. Blurring, resampling and grey multiply
+an axis by whole weights, of which those of each result sum up to 2^12: as 16 * 255 * 2^12 is below
 2^24, float32 holds every sum, which is then rounded to sixteenths again. Gradients are rounded to
 integers of at most 12 bits and multiplied by the transposed weights. Weights follow from integers
 too, in NumPy, so that no machine's exponential or division decides where one is rounded.
@@ -23,6 +23,8 @@ _WEIGHT_BITS = 12
 _WHITE = 255 * PIXEL_PARTS
 # Of a Gaussian's numerators. An axis of 2^13 pixels and `_WEIGHT_BITS` more stay within int64.
 _GAUSSIAN_BITS = 32
+# Of red, green and blue in the luma of ITU-R BT.601, in thousandths.
+_LUMA = np.array((299, 587, 114), np.int64)
 
 
 def gaussian_blur(images: jax.Array, sigma: float) -> jax.Array:
@@ -71,6 +73,18 @@ def bit_depth(images: jax.Array, bits: int) -> jax.Array:
     return straight_through(values.astype(jnp.float32) / PIXEL_PARTS, images)
 
 
+def grey(images: jax.Array) -> jax.Array:
+    """As `image.filters.grey`.
+
+    Args:
+      images: float32 [B, H, W, 3], multiples of 1/16 within 0..255.
+
+    Returns:
+      As images.
+    """
+    return map_axis(images, whole_weights(np.tile(_LUMA, (3, 1))), 3)
+
+
 def whole_weights(numerators: np.ndarray) -> np.ndarray:
     """Rounds the weights of linear maps so that those of each result sum up to 2^12 exactly.
 
@@ -94,7 +108,7 @@ def map_axis(x: jax.Array, weights: np.ndarray, axis: int) -> jax.Array:
     Args:
       x: float32 [B, H, W, C], multiples of 1/16, less than 256 in magnitude.
       weights: of `whole_weights`, [results, size of the axis].
-      axis: 1 or 2.
+      axis: 1, 2 or 3.
 
     Returns:
       As x, with as many results along the axis. So is the gradient, but its unit is a power of two
@@ -117,7 +131,7 @@ def map_axis(x: jax.Array, weights: np.ndarray, axis: int) -> jax.Array:
 
 
 def _product(axis, weights, x):
-    subscripts = {1: "ih,bhwc->biwc", 2: "jw,bhwc->bhjc"}[axis]
+    subscripts = {1: "ih,bhwc->biwc", 2: "jw,bhwc->bhjc", 3: "kc,bhwc->bhwk"}[axis]
     # Fast matrix units round factors of more than 8 bits.
     return jnp.einsum(subscripts, weights, x, precision=jax.lax.Precision.HIGHEST)
 

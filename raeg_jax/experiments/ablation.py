@@ -28,6 +28,7 @@ from raeg_jax.experiments.store import Store, Unit
 from raeg_jax.training import logs
 from raeg_jax.workdir.checkpoint import FOLDER
 from raeg_jax.workdir.classifiers import Classifiers, load_classifiers
+from raeg_jax.workdir.patterns import load_patterns
 from raeg_jax.workdir.run import restore
 from raeg_jax.workdir.study import StudyRun, seed_folder, seeded, study_runs
 
@@ -142,7 +143,8 @@ class _Study:
                 what = run_config.describe(changes)
                 return result | {"failure": f"trained with other settings: {what}"}
         classifiers = self.classifiers(run.seed)
-        trained = TrainedRun(run.config, self.splits, params, classifiers, self.readers)
+        patterns = load_patterns(run.config, self.splits, run.folder)
+        trained = TrainedRun(run.config, self.splits, params, classifiers, self.readers, patterns)
         readers = {n: one for n, one in trained.read_by.items() if isinstance(one, Reader)}
         images, labels, _ = open_split(
             self.splits.test, run.config.data, run.config.eval.max_images

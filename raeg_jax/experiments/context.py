@@ -22,6 +22,8 @@ from raeg_jax.methods import files as files_lib
 from raeg_jax.methods.files import ProtectedFiles
 from raeg_jax.methods.method import Result
 from raeg_jax.methods.registry import METHODS, make_method
+from raeg_jax.payload.payload import NONCE_SIZE
+from raeg_jax.protection import passes
 
 # Batches that are protected together: images that need more than one attack share them.
 _BATCHES_TOGETHER = 4
@@ -30,7 +32,8 @@ _BATCHES_TOGETHER = 4
 class _FloatGenerator:
     """A generator with float couplings as a method: it can't be undone exactly, without a payload.
 
-    In place of a payload an image has its number, from which its token is drawn.
+    In place of a payload an image has its number, from which its token is drawn, and its side
+    information.
     """
 
     def __init__(self, run: TrainedRun, aim: float):
@@ -45,17 +48,21 @@ class _FloatGenerator:
         """See `Method.protect`."""
         made = []
         for numbers, batch, truth, count in batches(images, labels, self._batch_size):
-            protected = self._protector.protect(index[numbers], batch, truth).images[:count]
+            protected = self._protector.protect(index[numbers], batch, truth)
+            table = passes.to_table(self._protector.chain, protected.undo[1], len(batch))
             made += [
-                Result("", image, image, image, nonce_of(index[number]))
-                for image, number in zip(protected, numbers, strict=False)
+                Result("", image, image, image, nonce_of(index[number]) + row.tobytes())
+                for image, number, row in zip(
+                    protected.images[:count], numbers, table, strict=False
+                )
             ]
         return made
 
     def recover(self, images: np.ndarray, blobs: list[bytes]) -> list[np.ndarray]:
         """Runs the generator backward."""
-        numbers = np.array([int.from_bytes(blob, "little") for blob in blobs])
-        side_info = ((),) * len(self._protector.chain.stages)
+        numbers = np.array([int.from_bytes(blob[:NONCE_SIZE], "little") for blob in blobs])
+        table = np.stack([np.frombuffer(blob[NONCE_SIZE:], np.int64) for blob in blobs])
+        side_info = passes.from_table(self._protector.chain, table)
         batch = ProtectedBatch(images, np.zeros(0), {}, (numbers, side_info))
         return list(self._protector.recover_from_pixels(batch))
 
@@ -170,7 +177,7 @@ class ProtectedSet:
         if self.method == "raeg" or self.psnr is None:
             depends.append(run.config.generator.to_dict())
         if self.method == "raeg":
-            weights = run.params, weights
+            weights = run.params, run.patterns, weights
         digest = hashlib.sha256(repr(depends).encode())
         leaves = [] if self.method == "noise" else jax.tree.leaves(weights)
         for array in (*self.candidates(), *leaves):

@@ -1,300 +1,286 @@
-"""Pirated models: classifiers trained from scratch on published files, tested on originals.
+"""Pirated models: classifiers trained on published files, tested on originals.
 
-Beside them stand honest models, trained on the originals. Authorised models, trained on what the
-owner of the key recovers, are the honest ones where files give back their originals bit for bit;
-so they are trained only of generators that aren't exact.
+Beside them stand honest models, trained on the originals, under the same defences. Authorised
+models, trained on what the owner of the key recovers, are the honest ones where files give back
+their originals bit for bit; so they are trained only of generators that aren't exact.
 """
 
-import dataclasses
 import functools
-import hashlib
 import pathlib
-import shutil
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
-from raeg_jax.adversarial.distortions import DEFENCES
-from raeg_jax.config.rules import COUNT, NATURAL, Each, Number, OneOf
-from raeg_jax.data.decode import encode_png
+from raeg_jax.config.rules import COUNT, NATURAL, Each, Joined, NameOrFile, Number, OneOf
 from raeg_jax.errors import UserError
-from raeg_jax.evaluation.programs import batches
 from raeg_jax.evaluation.trained_run import TrainedRun
-from raeg_jax.experiments.context import Context, ProtectedSet
-from raeg_jax.experiments.defences import choose, remover, remover_name, remover_settings
+from raeg_jax.experiments import published_pirates
+from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Experiment, Results
+from raeg_jax.experiments.pirated_model import TRAININGS, train_from_scratch
 from raeg_jax.experiments.plots import figure_of, svg
-from raeg_jax.experiments.store import Unit
-from raeg_jax.experiments.tables import Table, column, grouped, number, over, over_seeds
+from raeg_jax.experiments.store import OF_GENERATOR, Unit
+from raeg_jax.experiments.tables import (
+    Table,
+    column,
+    grouped,
+    mean_and_range,
+    number,
+    over,
+    over_seeds,
+)
+from raeg_jax.experiments.training_sets import HONEST, PARTS, TrainingSet, training_sets
 from raeg_jax.methods.registry import TITLES
-from raeg_jax.networks.classifiers import CLASSIFIERS, build_classifier
-from raeg_jax.training.classifier import fit_classifier
-from raeg_jax.training.logs import FILE, read_rows
-from raeg_jax.workdir.origin import FOLDER
+from raeg_jax.networks.classifiers import CLASSIFIERS
+from raeg_jax.networks.weights import SUFFIX, is_published
+from raeg_jax.workdir.published import weights_path
 
-HONEST = "honest"
-# What pirates may change in the training, beside `config.suite.pirates`.
-TRAININGS: dict[str, dict[str, float]] = {
-    "": {},
-    "adversarial": {"classifiers.adversarial": 4.0},
-    "augmented": {"augment.mixup": 0.2, "augment.cutout": 0.4, "augment.grey": 0.3},
-}
-
-
-class Images(NamedTuple):
-    """What a model is trained on: uint8 [N, H, W, 3] each, int32 [N]."""
-
-    images: np.ndarray
-    originals: np.ndarray
-    labels: np.ndarray
-
-
-class TrainingSet(NamedTuple):
-    """The images of a model, and how it is trained on them.
-
-    Attributes:
-      name: of the images: `HONEST`, a method, or a change of the generator's files.
-      load: makes the images.
-      training: key of `TRAININGS`.
-      depends: the settings that the images depend on.
-    """
-
-    name: str
-    load: Callable[[], Images]
-    training: str = ""
-    depends: Mapping[str, Any] = {}
-
-
-def training_sets(context: Context) -> list[TrainingSet]:
-    """The originals and the files of each method; without `--method` also changes of the files."""
-    settings = context.run.config.suite.pirates
-
-    def of_files(method: str, change=lambda leaked: leaked.files.images):
-        def load():
-            leaked = context.leaked(method)
-            return Images(change(leaked), *leaked.originals())
-
-        return load
-
-    def load_honest():
-        images, labels = context.leaked(context.methods[0]).candidates()
-        return Images(images, images, labels)
-
-    honest = TrainingSet(HONEST, load_honest)
-    raw = [
-        TrainingSet(method, of_files(method), "", context.depends(method, context.psnr))
-        for method in context.methods
-    ]
-    if context.compared:
-        return [honest, *raw]
-    changes: dict[str, Callable[[ProtectedSet], np.ndarray]] = {}
-    if not context.run.chain.exact:
-        changes["authorised"] = recovered
-    changes |= {name: functools.partial(defended, name=name) for name in settings.defences}
-    pairs = {remover_name(count): count for count in context.run.config.suite.remover_pairs}
-    changes |= {name: functools.partial(cleaned, pairs=count) for name, count in pairs.items()}
-    changes |= {
-        f"share_{share:g}": functools.partial(partly_protected, share=share)
-        for share in settings.shares
-    }
-    sets = [honest, *raw]
-    for name, change in changes.items():
-        depends = remover_settings(context) if name in pairs else {}
-        sets.append(TrainingSet(name, of_files("raeg", change), "", depends))
-    for training in settings.trainings:
-        sets += [each._replace(training=training) for each in (honest, *raw)]
-    return sets
+# Of an image of 160 pixels in EfficientNet-Lite0, in steps of a small network (on a CPU core that
+# others use too 86 ms): its features take 15 ms, fine-tuning 156 ms.
+_COST_OF_FEATURES, _COST_OF_TUNING = 0.17, 1.8
 
 
 def units(context: Context) -> Iterator[Unit]:
     """A unit for each model: seed by seed, so that a suite that is stopped has some of all."""
-    settings = context.run.config.suite.pirates
-    for seed in range(settings.seeds):
+    for seed in range(context.run.config.suite.pirates.seeds):
         for training_set in training_sets(context):
-            for architecture in settings.architectures:
-                parts = (training_set.name, training_set.training, architecture, str(seed))
-                arguments = context.run, context.folder, training_set, architecture, seed
+            for model in models(context.run.config, training_set, seed):
                 yield Unit(
-                    f"pirates/{'-'.join(filter(None, parts))}",
-                    settings.steps * (2.0 if training_set.training == "adversarial" else 1.0),
-                    functools.partial(train, *arguments),
-                    model_settings(context) | dict(training_set.depends),
+                    unit_name("pirates", training_set, model, seed),
+                    cost(context, training_set, model),
+                    functools.partial(
+                        train, context.run, context.folder, training_set, model, seed
+                    ),
+                    model_settings(context, model) | dict(training_set.depends),
+                    () if training_set.of_generator else OF_GENERATOR,
                 )
 
 
-def model_settings(context: Context) -> dict[str, Any]:
-    """The settings that all models depend on."""
+def unit_name(experiment: str, training_set: TrainingSet, model: str, seed: int) -> str:
+    """The name of the unit of a model."""
+    parts = training_set.name, training_set.defence, training_set.training, model, str(seed)
+    return f"{experiment}/{'-'.join(filter(None, parts)).replace(' ', '-')}"
+
+
+def models(config: ConfigDict, training_set: TrainingSet, seed: int) -> Iterator[str]:
+    """The models of a training set: architectures, and 'NAME.safetensors frozen' or 'whole'.
+
+    Published networks are trained in their own ways only, and linear classifiers on frozen features
+    have no seed.
+    """
+    settings = config.suite.pirates
+    for name in settings.architectures:
+        if not is_published(name):
+            yield name
+        elif not training_set.training:
+            yield from (
+                f"{name} {way}" for way in settings.published.ways if way != "frozen" or seed == 0
+            )
+
+
+def cost(context: Context, training_set: TrainingSet, model: str) -> float:
+    """About how long a model takes, in steps of a small network."""
     settings = context.run.config.suite.pirates
-    return {name: settings[name] for name in ("steps", "looks", "images")}
+    way = model.partition(" ")[2]
+    if not way:
+        attacked = "classifiers.adversarial" in TRAININGS[training_set.training]
+        return settings.steps * (2.0 if attacked else 1.0)
+    count = settings.images or len(context.run.splits.train)
+    count *= (settings.published.side / 160) ** 2
+    epochs = settings.published.epochs if way == "whole" else 0
+    return count * (_COST_OF_FEATURES * (2 + epochs) + _COST_OF_TUNING * epochs)
+
+
+def model_settings(context: Context, model: str) -> dict[str, Any]:
+    """The settings that a model depends on."""
+    settings = context.run.config.suite.pirates
+    name, _, way = model.partition(" ")
+    if not way:
+        return {name: settings[name] for name in ("steps", "looks", "images")}
+    return {
+        "images": settings.images,
+        "network": published_pirates.identity(context.run, name),
+        **{key: settings.published[key] for key in ("side", "epochs")[: 1 + (way == "whole")]},
+    }
 
 
 def train(
     run: TrainedRun,
     folder: pathlib.Path,
     training_set: TrainingSet,
-    architecture: str,
+    model: str,
     seed: int,
 ) -> dict[str, Any]:
     """Trains a model and tests it on all clean unseen originals.
 
     Args:
       run: data set and settings.
-      folder: for the model while it is trained.
+      folder: for the model while it is trained, and for features.
       training_set: its images.
-      architecture: of `CLASSIFIERS`.
+      model: as `models` calls it.
       seed: number of the repetition.
 
     Returns:
-      `images` (the name of the training set), `training`, `architecture`, `seed`; `count`, the
-      number of training images; `curve`, the accuracy after some steps; `peak`, the most of these;
-      `last`, that of the finished model; `changed`, the share of training images that aren't the
-      originals. The last four are None where there are fewer images than in a batch.
+      `images` (the name of the training set), `defence`, `training`, `architecture`, `seed`;
+      `count`, the number of training images; `curve`, the accuracy after some steps; `peak`, the
+      most of these; `last`, that of the finished model; `changed`, the share of training images
+      that aren't the originals. The last four are None where there are fewer images than in a
+      batch.
     """
-    config = run.config.copy_and_resolve_references()
-    settings = config.suite.pirates
-    config.update_from_flattened_dict(TRAININGS[training_set.training])
-    config.classifiers.steps = settings.steps
-    config.classifiers.warmup_steps = min(config.classifiers.warmup_steps, settings.steps // 4)
-    config.seed = config.seed + 1 + seed
-    config.train.eval_every = max(1, settings.steps // settings.looks)
-    images, originals, labels = training_set.load()
+    images = training_set.load()
     result = {
         "images": training_set.name,
+        "defence": training_set.defence,
         "training": training_set.training,
-        "architecture": architecture,
+        "architecture": model,
         "seed": seed,
-        "count": len(images),
+        "count": len(images.images),
     }
-    if len(images) < config.classifiers.batch_size:
+    if result["count"] < run.config.classifiers.batch_size:
         return result | dict.fromkeys(("curve", "peak", "last", "changed"))
-    clean, truth = run.images("test")
-    splits = dataclasses.replace(
-        run.splits,
-        # Lists of records will do, too.
-        train=_records(images, labels),  # type: ignore[arg-type]
-        test=_records(clean, truth),  # type: ignore[arg-type]
-        fingerprint=hashlib.sha256(images.tobytes()).hexdigest()[:16],
-    )
-    module = build_classifier(architecture, splits.num_classes)
-    classify = jax.jit(
-        lambda v, x: jnp.argmax(jnp.asarray(module.apply(v, x.astype("float32"), train=False)), -1)
-    )
-
-    def watch(variables) -> Mapping[str, float]:
-        size = min(config.eval.batch_size, len(truth))
-        correct = [
-            np.asarray(classify(variables, x) == y)[:count]
-            for _, x, y, count in batches(clean, truth, size)
-        ]
-        return {"clean": float(np.mean(np.concatenate(correct)))}
-
-    name = f"{training_set.name}{training_set.training}-{architecture}-{seed}"
-    workdir = folder / "models" / name
-    if fit_classifier(architecture, splits, config, workdir, watch) is None:
-        raise KeyboardInterrupt
-    rows = read_rows(workdir / FOLDER / architecture / FILE)
-    curve = [[row["step"], row["clean"]] for row in rows if "clean" in row]
-    # Only the accuracies are of interest.
-    shutil.rmtree(workdir)
+    own_folder = folder / "models" / pathlib.Path(unit_name("", training_set, model, seed)).name
+    name, _, way = model.partition(" ")
+    if way == "frozen":
+        curve = published_pirates.train_frozen(run, folder, images, name)
+    elif way == "whole":
+        curve = published_pirates.train_whole(run, folder, own_folder, images, name, seed)
+    else:
+        curve = train_from_scratch(run, own_folder, images, training_set.training, name, seed)
+    different = np.any(images.images != images.originals, axis=(1, 2, 3))
     return result | {
         "curve": curve,
         "peak": max(value for _, value in curve),
         "last": curve[-1][1],
-        "changed": float(np.mean(np.any(images != originals, axis=(1, 2, 3)))),
+        "changed": float(np.mean(different)),
     }
-
-
-def _records(images: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
-    """Images uint8 [N, H, W, 3] as a split that classifiers are trained on: PNG files."""
-    return [
-        {"image": encode_png(image), "label": int(label), "file_name": f"{index}.png"}
-        for index, (image, label) in enumerate(zip(images, labels, strict=True))
-    ]
-
-
-def recovered(leaked: ProtectedSet) -> np.ndarray:
-    """What the owner of the key recovers."""
-    files = leaked.files
-    blobs = [files.blob(index) for index in range(len(files.kept))]
-    return np.stack(leaked.protector(float(files.aim)).estimate(files.images, blobs))
-
-
-def defended(leaked: ProtectedSet, name: str) -> np.ndarray:
-    """Files after a defence."""
-    return leaked.cached(name, lambda: leaked.change(leaked.files.images, DEFENCES[name]))
-
-
-def cleaned(leaked: ProtectedSet, pairs: int) -> np.ndarray:
-    """Files after a remover that was trained on so many leaked pairs; 0 for all."""
-    name = f"remover_{pairs}_{leaked.run.config.suite.remover_steps}"
-    return leaked.cached(name, lambda: leaked.change(leaked.files.images, remover(leaked, pairs)))
-
-
-def partly_protected(leaked: ProtectedSet, share: float) -> np.ndarray:
-    """Originals of which a share is protected."""
-    images = leaked.originals()[0].copy()
-    chosen = choose(len(images), max(1, round(share * len(images))))
-    images[chosen] = leaked.files.images[chosen]
-    return images
 
 
 def table(results: Results, context: Context) -> Table:
-    """A row for each training set, training and architecture."""
+    """A row for each training set, defence, training and architecture."""
     columns = {
         "trained on": lambda r: TITLES.get(r["images"], r["images"]),
+        "defence": lambda r: r["defence"] or "none",
         "training": lambda r: r["training"] or "plain",
         "model": column("architecture"),
     }
-    more = {
+    more: dict[str, Callable[[list[Mapping[str, Any]]], str]] = {
         "seeds": lambda group: str(sum(r["peak"] is not None for r in group)),
         "images": over("count", 0),
         "peak": over("peak"),
         "last": over("last"),
-        "peak of honest": lambda group: share_of_honest(group, results),
+        **shares(results),
     }
     note = (
-        "Accuracy on clean unseen originals: mean (least to most over the seeds). The last column "
-        "is the mean peak as a share of that of honest models with the same training."
+        "Accuracy on clean unseen originals: mean (least to most over the seeds). The last columns "
+        "are shares of the mean of honest models of the same architecture: with the same defence "
+        "and training, and undefended with plain training, as a pirate takes what gives him most."
     )
+    for method in context.methods:
+        if cells := headline(method, results, context):
+            text = "; ".join(f"{row} {cell}" for row, cell in cells.items())
+            note += f" {TITLES[method]}, of undefended: {text}."
     return over_seeds("Pirated models", note, results, columns, more)
 
 
-def share_of_honest(results: Results, every: Results) -> str:
-    """The mean peak as a share of that of honest models of the same trainings and architectures."""
+def shares(every: Results) -> dict[str, Callable[[list[Mapping[str, Any]]], str]]:
+    """Columns of `over_seeds`: accuracies of models as shares of those of honest models."""
 
-    def mean_peak(models: Results) -> float:
-        peaks = [r["peak"] for r in models if r["peak"] is not None]
-        return statistics.fmean(peaks) if peaks else 0.0
+    def of(score: str, undefended: bool = False) -> Callable[[list[Mapping[str, Any]]], str]:
+        return lambda group: mean_and_range(
+            [share_of_honest(result, every, score, undefended) for result in group], 2
+        )
 
-    kinds = {(r["training"], r["architecture"]) for r in results}
+    return {
+        "peak of honest": of("peak"),
+        "last of honest": of("last"),
+        "peak of undefended": of("peak", True),
+    }
+
+
+def share_of_honest(
+    result: Mapping[str, Any], every: Results, score: str = "peak", undefended: bool = False
+) -> float | None:
+    """A model's accuracy as a share of the mean of honest models of its architecture.
+
+    Args:
+      result: of `train`.
+      every: results, honest ones among them.
+      score: 'peak' or 'last'.
+      undefended: compares with honest models without defence and with plain training, not with
+        those that have the model's.
+
+    Returns:
+      None where there is no such honest model, or the model was not trained.
+    """
+    kind = ("", "") if undefended else (result["defence"], result["training"])
     honest = [
-        r for r in every if r["images"] == HONEST and (r["training"], r["architecture"]) in kinds
+        other[score]
+        for other in every
+        if other["images"] == HONEST
+        and other["architecture"] == result["architecture"]
+        and (other["defence"], other["training"]) == kind
+        and other[score]
     ]
-    own, other = mean_peak(results), mean_peak(honest)
-    return number(own / other, 2) if own and other else ""
+    if result[score] is None or not honest:
+        return None
+    return result[score] / statistics.fmean(honest)
+
+
+def most_of_undefended(
+    method: str, results: Results, of_file: bool, raw: bool = False
+) -> tuple[float, str] | None:
+    """The largest mean peak of pirated models, as a share of that of undefended honest models.
+
+    Args:
+      method: whose files they are trained on.
+      results: of all models.
+      of_file: of networks with published weights; else of those trained from scratch.
+      raw: only of models that are trained plainly on files as they are.
+
+    Returns:
+      The share, and by which defence, training and architecture; None without such models.
+    """
+    chosen = [
+        result
+        for result in results
+        if result["images"] == method
+        and is_published(result["architecture"].partition(" ")[0]) == of_file
+        and not (raw and (result["defence"] or result["training"]))
+    ]
+    found = []
+    kinds = grouped(chosen, lambda r: (r["defence"] or "none", r["training"], r["architecture"]))
+    for kind, group in kinds.items():
+        each = [share_of_honest(result, results, undefended=True) for result in group]
+        if numbers := [share for share in each if share is not None]:
+            found.append((statistics.fmean(numbers), ", ".join(filter(None, kind))))
+    return max(found, default=None)
 
 
 def headline(method: str, results: Results, context: Context) -> dict[str, str]:
-    """The peak of models with plain training."""
-    plain = [r for r in results if r["images"] == method and not r["training"]]
-    return {"pirates": share_of_honest(plain, results)} if plain else {}
+    """What pirates reach with files as they are, and with the defence that gives them most."""
+    cells = {}
+    for row, of_file in (("pirates", False), ("pirates with published weights", True)):
+        if raw := most_of_undefended(method, results, of_file, raw=True):
+            cells[row] = number(raw[0], 2)
+        best = most_of_undefended(method, results, of_file)
+        if best and not context.compared:
+            cells[f"{row}, best defence"] = f"{number(best[0], 2)} ({best[1]})"
+    return cells
 
 
 def curves(results: Results, context: Context) -> str:
     """Learning curves of models, means over seeds, a plot for each architecture."""
-    results = [result for result in results if result["curve"]]
+    results = [result for result in results if result["curve"] and len(result["curve"]) > 1]
     architectures = list(dict.fromkeys(result["architecture"] for result in results))
     figure = figure_of(max(len(architectures), 1), width=9)
     for axis, architecture in zip(figure.axes, architectures, strict=False):
-        models = [result for result in results if result["architecture"] == architecture]
-        groups = grouped(models, lambda result: (result["images"], result["training"]))
-        for index, ((images, training), group) in enumerate(groups.items()):
+        trained = [result for result in results if result["architecture"] == architecture]
+        groups = grouped(trained, lambda r: (r["images"], r["defence"], r["training"]))
+        for index, ((images, *how), group) in enumerate(groups.items()):
             steps = [step for step, _ in group[0]["curve"]]
             values = np.mean([[value for _, value in r["curve"]] for r in group], axis=0)
             axis.plot(
@@ -302,7 +288,7 @@ def curves(results: Results, context: Context) -> str:
                 values,
                 ("-", "--", ":")[index // 10 % 3],
                 color=f"C{index % 10}",
-                label=", ".join(filter(None, (TITLES.get(images, images), training))),
+                label=", ".join(filter(None, (TITLES.get(images, images), *how))),
             )
         axis.set(title=architecture, xlabel="step")
         axis.set_ylim(bottom=0)
@@ -314,12 +300,16 @@ def curves(results: Results, context: Context) -> str:
 
 
 def check(config: ConfigDict) -> None:
-    """Stops at a pirate's architecture that is a target."""
-    if both := set(config.suite.pirates.architectures) & set(config.classifiers.targets):
+    """Stops at a pirate's architecture that is a target, and at a file that isn't there."""
+    names = config.suite.pirates.architectures
+    scratch = {name for name in names if not is_published(name)}
+    if both := scratch & set(config.classifiers.targets):
         raise UserError(
             f"config.suite.pirates.architectures has {sorted(both)[0]!r}, which is a target: a "
             "pirate must be another network than those that were attacked"
         )
+    for name in filter(is_published, names):
+        weights_path(config, name)
 
 
 EXPERIMENT = Experiment(
@@ -328,14 +318,19 @@ EXPERIMENT = Experiment(
     table=table,
     plots=(curves,),
     settings={
-        "suite.pirates.architectures": Each(OneOf(CLASSIFIERS)),
+        "suite.pirates.architectures": Each(NameOrFile(CLASSIFIERS, SUFFIX)),
         "suite.pirates.seeds": COUNT,
         "suite.pirates.steps": COUNT,
         "suite.pirates.looks": COUNT,
         "suite.pirates.images": NATURAL,
-        "suite.pirates.defences": Each(OneOf(DEFENCES), least=0),
-        "suite.pirates.trainings": Each(OneOf(TRAININGS), least=0),
+        "suite.pirates.defences": Each(Joined(PARTS), least=0),
+        "suite.pirates.trainings": Each(
+            Joined(PARTS, first=tuple(filter(None, TRAININGS))), least=0
+        ),
         "suite.pirates.shares": Each(Number(0, 1, strict=True), least=0),
+        "suite.pirates.published.ways": Each(OneOf(published_pirates.WAYS)),
+        "suite.pirates.published.side": Number(32, 512, whole=True),
+        "suite.pirates.published.epochs": COUNT,
     },
     check=check,
     headline=headline,

@@ -5,27 +5,30 @@ Each row is a generator: `config.generator` with other stages, and other setting
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from raeg_jax.adversarial.distortions import DEFENCES
-from raeg_jax.config.rules import Each, OneOf
+from raeg_jax.config.rules import Each, Joined, OneOf
+from raeg_jax.errors import UserError
 from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Experiment, Results
 from raeg_jax.experiments.pirates import (
-    HONEST,
-    Images,
-    TrainingSet,
-    defended,
+    cost,
     model_settings,
+    models,
+    shares,
     train,
+    unit_name,
 )
-from raeg_jax.experiments.store import Unit
+from raeg_jax.experiments.store import OF_GENERATOR, Unit
 from raeg_jax.experiments.tables import Table, column, over, over_seeds
-from raeg_jax.generator.build import check_stages, check_targets, shortcut_stage
+from raeg_jax.experiments.training_sets import HONEST, PARTS, TrainingSet, load_images
+from raeg_jax.generator.build import check_stages, check_targets, has_patterns
 
+# The row with the run's own patterns.
+_LEARNED = "learned"
 _LONG = {"period": 32, "cycles": (2, 3)}
 # Stages, and what differs in `config.generator.shortcut`, which alone takes the whole distance.
 ROWS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -39,12 +42,14 @@ ROWS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "cells": (("shortcut",), {"pattern": "cells"}),
     "long waves": (("shortcut",), _LONG),
     "long grey waves": (("shortcut",), _LONG | {"colours": ("grey",)}),
+    _LEARNED: (("shortcut",), {"pattern": "learned"}),
 }
 
 
 def _rows(config: ConfigDict) -> list[str]:
-    """The rows that `config.suite.poisons.rows` names; all if empty."""
-    return list(config.suite.poisons.rows) or list(ROWS)
+    """The rows that `config.suite.poisons.rows` names; if empty, all that the run can have."""
+    possible = [row for row in ROWS if row != _LEARNED or has_patterns(config.generator)]
+    return list(config.suite.poisons.rows) or possible
 
 
 def changed(config: ConfigDict, row: str) -> ConfigDict:
@@ -52,63 +57,65 @@ def changed(config: ConfigDict, row: str) -> ConfigDict:
     stages, changes = ROWS[row]
     config = config.copy_and_resolve_references()
     if stages:
-        config.generator.stages = stages
-        config.generator.shortcut.update(changes)
+        psnr = config.generator.gradient.target_psnr
         if stages == ("shortcut",):
-            config.generator.shortcut.target_psnr = config.generator.gradient.target_psnr
+            config.generator.shortcut.update({"pattern": "waves", "target_psnr": psnr} | changes)
+        elif tuple(config.generator.stages) == ("shortcut",):
+            # Its PSNR was that of the whole; a fifth of the squared distance is the attack's.
+            config.generator.shortcut.target_psnr = psnr + 1
+        config.generator.stages = stages
     return config
 
 
 def check(config: ConfigDict) -> None:
     """Stops at impossible settings of a row."""
+    if _LEARNED in config.suite.poisons.rows and not has_patterns(config.generator):
+        raise UserError(
+            f"config.suite.poisons.rows has {_LEARNED!r}, and the run learned no patterns: leave "
+            "it out, or train with config.generator.shortcut.pattern='learned'"
+        )
     for row in _rows(config):
         check_stages(changed(config, row).generator)
         check_targets(changed(config, row))
 
 
 def units(context: Context) -> Iterator[Unit]:
-    """A unit for each row and defence: seed by seed."""
+    """A unit for each row, defence and model: seed by seed."""
     config = context.run.config
-    settings = config.suite.pirates
-    for seed in range(settings.seeds):
+    for seed in range(config.suite.pirates.seeds):
         for row in _rows(config):
-            for defence in ("none", *config.suite.poisons.defences):
-                for architecture in settings.architectures:
+            for defence in ("", *config.suite.poisons.defences):
+                training_set = _training_set(context, row, defence)
+                for model in models(config, training_set, seed):
                     yield Unit(
-                        f"poisons/{row.replace(' ', '_')}-{defence}-{architecture}-{seed}",
-                        settings.steps,
-                        functools.partial(measure, context, row, defence, architecture, seed),
-                        model_settings(context),
+                        unit_name("poisons", training_set, model, seed),
+                        cost(context, training_set, model),
+                        functools.partial(measure, context, row, defence, model, seed),
+                        model_settings(context, model),
+                        () if training_set.of_generator else OF_GENERATOR,
                     )
 
 
-def measure(
-    context: Context, row: str, defence: str, architecture: str, seed: int
-) -> dict[str, Any]:
+def _training_set(context: Context, row: str, defence: str) -> TrainingSet:
+    images = HONEST if row == HONEST else "raeg"
+    load = functools.partial(load_images, context, images, defence)
+    return TrainingSet(row, load, defence, of_generator=row != HONEST)
+
+
+def measure(context: Context, row: str, defence: str, model: str, seed: int) -> dict[str, Any]:
     """Trains one model on a row's files after a defence.
 
     Returns:
-      What `pirates.train` does; `defence`; and `patterns`, how many the shortcut has: with fewer
-      than there are classes some share one.
+      What `pirates.train` does; and `patterns`, how many the shortcut has: with fewer than there
+      are classes some share one.
     """
-    config = changed(context.run.config, row)
-    context = dataclasses.replace(context, run=context.run.with_config(config))
-    leaked = context.leaked("raeg")
-
-    def load() -> Images:
-        if row == HONEST:
-            originals, labels = leaked.candidates()
-            images = leaked.change(originals, DEFENCES[defence])
-        else:
-            originals, labels = leaked.originals()
-            images = defended(leaked, defence)
-        return Images(images, originals, labels)
-
+    run = context.run.with_config(changed(context.run.config, row))
+    context = dataclasses.replace(context, run=run)
+    result = train(run, context.folder, _training_set(context, row, defence), model, seed)
     patterns = None
     if "shortcut" in ROWS[row][0]:
-        patterns = shortcut_stage(config).conditioner.count
-    model = train(context.run, context.folder, TrainingSet(row, load), architecture, seed)
-    return model | {"defence": defence, "patterns": patterns}
+        patterns = run.chain.stages[0].conditioner.count
+    return result | {"patterns": patterns}
 
 
 def table(results: Results, context: Context) -> Table:
@@ -116,13 +123,19 @@ def table(results: Results, context: Context) -> Table:
     columns = {
         "generator": column("images"),
         "patterns": lambda r: str(r["patterns"] or ""),
-        "defence": column("defence"),
+        "defence": lambda r: r["defence"] or "none",
         "model": column("architecture"),
     }
-    more = {"seeds": lambda group: str(len(group)), "peak": over("peak"), "last": over("last")}
+    more: dict[str, Callable[[list[Mapping[str, Any]]], str]] = {
+        "seeds": lambda group: str(len(group)),
+        "peak": over("peak"),
+        "last": over("last"),
+        **shares(results),
+    }
     note = (
         "Accuracy on clean unseen originals of models trained on the files. Patterns: how many "
-        "classes can differ; with fewer than there are classes some share one."
+        "classes can differ; with fewer than there are classes some share one. The last columns "
+        "are shares of the mean of honest models, with the same defence and undefended."
     )
     return over_seeds("Poisons", note, results, columns, more)
 
@@ -133,7 +146,7 @@ EXPERIMENT = Experiment(
     table=table,
     settings={
         "suite.poisons.rows": Each(OneOf(ROWS), least=0),
-        "suite.poisons.defences": Each(OneOf(DEFENCES), least=0),
+        "suite.poisons.defences": Each(Joined(PARTS), least=0),
     },
     check=check,
     in_full=False,

@@ -95,7 +95,8 @@ def overview(results: Mapping[str, Results], context: Context) -> Table:
         "original bit for bit, in all repetitions. Back from the file: of distorted files the "
         "share that gives back anything; with the payload, which was kept: PSNR to the original, "
         "and in brackets before undoing. Pirates: peak accuracy of models trained on the files "
-        "there are, as a share of honest models'. Several repetitions: mean (least to most). RAE "
+        "there are, as a share of that of undefended honest models; best defence: or training, the "
+        "one that gives pirates most. Several repetitions: mean (least to most). RAE "
         f"and RIT start from {settings.attack} with {settings.steps} steps."
     )
     title = "Comparison" if context.compared else "Overview"

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax.compilation import ProgressBar, duration
 from raeg_jax.config import run_config
+from raeg_jax.data.cache import digest_of
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.readers import Reader
 from raeg_jax.evaluation.trained_run import TrainedRun, aim_at
@@ -55,8 +56,8 @@ def run_experiments(
     names = ("raeg",) if methods is None else choose_methods(methods)
     chosen = choose(experiments or "quality", compared)
     check_settings(config, chosen)
-    config, params, step, splits, classifiers = open_run(config, workdir, checkpoint)
-    run = TrainedRun(config, splits, params, classifiers, readers or {})
+    config, params, step, splits, classifiers, patterns = open_run(config, workdir, checkpoint)
+    run = TrainedRun(config, splits, params, classifiers, readers or {}, patterns)
     folder = workdir / ("comparison" if compared else "suite")
     context = Context(run, folder, names, compared)
     if compared and "raeg" in names:
@@ -101,7 +102,9 @@ def origin_of(run: TrainedRun, step: int | None) -> dict[str, Any]:
     published = {name: reader.describe() for name, reader in run.published.items()}
     # Where files lie, which changes no result.
     settings["classifiers"].pop("weights", None)
+    patterns = {} if run.patterns is None else {"patterns": digest_of(run.patterns.tobytes())}
     return {
+        **patterns,
         **({"published": published} if published else {}),
         "config": settings["name"],
         "step": step,

@@ -1,5 +1,6 @@
 """Results of experiments, a JSON file each, so that a suite that was stopped resumes."""
 
+import functools
 import json
 import pathlib
 import time
@@ -7,6 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from raeg_jax.files import check_free_space, json_bytes, write_whole
+
+# What a store's origin says of the generator and of the classifiers that it attacks.
+OF_GENERATOR = (
+    "step",
+    "published",
+    "settings.generator",
+    "settings.classifiers.targets",
+    "settings.classifiers.held_out",
+)
 
 
 class Unit(NamedTuple):
@@ -17,12 +27,14 @@ class Unit(NamedTuple):
       cost: seconds that it takes, roughly, above 0; only the ratio to those of other units counts.
       measure: measures it; the result is what JSON can hold.
       depends: the settings that the result depends on, beside the store's origin.
+      ignores: dotted names in the store's origin that it does not depend on.
     """
 
     name: str
     cost: float
     measure: Callable[[], Mapping[str, Any]]
     depends: Mapping[str, Any]
+    ignores: tuple[str, ...] = ()
 
 
 class Store:
@@ -72,7 +84,12 @@ class Store:
 
     def _origin_of(self, unit: Unit) -> dict[str, Any]:
         # As JSON reads it: tuples are lists there.
-        return json.loads(json.dumps({**self._origin, "depends": dict(unit.depends)}))
+        origin = json.loads(json.dumps({**self._origin, "depends": dict(unit.depends)}))
+        for name in unit.ignores:
+            *groups, last = name.split(".")
+            tree = functools.reduce(lambda each, group: each.get(group, {}), groups, origin)
+            tree.pop(last, None)
+        return origin
 
     def _path(self, unit: Unit) -> pathlib.Path:
         return self._folder / f"{unit.name}.json"

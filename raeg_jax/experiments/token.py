@@ -22,7 +22,8 @@ from raeg_jax.experiments.experiment import Experiment, Results
 from raeg_jax.experiments.store import Unit
 from raeg_jax.experiments.tables import Table, column, decibels, number, table_of
 from raeg_jax.generator.chain import Chain
-from raeg_jax.generator.gradient_coupling import SideInfo
+from raeg_jax.generator.class_planes import ClassInfo
+from raeg_jax.generator.learned_pattern import Place
 from raeg_jax.image.quantise import to_uint8
 from raeg_jax.networks.classifiers import LogitsFn
 from raeg_jax.payload.key import CELL
@@ -53,7 +54,8 @@ def measure(context: Context) -> dict[str, Any]:
     def make(index, originals, labels):
         token = protectors.draw_token(run.chain, index, *originals.shape[1:3])
         labels = programs.labels_of_attack(attacked, originals, labels)
-        values, side_info = forward(run.chain, originals, labels, token)
+        place = protectors.draw_place(run.chain, index, *originals.shape[1:3])
+        values, side_info = forward(run.chain, originals, labels, token, place)
         protected, _ = programs.png_roundtrip(np.asarray(to_uint8(values)))
         seen = programs.classify({"target": attacked[0]}, protected)["target"]
         ways = {"protected": protected}
@@ -71,10 +73,14 @@ def measure(context: Context) -> dict[str, Any]:
 
 @jax.jit
 def forward(
-    generator: Chain, images: jax.Array, labels: jax.Array, token: jax.Array
+    generator: Chain,
+    images: jax.Array,
+    labels: jax.Array,
+    token: jax.Array,
+    place: Place | None = None,
 ) -> tuple[jax.Array, Any]:
     """Protects uint8 [B, H, W, 3]: the values before clipping, float32, and side information."""
-    return generator.forward(images.astype(jnp.float32), labels, token)
+    return generator.forward(images.astype(jnp.float32), labels, token, place=place)
 
 
 def undo(
@@ -97,7 +103,7 @@ def undo(
 
     Returns:
       Images uint8 [B, H, W, 3] by way: 'right token'; 'one cell off', a single sign of the token
-      is wrong; 'wrong token'; with shortcut or gradient stages 'wrong token, class as seen', if the
+      is wrong; 'wrong token'; where stages depend on the class 'wrong token, class as seen', if the
       true class is not known either; 'no token', zeros in its place; 'mean of N wrong', of what N
       wrong tokens recover; 'smoothest of N wrong', of these the one of least total variation.
     """
@@ -106,33 +112,35 @@ def undo(
     def draw(key):
         return protectors.draw_token(generator, index, height, width, key)
 
-    def recover(token, side_info=side_info):
-        return np.asarray(programs.recover(generator, protected, side_info, token))
+    def recover(key, token=None, side_info=side_info):
+        token = draw(key) if token is None else token
+        place = protectors.draw_place(generator, index, height, width, key)
+        return np.asarray(programs.recover(generator, protected, side_info, token, place))
 
-    right, wrong = draw(protectors.RIGHT_KEY), draw(protectors.WRONG_KEY)
-    one_off = right.copy()
+    right, wrong = protectors.RIGHT_KEY, protectors.WRONG_KEY
+    one_off = draw(right).copy()
     # In the middle of the image.
     row, column = (length // 2 // CELL * CELL for length in (height, width))
     one_off[:, row : row + CELL, column : column + CELL, 0] *= -1
     ways = {
         "right token": recover(right),
-        "one cell off": recover(one_off),
+        "one cell off": recover(right, one_off),
         "wrong token": recover(wrong),
     }
-    if any(isinstance(stage, SideInfo) for stage in side_info):
+    if any(isinstance(stage, ClassInfo) for stage in side_info):
         guessed = tuple(
             dataclasses.replace(stage, label=jnp.asarray(seen))
-            if isinstance(stage, SideInfo)
+            if isinstance(stage, ClassInfo)
             else stage
             for stage in side_info
         )
-        ways["wrong token, class as seen"] = recover(wrong, guessed)
-    ways["no token"] = recover(np.zeros_like(right))
+        ways["wrong token, class as seen"] = recover(wrong, side_info=guessed)
+    ways["no token"] = recover(wrong, np.zeros_like(one_off))
     if guesses:
         total = np.zeros(protected.shape, np.float64)
         smoothest = None
         for guess in range(guesses):
-            recovered = recover(draw(b"guess %d" % guess))
+            recovered = recover(b"guess %d" % guess)
             total += recovered
             smoothest = keep_best(smoothest, recovered, np.asarray(_variation(recovered)))
         ways[f"mean of {guesses} wrong"] = np.round(total / guesses).astype(np.uint8)
@@ -194,7 +202,8 @@ def best_of(
     for count in range(1, tries + 1):
         key = protectors.RIGHT_KEY if count == 1 else b"try %d" % (count - 1)
         token = protectors.draw_token(generator, index, height, width, key)
-        protected, _, _ = programs.protect(generator, images, labels, token)
+        place = protectors.draw_place(generator, index, height, width, key)
+        protected, _, _ = programs.protect(generator, images, labels, token, place)
         losses = np.asarray(attack_loss(attacked, protected, labels))
         best = keep_best(best, np.asarray(protected), losses)
         yield count, best[0]

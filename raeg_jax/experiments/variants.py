@@ -75,7 +75,9 @@ def variants(config: ConfigDict) -> dict[str, ConfigDict]:
     configs = {name: _with_gradient(config, change) for name, change in _CHANGES.items()}
     targets = tuple(config.classifiers.targets)
     # Classifiers with other classes than the data set's can't be attacked together with these.
-    held_out = tuple(name for name in config.classifiers.held_out if not is_published(name))
+    held_out = tuple(
+        name for name in config.classifiers.held_out if not _has_own_classes(name, config)
+    )
     if len(targets) > 1:
         configs |= {f"only {name}": _with_targets(configs["plain"], (name,)) for name in targets}
     if held_out:
@@ -85,6 +87,10 @@ def variants(config: ConfigDict) -> dict[str, ConfigDict]:
             configs[f"all but {left_out}"] = _with_targets(configs["plain"], others)
         configs["all"] = _with_targets(configs["plain"], names)
     return configs
+
+
+def _has_own_classes(name: str, config: ConfigDict) -> bool:
+    return is_published(name) and not config.classifiers.heads
 
 
 def _with_gradient(config: ConfigDict, change: dict[str, Any]) -> ConfigDict:
@@ -110,11 +116,11 @@ def _rows(config: ConfigDict) -> list[str]:
 
 def check(config: ConfigDict) -> None:
     """Stops at unknown rows, and at impossible settings of those that are known."""
-    if any(map(is_published, config.classifiers.targets)):
+    if any(_has_own_classes(name, config) for name in config.classifiers.targets):
         raise UserError(
             f"config.classifiers.targets={tuple(config.classifiers.targets)} are published "
             "classifiers, and the experiment 'variants' goes toward other classes of the data set: "
-            "give targets that the run trains"
+            "give targets that the run trains, or these heads (config.classifiers.heads)"
         )
     configs = variants(config)
     for row in _rows(config):
@@ -181,7 +187,8 @@ def measure(
         versions = [originals]
         if config is not None:
             token = protectors.draw_token(chain, index, *originals.shape[1:3])
-            protected = programs.protect(chain, originals, truth, token)[0]
+            place = protectors.draw_place(chain, index, *originals.shape[1:3])
+            protected = programs.protect(chain, originals, truth, token, place)[0]
             versions = [programs.png_roundtrip(protected)[0]]
         if len(names) > 1:
             attacked = tuple(run.frozen[name] for name in targets)

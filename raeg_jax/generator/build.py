@@ -6,6 +6,8 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -15,13 +17,14 @@ from raeg_jax.exact.folding import fold_classifier
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.generator.gradient_coupling import Conditioner, GradientCoupling
 from raeg_jax.generator.guide import FixedGuide, Guide
+from raeg_jax.generator.learned_pattern import LearnedPattern, check_patterns
 from raeg_jax.generator.photograph import is_of_photographs
 from raeg_jax.generator.photograph_guide import FRAMES, PhotographGuide, View
 from raeg_jax.generator.shortcut import Shortcut, count_waves
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.image.metrics import mse_of_psnr
 from raeg_jax.networks.classifiers import FrozenClassifier
-from raeg_jax.networks.layers import preprocessing_of
+from raeg_jax.networks.layers import own_preprocessing
 
 # In the only order that a chain may have.
 STAGES = ("learned", "shortcut", "gradient")
@@ -36,7 +39,10 @@ _LEAST_SHARE = 0.1
 
 
 def build_generator(
-    config: ConfigDict, params: Any, classifiers: Mapping[str, tuple[nn.Module, Any]]
+    config: ConfigDict,
+    params: Any,
+    classifiers: Mapping[str, tuple[nn.Module, Any]],
+    patterns: np.ndarray | None = None,
 ) -> Chain:
     """Builds the generator of `config.generator.stages`.
 
@@ -45,17 +51,30 @@ def build_generator(
       params: of the learned stage; ignored without one.
       classifiers: (module, variables) by name, including the targets, whose gradients gradient
         stages follow.
+      patterns: int8 [K, V, G, G, 3], the learned ones of a shortcut stage; ignored where it has
+        none (`has_patterns`).
 
     Raises:
-      UserError: stages or settings that are impossible; see `check_stages`.
+      UserError: stages or settings that are impossible, see `check_stages`; or patterns that are
+        missing or can't be any, see `check_patterns`.
     """
     check_stages(config.generator)
     make = {
         "learned": lambda: LearnedStage(unet_from_config(config.generator), params),
-        "shortcut": lambda: shortcut_stage(config),
+        "shortcut": lambda: shortcut_stage(config, patterns),
         "gradient": lambda: gradient_stage(config, classifiers),
     }
     return Chain(tuple(make[name]() for name in config.generator.stages))
+
+
+def has_patterns(settings: ConfigDict) -> bool:
+    """Whether a generator of `config.generator` has learned patterns."""
+    return "shortcut" in settings.stages and settings.shortcut.pattern == "learned"
+
+
+def needs_labels(settings: ConfigDict) -> bool:
+    """Whether a generator of `config.generator` must know the class of each image."""
+    return tuple(settings.stages) != ("learned",) or settings.class_planes > 0
 
 
 def target_psnrs(config: ConfigDict) -> dict[str, float]:
@@ -86,9 +105,20 @@ def check_targets(config: ConfigDict) -> None:
         )
 
 
-def shortcut_stage(config: ConfigDict) -> GradientCoupling:
-    """The stage of `config.generator.shortcut`: couplings along a pattern of the class."""
+def shortcut_stage(config: ConfigDict, patterns: np.ndarray | None = None) -> GradientCoupling:
+    """The stage of `config.generator.shortcut`: couplings along a pattern of the class.
+
+    Args:
+      config: the whole configuration.
+      patterns: int8 [K, V, G, G, 3], the learned ones; ignored where the pattern is another.
+
+    Raises:
+      UserError: learned patterns are missing, or can't be any.
+    """
     settings = config.generator.shortcut.to_dict()
+    if settings["pattern"] == "learned":
+        check_patterns(patterns)
+        return _coupling(config, "shortcut", LearnedPattern(jnp.asarray(patterns)))
     del settings["target_psnr"]
     lists = {name: tuple(settings[name]) for name in ("cycles", "colours")}
     return _coupling(config, "shortcut", Shortcut(**settings | lists))
@@ -129,11 +159,11 @@ def sees_photographs(gradient: ConfigDict) -> bool:
 
 def _photograph_guide(settings, targets, reach):
     for name, (module, _) in targets.items():
-        if preprocessing_of(module) is None:
+        if own_preprocessing(module) is None:
             raise UserError(
                 f"config.generator.gradient.views={tuple(settings.views)!r} are of photographs, "
-                f"which the target {name}, a network of the run, doesn't see whole: use published "
-                "targets, or views of tiles, such as 'identity'"
+                f"which the target {name}, with classes of the run, doesn't see whole: use "
+                "published targets without heads, or views of tiles, such as 'identity'"
             )
     return PhotographGuide(
         _folded(targets),
@@ -284,7 +314,7 @@ def _check_photographs(gradient: ConfigDict) -> None:
 
 
 def parse_view(text: str) -> tuple[str, float]:
-    """Reads a view: 'identity', or 'name:strength' of a distortion with limits and without chance.
+    """Reads a view: 'name' or 'name:strength' of a distortion that has fixed point, too.
 
     Returns:
       The name and the strength, an int where strengths are whole numbers.
@@ -292,9 +322,11 @@ def parse_view(text: str) -> tuple[str, float]:
     Raises:
       UserError: an unknown name, or an impossible strength.
     """
-    views = {n: d.limits for n, d in DISTORTIONS.items() if d.limits and not d.random_keys}
-    if text == "identity":
+    fixed = {name: one for name, one in DISTORTIONS.items() if one.fixed}
+    plain = [name for name, one in fixed.items() if not one.limits]
+    if text in plain:
         return text, 0.0
+    views = {name: one.limits for name, one in fixed.items() if one.limits}
     name, _, number = str(text).partition(":")
     try:
         low, high = views[name]
@@ -304,12 +336,14 @@ def parse_view(text: str) -> tuple[str, float]:
     except (KeyError, ValueError):
         pass
     raise UserError(
-        f"view {text!r} is unknown: write identity, or one of "
+        f"view {text!r} is unknown: write {', '.join(plain)}, or one of "
         + ", ".join(f"{name}:<{low:g} to {high:g}>" for name, (low, high) in views.items())
     )
 
 
 def _check_shortcut(settings: ConfigDict) -> None:
+    if settings.pattern == "learned":
+        return
     cycles, colours = tuple(settings.cycles), tuple(settings.colours)
     if len(set(colours)) < len(colours):
         raise UserError(f"config.generator.shortcut.colours={colours!r} names a colour twice")

@@ -49,9 +49,9 @@ class Update(nn.Module):
       clamping: key of `CLAMPINGS`, the function that keeps log scales within `clamp`.
       preserves_volume: whether the determinant of its Jacobian is 1.
 
-    A subclass has `forward(h, by, mask, token)` and `inverse` of the same arguments. `mask` is 1
-    where a coefficient may change and 0 where it must not; `token`, an input of the conditioner
-    beside `by`, holds planes of +1 and -1 of the same height and width, or is None.
+    A subclass has `forward(h, by, mask, planes)` and `inverse` of the same arguments. `mask` is 1
+    where a coefficient may change and 0 where it must not; `planes`, inputs of the conditioner
+    beside `by`, are those of token and class, +1 and -1, of the same height and width, or None.
     """
 
     conditioner: MakeConditioner
@@ -61,15 +61,15 @@ class Update(nn.Module):
     preserves_volume: ClassVar[bool] = False
 
     def compute(
-        self, network: "Sized", like: jax.Array, by: jax.Array, token: jax.Array | None, count=1
+        self, network: "Sized", like: jax.Array, by: jax.Array, planes: jax.Array | None, count=1
     ) -> list[jax.Array]:
-        """`count` arrays of the shape of `like` that a network computes from `by` and the token.
+        """`count` arrays of the shape of `like` that a network computes from `by` and the planes.
 
         They are of the order of one, and zero in a fresh generator.
         """
         inputs = by / (_PIXELS_IN * self.gain)
-        if token is not None:
-            inputs = jnp.concatenate([inputs, token], axis=-1)
+        if planes is not None:
+            inputs = jnp.concatenate([inputs, planes], axis=-1)
         return jnp.split(network(inputs, count * like.shape[-1]), count, axis=-1)
 
     def to_shift(self, raw: jax.Array, mask: jax.Array | float) -> jax.Array:
@@ -89,22 +89,22 @@ class Shift(Update):
     def setup(self):
         self.shift = Sized(self.conditioner)
 
-    def _t(self, like, by, mask, token):
-        (raw,) = self.compute(self.shift, like, by, token)
+    def _t(self, like, by, mask, planes):
+        (raw,) = self.compute(self.shift, like, by, planes)
         return self.to_shift(raw, mask)
 
-    def forward(self, h, by, mask=1.0, token=None):
-        return h + self._t(h, by, mask, token)
+    def forward(self, h, by, mask=1.0, planes=None):
+        return h + self._t(h, by, mask, planes)
 
-    def inverse(self, h, by, mask=1.0, token=None):
-        return h - self._t(h, by, mask, token)
+    def inverse(self, h, by, mask=1.0, planes=None):
+        return h - self._t(h, by, mask, planes)
 
 
 class RoundedShift(Shift):
     """h' = h + round(t(by)): maps integers to integers, bit for bit undone (arXiv 1905.07376)."""
 
-    def _t(self, like, by, mask, token):
-        return round_ste(super()._t(like, by, mask, token))
+    def _t(self, like, by, mask, planes):
+        return round_ste(super()._t(like, by, mask, planes))
 
 
 class ScaleShift(Update):
@@ -114,17 +114,17 @@ class ScaleShift(Update):
         self.scale = Sized(self.conditioner)
         self.shift = Sized(self.conditioner)
 
-    def _st(self, like, by, mask, token):
-        (s,) = self.compute(self.scale, like, by, token)
-        (t,) = self.compute(self.shift, like, by, token)
+    def _st(self, like, by, mask, planes):
+        (s,) = self.compute(self.scale, like, by, planes)
+        (t,) = self.compute(self.shift, like, by, planes)
         return self.to_log_scale(s, mask), self.to_shift(t, mask)
 
-    def forward(self, h, by, mask=1.0, token=None):
-        s, t = self._st(h, by, mask, token)
+    def forward(self, h, by, mask=1.0, planes=None):
+        s, t = self._st(h, by, mask, planes)
         return h * jnp.exp(s) + t
 
-    def inverse(self, h, by, mask=1.0, token=None):
-        s, t = self._st(h, by, mask, token)
+    def inverse(self, h, by, mask=1.0, planes=None):
+        s, t = self._st(h, by, mask, planes)
         return (h - t) * jnp.exp(-s)
 
 
@@ -137,8 +137,8 @@ class JointScaleShift(ScaleShift):
     def setup(self):
         self.scale_and_shift = Sized(self.conditioner)
 
-    def _st(self, like, by, mask, token):
-        s, t = self.compute(self.scale_and_shift, like, by, token, 2)
+    def _st(self, like, by, mask, planes):
+        s, t = self.compute(self.scale_and_shift, like, by, planes, 2)
         return self.to_log_scale(s, mask), self.to_shift(t, mask)
 
 
@@ -152,8 +152,8 @@ class VolumePreserving(JointScaleShift):
     preserves_volume: ClassVar[bool] = True
     balanced_axes: ClassVar[tuple[int, ...]] = (1, 2, 3)
 
-    def _st(self, like, by, mask, token):
-        s, t = super()._st(like, by, mask, token)
+    def _st(self, like, by, mask, planes):
+        s, t = super()._st(like, by, mask, planes)
         ones = jnp.broadcast_to(mask, s.shape)
         axes = self.balanced_axes
         mean = s.sum(axes, keepdims=True) / ones.sum(axes, keepdims=True).clip(1)
@@ -173,7 +173,7 @@ class ChannelAffine(ScaleShift):
     def setup(self):
         self.affine = _ByChannel()
 
-    def _st(self, like, by, mask, token):
+    def _st(self, like, by, mask, planes):
         s, t = self.affine(like.shape[-1])
         return self.to_log_scale(s, mask), self.to_shift(t, mask)
 
@@ -188,8 +188,8 @@ class AllInOne(JointScaleShift):
         super().setup()
         self.affine = _ByChannel()
 
-    def _st(self, like, by, mask, token):
-        s, t = super()._st(like, by, mask, token)
+    def _st(self, like, by, mask, planes):
+        s, t = super()._st(like, by, mask, planes)
         all_s, all_t = self.affine(like.shape[-1])
         all_s = self.to_log_scale(all_s, mask)
         return s + all_s, t * jnp.exp(all_s) + self.to_shift(all_t, mask)
@@ -260,7 +260,7 @@ class Coupling(nn.Module):
 
     Attributes:
       variant: key of `COUPLINGS`.
-      conditioner, clamp, gain, clamping: see `Update`, also for `mask` and `token`.
+      conditioner, clamp, gain, clamping: see `Update`, also for `mask` and `planes`.
     """
 
     variant: str
@@ -276,7 +276,7 @@ class Coupling(nn.Module):
         self.first, self.second = variant.first(*settings), variant.second(*settings)
 
     def forward(
-        self, x: jax.Array, mask: jax.Array | None = None, token: jax.Array | None = None
+        self, x: jax.Array, mask: jax.Array | None = None, planes: jax.Array | None = None
     ) -> jax.Array:
         """(a, b) -> (c, d).
 
@@ -284,17 +284,17 @@ class Coupling(nn.Module):
           ValueError: an odd number of channels.
         """
         (a, b), (mask_a, mask_b) = _halves(x), _halves(mask)
-        c = self.first.forward(a, b, mask_a, token)
-        d = self.second.forward(b, c, mask_b, token)
+        c = self.first.forward(a, b, mask_a, planes)
+        d = self.second.forward(b, c, mask_b, planes)
         return jnp.concatenate([c, d], axis=-1)
 
     def inverse(
-        self, y: jax.Array, mask: jax.Array | None = None, token: jax.Array | None = None
+        self, y: jax.Array, mask: jax.Array | None = None, planes: jax.Array | None = None
     ) -> jax.Array:
         """(c, d) -> (a, b)."""
         (c, d), (mask_a, mask_b) = _halves(y), _halves(mask)
-        b = self.second.inverse(d, c, mask_b, token)
-        a = self.first.inverse(c, b, mask_a, token)
+        b = self.second.inverse(d, c, mask_b, planes)
+        a = self.first.inverse(c, b, mask_a, planes)
         return jnp.concatenate([a, b], axis=-1)
 
 

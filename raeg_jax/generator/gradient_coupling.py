@@ -14,7 +14,7 @@ Everything else is computed in integers, so exactness depends only on the condit
 The best conditioner is a complete attack on the filled image, of which a round applies the masked
 part, scaled to the root mean square c. Many rounds of short gradient steps are weaker: their fill
 contains nothing of what earlier rounds did to the masked samples. A pattern that depends on the
-label alone is a conditioner, too (`generator.shortcut`).
+label alone is a conditioner, too (`generator.shortcut`, `generator.learned_pattern`).
 
 Each shift is limited by the range of the neighbours, so that few values leave 0..255; an 8-bit file
 clips these, and recovery needs them from the payload.
@@ -28,13 +28,15 @@ import jax
 import jax.numpy as jnp
 
 from raeg_jax.exact import integers
+from raeg_jax.generator.class_planes import ClassInfo
+from raeg_jax.generator.learned_pattern import Place
 from raeg_jax.generator.masking import MASKS, Filled, fill, round_mask
 from raeg_jax.image.metrics import mse
 
 # (filled images float32 [B, H, W, 3], labels int32 [B]) -> direction in pixel units, float32 of the
 # same shape as the images, used in sixteenths and up to 255. A true attribute `portable` says that
 # it is the same on every machine, a true attribute `keyed` that it also takes the token and the
-# number of the round.
+# number of the round, a true attribute `placed` that after these it takes the place.
 Conditioner = Callable[..., jax.Array]
 
 _DIRECTION_PARTS = 16
@@ -48,16 +50,14 @@ PARTS = 32
 
 
 @flax.struct.dataclass
-class SideInfo:
-    """What recovery needs of each image beside its pixels.
+class SideInfo(ClassInfo):
+    """What recovery needs of each image beside its pixels: also the class.
 
     Attributes:
-      label: int32 [B], the class that the conditioner was given.
       rounds: int32 [B], the number of rounds.
       part: int32 [B], how many of `PARTS` of its shift the last round applied.
     """
 
-    label: jax.Array
     rounds: jax.Array
     part: jax.Array
 
@@ -95,6 +95,11 @@ class GradientCoupling:
         """Whether any machine recovers what another one protected, bit for bit."""
         return getattr(self.conditioner, "portable", False)
 
+    @property
+    def placed(self) -> bool:
+        """Whether shifts depend on where an image lies in its photograph."""
+        return getattr(self.conditioner, "placed", False)
+
     def forward(
         self,
         x: jax.Array,
@@ -102,6 +107,7 @@ class GradientCoupling:
         reference: jax.Array,
         token: jax.Array | None = None,
         editable: jax.Array | None = None,
+        place: Place | None = None,
     ) -> tuple[jax.Array, SideInfo]:
         """Shifts each image.
 
@@ -112,6 +118,7 @@ class GradientCoupling:
           token: +1 and -1, [B, H, W, P]; None where P is 0.
           editable: bool [B, H, W, 1], the pixels that may change, over which the error is averaged;
             None for all.
+          place: of the images; None where they are whole, and for conditioners that take none.
 
         Returns:
           The images, integers as float32, a few of them perhaps outside 0..255, and their side
@@ -125,7 +132,7 @@ class GradientCoupling:
 
         def advance(carry, index):
             x, info, active = carry
-            shifted = self._shift(x, labels, index, token, editable)
+            shifted = self._shift(x, labels, index, token, editable, place)
             full = jnp.full_like(info.part, PARTS)
             ends = active & (_mse(shifted(full), reference) > max_mse)
             part = jnp.where(ends, self._part(shifted, full, reference, max_mse), full)
@@ -147,6 +154,7 @@ class GradientCoupling:
         side_info: SideInfo,
         token: jax.Array | None = None,
         editable: jax.Array | None = None,
+        place: Place | None = None,
     ) -> jax.Array:
         """Undoes `forward`, from the last round to the first."""
         info = side_info
@@ -157,20 +165,20 @@ class GradientCoupling:
         def undo(y, index):
             part = jnp.where(index == info.rounds - 1, info.part, PARTS)
             part = jnp.where(index < info.rounds, part, 0)
-            return self._shift(y, info.label, index, token, editable)(part, sign=-1)
+            return self._shift(y, info.label, index, token, editable, place)(part, sign=-1)
 
         rounds = jnp.arange(self.rounds, dtype=jnp.int32)
         x, _ = jax.lax.scan(run, y.astype(jnp.int32), rounds, reverse=True)
         return x.astype(jnp.float32)
 
-    def _shift(self, x, labels, index, token, editable):
+    def _shift(self, x, labels, index, token, editable, place):
         """The function of one round: (part int32 [B], sign) -> images shifted by part and sign."""
         masks = MASKS[self.mask](*x.shape[1:3])
         mask = round_mask(masks, index, token)
         mask = mask if editable is None else mask & editable
         filled = fill(x, mask)
         image = jnp.clip(filled.image, 0, 255).astype(jnp.float32)
-        raw = self._full_shift(self._direction(image, labels, token, index), mask)
+        raw = self._full_shift(self._direction(image, labels, token, index, place), mask)
         room = self.room(filled)
 
         def shifted(part, sign=1):
@@ -205,11 +213,12 @@ class GradientCoupling:
         shift = jnp.clip(shift, -self.bound, self.bound)
         return jnp.clip(shift, -room[0], room[1])
 
-    def _direction(self, image, labels, token, index):
+    def _direction(self, image, labels, token, index, place):
         """The conditioner's direction in sixteenths: int32."""
         # Between barriers, a float conditioner compiles alike in forward and inverse.
         image = jax.lax.optimization_barrier(image)
         more = (token, index) if getattr(self.conditioner, "keyed", False) else ()
+        more += (place,) if self.placed else ()
         direction = jax.lax.optimization_barrier(self.conditioner(image, labels, *more))
         sixteenths = jnp.round(direction * _DIRECTION_PARTS)
         return jnp.clip(sixteenths, -integers.LIMIT, integers.LIMIT).astype(jnp.int32)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from raeg_jax.errors import UserError
 from raeg_jax.exact.fixed_point import check_sums
 from raeg_jax.generator import wavelet
+from raeg_jax.generator.class_planes import conditioning
 from raeg_jax.generator.conditioner import CONDITIONERS, FIXED
 from raeg_jax.generator.coupling import COUPLINGS, Coupling
 from raeg_jax.generator.mixing import MIXINGS, NoMixing
@@ -31,17 +32,17 @@ class Block(nn.Module):
     mixing: NoMixing
     coupling: Coupling
 
-    def forward(self, x: jax.Array, mask: jax.Array | None, token: jax.Array | None) -> jax.Array:
+    def forward(self, x: jax.Array, mask: jax.Array | None, planes: jax.Array | None) -> jax.Array:
         """[B, h, w, C] -> the same shape."""
-        return self._run(self.coupling.forward, x, mask, token)
+        return self._run(self.coupling.forward, x, mask, planes)
 
-    def inverse(self, y: jax.Array, mask: jax.Array | None, token: jax.Array | None) -> jax.Array:
+    def inverse(self, y: jax.Array, mask: jax.Array | None, planes: jax.Array | None) -> jax.Array:
         """The inverse of `forward`."""
-        return self._run(self.coupling.inverse, y, mask, token)
+        return self._run(self.coupling.inverse, y, mask, planes)
 
-    def _run(self, transform, x, mask, token):
+    def _run(self, transform, x, mask, planes):
         mixed = self.mixing.forward(x, mask)
-        changed = transform(mixed, self.mixing.mixed_mask(mask), token)
+        changed = transform(mixed, self.mixing.mixed_mask(mask), planes)
         return self.mixing.inverse(changed, mask)
 
 
@@ -60,40 +61,40 @@ class Level(nn.Module):
     below: nn.Module | None
 
     def forward(
-        self, x: jax.Array, token: jax.Array | None, editable: jax.Array | None
+        self, x: jax.Array, planes: jax.Array | None, editable: jax.Array | None
     ) -> jax.Array:
-        """float32 [B, H, W, C], token [B, H, W, P], editable [B, H, W, 1] -> the shape of x."""
-        return self._run("forward", self.down, self.up, x, token, editable)
+        """float32 [B, H, W, C], planes [B, H, W, P], editable [B, H, W, 1] -> the shape of x."""
+        return self._run("forward", self.down, self.up, x, planes, editable)
 
     def inverse(
-        self, y: jax.Array, token: jax.Array | None, editable: jax.Array | None
+        self, y: jax.Array, planes: jax.Array | None, editable: jax.Array | None
     ) -> jax.Array:
         """The inverse of `forward`: the inverse blocks in reverse order."""
-        return self._run("inverse", self.up[::-1], self.down[::-1], y, token, editable)
+        return self._run("inverse", self.up[::-1], self.down[::-1], y, planes, editable)
 
-    def _run(self, method, before, after, x, token, editable):
-        token, editable = _coarsen(token, editable)
+    def _run(self, method, before, after, x, planes, editable):
+        planes, editable = _coarsen(planes, editable)
         mask = _editable_coefficients(x.shape, editable)
         z = self.downsampling.forward(x)
         for block in before:
-            z = getattr(block, method)(z, mask, token)
+            z = getattr(block, method)(z, mask, planes)
         if self.below is not None:
             low, details = jnp.split(z, [x.shape[-1]], axis=-1)
-            low = getattr(self.below, method)(low, token, editable)
+            low = getattr(self.below, method)(low, planes, editable)
             z = jnp.concatenate([low, details], axis=-1)
         for block in after:
-            z = getattr(block, method)(z, mask, token)
+            z = getattr(block, method)(z, mask, planes)
         return self.downsampling.inverse(z, *x.shape[1:3])
 
 
-def _coarsen(token, editable):
-    """Token and editable blocks at half the resolution.
+def _coarsen(planes, editable):
+    """Planes and editable blocks at half the resolution.
 
-    The token is sampled, not averaged, which would blur its cells. A block is editable where all of
-    its pixels are.
+    Planes are sampled, not averaged, which would blur a token's cells. A block is editable where
+    all of its pixels are.
     """
-    token = None if token is None else token[:, ::2, ::2]
-    return token, None if editable is None else wavelet.editable_blocks(editable)
+    planes = None if planes is None else planes[:, ::2, ::2]
+    return planes, None if editable is None else wavelet.editable_blocks(editable)
 
 
 def _editable_coefficients(shape, editable):
@@ -121,10 +122,12 @@ class InvertibleUNet(nn.Module):
       clamp: bound on |log scale| of multiplicative couplings.
       clamping: name in `CLAMPINGS`, the function that keeps log scales within it.
       token_planes: planes P of the secret token, an input of every conditioner; 0 for none.
+      class_planes: planes Q of the image's class, also an input of every conditioner; 0 for none.
 
-    `forward` and `inverse` take the token, [B, H, W, P] of +1 and -1, None where P is 0; and
-    `editable`, bool [B, H, W, 1], the pixels that may change, None for all. The other pixels stay
-    unchanged but are inputs of the conditioners.
+    `forward` and `inverse` take the token, [B, H, W, P] of +1 and -1, None where P is 0;
+    `editable`, bool [B, H, W, 1], the pixels that may change, None for all; and `labels`, int [B],
+    the images' classes, used where Q isn't 0. Pixels that must not change stay as they are, but are
+    inputs of the conditioners.
     """
 
     coupling: str = "integer"
@@ -137,6 +140,7 @@ class InvertibleUNet(nn.Module):
     clamp: float = 1.0
     clamping: str = "tanh"
     token_planes: int = 0
+    class_planes: int = 0
 
     @property
     def exact(self) -> bool:
@@ -184,24 +188,31 @@ class InvertibleUNet(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """`forward` with a token of zeros, for `init`."""
         planes = self.token_planes
-        return self.forward(x, jnp.zeros((*x.shape[:3], planes)) if planes else None)
+        token = jnp.zeros((*x.shape[:3], planes)) if planes else None
+        return self.forward(x, token, labels=jnp.zeros(len(x), jnp.int32))
 
     def forward(
-        self, x: jax.Array, token: jax.Array | None = None, editable: jax.Array | None = None
+        self,
+        x: jax.Array,
+        token: jax.Array | None = None,
+        editable: jax.Array | None = None,
+        labels: jax.Array | None = None,
     ) -> jax.Array:
         """Protects: float32 [B, H, W, 3] in pixel units -> the same shape, not yet clipped."""
-        return self.pyramid.forward(x, _cast(token, x), editable)
+        return self.pyramid.forward(x, self._planes(x, token, labels), editable)
 
     def inverse(
-        self, y: jax.Array, token: jax.Array | None = None, editable: jax.Array | None = None
+        self,
+        y: jax.Array,
+        token: jax.Array | None = None,
+        editable: jax.Array | None = None,
+        labels: jax.Array | None = None,
     ) -> jax.Array:
         """Recovers: the inverse of `forward`."""
-        return self.pyramid.inverse(y, _cast(token, y), editable)
+        return self.pyramid.inverse(y, self._planes(y, token, labels), editable)
 
-
-def _cast(token, x):
-    """The token in the images' type."""
-    return None if token is None else token.astype(x.dtype)
+    def _planes(self, x, token, labels):
+        return conditioning(x, token, labels, self.class_planes)
 
 
 def unet_from_config(settings: ConfigDict) -> InvertibleUNet:

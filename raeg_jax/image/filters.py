@@ -1,4 +1,4 @@
-"""Linear maps of rows and columns, blurs, and bit-depth reduction.
+"""Linear maps of rows and columns, blurs, sharpening, greyness and bit-depth reduction.
 
 Blurs continue borders by reflection about the edge of the image (d c b a | a b c d | d c b a), as
 `scipy.ndimage` does by default.
@@ -18,6 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from raeg_jax.image.quantise import round_ste
+
+# Weights of red, green and blue in the luma of ITU-R BT.601.
+_LUMA = (0.299, 0.587, 0.114)
 
 
 def apply_separable(x: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
@@ -88,6 +91,32 @@ def gaussian_blur(
         for size in x.shape[1:3]
     )
     return apply_separable(x, rows, columns)
+
+
+def sharpen(x: jax.Array, amount: jax.Array | float) -> jax.Array:
+    """Unsharp mask: adds what a Gaussian blur of one pixel takes away, not clipped.
+
+    Args:
+      x: float32 [B, H, W, C].
+      amount: factor of what is added; may be traced. 0 changes nothing.
+
+    Returns:
+      float32 [B, H, W, C].
+    """
+    return x + amount * (x - gaussian_blur(x, 1.0))
+
+
+def grey(x: jax.Array) -> jax.Array:
+    """Gives all channels the luma of ITU-R BT.601.
+
+    Args:
+      x: float32 [B, H, W, 3], red, green and blue.
+
+    Returns:
+      float32 [B, H, W, 3], not rounded.
+    """
+    luma = jnp.matmul(x, jnp.asarray(_LUMA), precision=jax.lax.Precision.HIGHEST)
+    return jnp.broadcast_to(luma[..., None], x.shape)
 
 
 def median_blur(x: jax.Array, size: int = 3) -> jax.Array:

@@ -45,7 +45,9 @@ class RAEG(Method):
         config = run.config.copy_and_resolve_references()
         aim_at(config, aim)
         targets = {name: run.classifiers[name] for name in run.targets}
-        generator = LoadedGenerator(config, tuple(run.splits.class_names), run.params, targets)
+        generator = LoadedGenerator(
+            config, tuple(run.splits.class_names), run.params, targets, patterns=run.patterns
+        )
         self._protector = Protector(
             generator, self._key, nonces=self._nonces, batch_size=self.batch_size
         )

@@ -19,7 +19,12 @@ from raeg_jax.networks.architectures import (
     ResNet,
 )
 from raeg_jax.networks.efficientnet import EfficientNetLite
-from raeg_jax.networks.layers import network_input, preprocessing_of, small_stem
+from raeg_jax.networks.layers import (
+    network_input,
+    own_preprocessing,
+    preprocessing_of,
+    small_stem,
+)
 from raeg_jax.networks.preprocessing import Preprocessing
 
 # float32 images [B, H, W, 3] in pixel units -> logits [B, K], in evaluation mode.
@@ -98,15 +103,15 @@ def attack_labels(
     """The classes that an attack on classifiers leads away from.
 
     Args:
-      classifiers: the targets, all of a run or all published.
+      classifiers: the targets, all with the data set's classes or all with their own.
       images: the originals, float32 [B, H, W, 3] in pixel units.
       labels: int32 [B], the true classes.
 
     Returns:
-      int32 [B]: the true classes; for published classifiers, which have other classes than the
-      data set, what they read on the originals.
+      int32 [B]: the true classes; for published classifiers without heads, which have other
+      classes than the data set, what they read on the originals.
     """
-    published = [preprocessing_of(getattr(each, "module", None)) for each in classifiers]
+    published = [own_preprocessing(getattr(each, "module", None)) for each in classifiers]
     return mean_reading(classifiers, images) if any(published) else labels
 
 

@@ -74,6 +74,15 @@ def preprocessing_of(module: nn.Module | None) -> Preprocessing | None:
     return getattr(module, "preprocessing", None)
 
 
+def own_preprocessing(module: nn.Module | None) -> Preprocessing | None:
+    """Of a network as it was published, which sees photographs and has classes of its own.
+
+    None for networks that read a run's images and classes, also for published ones with a head.
+    """
+    preprocessing = preprocessing_of(module)
+    return None if preprocessing is None or preprocessing.of_run else preprocessing
+
+
 def variable_shapes(module: nn.Module, **options: Any) -> Any:
     """Shapes of the variables of a network: a tree of `jax.ShapeDtypeStruct`, no device is started.
 

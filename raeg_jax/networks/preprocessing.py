@@ -27,6 +27,8 @@ class Preprocessing:
       interpolation: of `INTERPOLATIONS`, each with antialiasing.
       mean: is subtracted, per channel, in pixel units.
       std: divides the rest, per channel, in pixel units.
+      of_run: whether the network has a head of a run's (`for_run`): it sees the run's images,
+        enlarged toward `crop` by repeating pixels, and reads the run's classes.
     """
 
     resize: int = 256
@@ -34,6 +36,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    of_run: bool = False
 
     def __post_init__(self):
         if not 1 <= self.crop <= self.resize <= _MOST_SIDE:
@@ -54,6 +57,10 @@ class Preprocessing:
                     f"preprocessing {name}={_text(values)} is impossible: it must be three numbers"
                     f"{more}, in units of pixels (0 to 255)"
                 )
+
+    def for_run(self, side: int) -> "Preprocessing":
+        """Of the same weights with a head: images are enlarged toward a side, in pixels."""
+        return dataclasses.replace(self, resize=side, crop=side, of_run=True)
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """Resizes and crops as torchvision does: uint8 [H, W, 3] -> uint8 [crop, crop, 3]."""
@@ -102,7 +109,11 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return dataclasses.asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        values = dataclasses.asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        # Files, and ids of generators, from before there were heads don't have it.
+        if not self.of_run:
+            del values["of_run"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
@@ -114,7 +125,7 @@ class Preprocessing:
         """
         numbers = {name: tuple(map(float, values[name])) for name in ("mean", "std")}
         whole = {name: int(values[name]) for name in ("resize", "crop")}
-        return cls(**values | numbers | whole)
+        return cls(**values | numbers | whole | {"of_run": bool(values.get("of_run", False))})
 
 
 def _triple(text: str) -> tuple[float, ...]:

@@ -65,6 +65,16 @@ class PublishedNetwork:
         published_preprocessing(self.architecture)  # it is one of them
         return build_classifier(self.architecture, self.num_classes, self.preprocessing)
 
+    def with_head(self, num_classes: int, side: int) -> "PublishedNetwork":
+        """The same network, its last layer replaced by a classifier of a run's classes, the head.
+
+        Args:
+          num_classes: K of the run.
+          side: that the run's images are enlarged toward, in pixels.
+        """
+        preprocessing = self.preprocessing.for_run(side)
+        return dataclasses.replace(self, num_classes=num_classes, preprocessing=preprocessing)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {
@@ -163,6 +173,8 @@ def _read(path, with_arrays=False):
             names = list(file.keys()) if with_arrays else []
             arrays = unpack({name: file.get_tensor(name) for name in names})
             network = PublishedNetwork.from_json(described)
+            if network.preprocessing.of_run:
+                raise ValueError("a network with a head, of a generator file")
             # Such a network can be built.
             network.module  # noqa: B018
             return network, arrays

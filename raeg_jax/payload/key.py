@@ -140,7 +140,7 @@ def read_key(path: os.PathLike | str) -> Key:
 
 @dataclasses.dataclass(frozen=True)
 class Token:
-    """An image's token, of which each tile has its own part.
+    """An image's token, of which each tile has its own part, and a number for the whole image.
 
     Attributes:
       key: `Key.token_key`, 32 bytes.
@@ -155,6 +155,15 @@ class Token:
     def planes(self, height: int, width: int, tile: int) -> np.ndarray:
         """The planes of a tile, see `draw_planes`."""
         return draw_planes(self.key, self.nonce, height, width, self.count, tile=tile)
+
+    @property
+    def draw(self) -> int:
+        """A number below 2^31 for the whole image, the same for all sizes, tiles and counts.
+
+        It chooses among the patterns of a class (`generator.learned_pattern`).
+        """
+        drawn = hashlib.shake_256(b"raeg draw " + self.key + self.nonce).digest(4)
+        return int.from_bytes(drawn, "little") % 2**31
 
 
 def draw_planes(

@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,34 +15,33 @@ from ml_collections import ConfigDict
 from raeg_jax.config import run_config
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.errors import UserError
-from raeg_jax.generator.build import TARGETS, build_generator, check_stages, with_psnr
+from raeg_jax.generator.build import (
+    TARGETS,
+    build_generator,
+    check_stages,
+    has_patterns,
+    needs_labels,
+    with_psnr,
+)
 from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.learned_pattern import check_patterns
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import imagenet, int8
 from raeg_jax.networks.function import FunctionNetwork
 from raeg_jax.networks.layers import variable_shapes
 from raeg_jax.networks.weights import PublishedNetwork, is_published
-from raeg_jax.payload.payload import GENERATOR_ID_SIZE
 from raeg_jax.protection import generator_file, shipped
 from raeg_jax.protection.generator_file import from_int8, to_int8
+from raeg_jax.protection.generator_id import LEARNED, PATTERNS, SETTINGS, generator_id, prefixes
 from raeg_jax.protection.published_networks import (
     from_json,
     module_of,
     networks_of,
     to_json,
-    without_sources,
 )
 
 # Where files lie on the machine of training; nobody else's business.
 _PRIVATE = {"data": ("source", "cache_dir", "list_file"), "classifiers": ("weights",)}
-# How the names of the learned stage's arrays begin.
-_LEARNED = ("params/",)
-# All of `config.generator`.
-SETTINGS = frozenset((*GENERATOR_RULES, "generator.stages", "generator.gradient.views"))
-# Settings of `generator.shortcut` that only the other pattern has.
-_OTHER_PATTERN = {"waves": ("cell", "cells"), "cells": ("period", "cycles", "waves")}
-# Settings of `generator.gradient` that shortcut stages have, too: those of couplings.
-_OF_COUPLINGS = ("rounds", "step", "least_step", "bound", "margin", "mask")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,13 +50,19 @@ class LoadedGenerator:
 
     Attributes:
       config: the whole configuration of its training; paths are emptied.
-      class_names: one a label; with published targets at hand always those of the targets.
+      class_names: one a label; with published targets at hand that have no heads always those of
+        the targets.
       params: of the learned stage; None where there is none. In fixed point they are on their
         grids, so that they are the same before and after saving.
       classifiers: (module, variables) by name: the targets where a stage wants the class, which
         they predict where nobody says it, or their gradients; any others for looking at results.
       published: what the published ones of them are; made from their modules, without a source,
         where it isn't given.
+      patterns: int8 [K, V, G, G, 3], the learned ones of a shortcut stage (`LearnedPattern`); None
+        where it has none.
+
+    Raises:
+      UserError: patterns that are missing, superfluous or can't be any.
     """
 
     config: ConfigDict
@@ -66,15 +70,24 @@ class LoadedGenerator:
     params: Any
     classifiers: Mapping[str, tuple[nn.Module, Any]]
     published: Mapping[str, PublishedNetwork] = dataclasses.field(default_factory=dict)
+    patterns: np.ndarray | None = None
 
     def __post_init__(self):
         stages = self.config.generator.stages
         if ("learned" in stages) != (self.params is not None):
             raise ValueError(f"params is {type(self.params).__name__} for stages {stages}")
-        if tuple(stages) != ("learned",):
+        if needs_labels(self.config.generator):
             for name in self.config.classifiers.targets:
                 if name not in self.classifiers:
                     raise ValueError(f"the target classifier {name!r} is missing")
+        if has_patterns(self.config.generator):
+            check_patterns(self.patterns)
+        elif self.patterns is not None:
+            raise UserError(
+                f"there are patterns, and config.generator.stages={tuple(stages)} with "
+                f"shortcut.pattern={self.config.generator.shortcut.pattern!r} have none: leave "
+                "them out, or write pattern='learned'"
+            )
         if self.params is not None:
             unet_from_config(self.config.generator).check(self.params)
         if self._in_fixed_point:
@@ -88,7 +101,7 @@ class LoadedGenerator:
         published = networks_of(self.classifiers, self.published)
         object.__setattr__(self, "published", published)
         for name in config.classifiers.targets:
-            if name in published:
+            if name in published and not published[name].preprocessing.of_run:
                 names = imagenet.class_names(published[name].num_classes)
                 object.__setattr__(self, "class_names", names)
 
@@ -96,8 +109,10 @@ class LoadedGenerator:
     def labels_are_readings(self) -> bool:
         """Whether the label of an image is what the targets read, whatever its owner calls it.
 
-        So with published targets, which have classes of their own.
+        So with published targets, which have classes of their own, but not where they have heads.
         """
+        if self.config.classifiers.heads:
+            return False
         targets = self.config.classifiers.targets
         return any(name in self.published or is_published(name) for name in targets)
 
@@ -109,15 +124,19 @@ class LoadedGenerator:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """All weights by name: `params/...` and `classifiers/NAME/...`."""
-        trees = {"classifiers": {name: pair[1] for name, pair in self.classifiers.items()}}
-        return _by_name(trees if self.params is None else trees | {"params": self.params})
+        """All arrays by name: `params/...`, `classifiers/NAME/...` and `patterns`."""
+        trees = {
+            "classifiers": {name: pair[1] for name, pair in self.classifiers.items()},
+            "params": {} if self.params is None else self.params,
+        }
+        patterns = {} if self.patterns is None else {PATTERNS: self.patterns}
+        return _by_name(trees | patterns)
 
     @property
     def stored_arrays(self) -> dict[str, np.ndarray]:
         """The same as a file holds them: weights in fixed point or on int8's grid as integers."""
-        learned, others = _split(self.arrays, _LEARNED)
-        published, others = _split(others, _prefixes(self.published))
+        learned, others = _split(self.arrays, LEARNED)
+        published, others = _split(others, prefixes(self.published))
         learned = to_int8(learned) if self._in_fixed_point else learned
         return others | int8.pack(published) | learned
 
@@ -133,7 +152,7 @@ class LoadedGenerator:
     @functools.cached_property
     def chain(self) -> Chain:
         """The stages, ready for use."""
-        return build_generator(self.config, self.params, self.classifiers)
+        return build_generator(self.config, self.params, self.classifiers, self.patterns)
 
     def chain_of(self, psnr: float) -> Chain:
         """The stages with another target PSNR of the last one, which must see photographs.
@@ -153,71 +172,6 @@ class LoadedGenerator:
     def portable(self) -> bool:
         """Whether any machine recovers what others protected: all stages are in fixed point."""
         return self.chain.portable
-
-
-def generator_id(
-    config: ConfigDict,
-    arrays: Mapping[str, np.ndarray],
-    published: Mapping[str, PublishedNetwork] = MappingProxyType({}),
-) -> bytes:
-    """Returns 8 bytes, equal for generators that recover each other's images, else different.
-
-    They are a hash of all that recovery depends on:
-
-    - `config.generator.stages` and `token_planes`;
-    - with a learned stage, its arrays and the other settings of `config.generator` but for those of
-      `shortcut` and `gradient`;
-    - with a shortcut stage, of `config.generator.shortcut` what its pattern has, and of `gradient`
-      what couplings have;
-    - with a gradient stage, the names of `config.classifiers.targets` in order, their arrays, and
-      all of `config.generator.gradient`: `target_psnr`, `step` and `least_step` give the shifts'
-      size, `rounds` is the most that recovery can undo; of published targets also architecture
-      and preprocessing, as the latter scales what they see;
-    - with a learned stage and others, also `config.loss.target_psnr`: shifts are as large as what
-      the stage before leaves.
-
-    Nothing else counts: no image size, data, training, class names or held-out classifiers; nor a
-    setting that came later (`run_config.LATER`) and has the value that changes nothing.
-
-    Args:
-      config: the whole configuration.
-      arrays: float32, by name: `params/...` of the learned stage, `classifiers/NAME/...`; others
-        may be there.
-      published: what published classifiers are; others than the targets may be there.
-    """
-    stages = config.generator.stages
-    counted = {"generator.stages", "generator.token_planes"}
-    prefixes: tuple[str, ...] = ()
-    of_gradient, of_shortcut = (
-        {name for name in SETTINGS if name.startswith(f"generator.{group}.")}
-        for group in ("gradient", "shortcut")
-    )
-    if "learned" in stages:
-        counted |= SETTINGS - of_gradient - of_shortcut
-        prefixes += _LEARNED
-    if "shortcut" in stages:
-        other = _OTHER_PATTERN[config.generator.shortcut.pattern]
-        counted |= of_shortcut - {f"generator.shortcut.{name}" for name in other}
-        counted |= {f"generator.gradient.{name}" for name in _OF_COUPLINGS}
-    if "gradient" in stages:
-        counted |= of_gradient | {"classifiers.targets"}
-        prefixes += _prefixes(config.classifiers.targets)
-    if "learned" in stages and len(stages) > 1:
-        counted.add("loss.target_psnr")
-    settings = run_config.LATER | flatten_dict(run_config.to_json(config), sep=".")
-    hashed_settings = {
-        name: settings[name]
-        for name in counted
-        if name not in run_config.LATER or settings[name] != run_config.LATER[name]
-    }
-    targets = {name: published[name] for name in config.classifiers.targets if name in published}
-    if "gradient" in stages and targets:
-        hashed_settings["published"] = without_sources(targets)
-    hashed = generator_file.digest(
-        ["raeg generator 1", hashed_settings],
-        {name: array for name, array in arrays.items() if name.startswith(tuple(prefixes))},
-    )
-    return hashed[:GENERATOR_ID_SIZE]
 
 
 def save_generator(
@@ -290,16 +244,22 @@ def _checked_generator(
     if not all(isinstance(name, str) for name in class_names):
         raise TypeError("class names aren't strings")
     names = sorted({name.split("/")[1] for name in arrays if name.startswith("classifiers/")})
-    published = from_json(description.get("published", {}), names, len(class_names))
+    heads = config.classifiers.heads
+    if type(heads) is not int:
+        raise TypeError("heads is no whole number")
+    published = from_json(description.get("published", {}), names, len(class_names), heads)
     modules = {name: module_of(name, published, len(class_names)) for name in names}
-    packed, arrays = _split(arrays, _prefixes(published))
-    learned, others = _split(arrays | int8.unpack(packed), _LEARNED)
+    patterns = arrays.pop(PATTERNS, None)
+    packed, arrays = _split(arrays, prefixes(published))
+    learned, others = _split(arrays | int8.unpack(packed), LEARNED)
     if learned and unet_from_config(config.generator).portable:
         learned = from_int8(learned)
     _check_arrays(config, modules, others | learned)
     trees = _tree(others | learned)
     classifiers = {name: (module, trees["classifiers"][name]) for name, module in modules.items()}
-    generator = LoadedGenerator(config, class_names, trees.get("params"), classifiers, published)
+    generator = LoadedGenerator(
+        config, class_names, trees.get("params"), classifiers, published, patterns
+    )
     rounded = generator.arrays
     for name, array in learned.items():
         if not np.array_equal(rounded[name], array, equal_nan=True):
@@ -364,11 +324,6 @@ def _by_name(trees: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _tree(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return unflatten_dict({name: jnp.asarray(array) for name, array in arrays.items()}, sep="/")
-
-
-def _prefixes(classifiers: Iterable[str]) -> tuple[str, ...]:
-    """How the names of the arrays of classifiers begin."""
-    return tuple(f"classifiers/{name}/" for name in classifiers)
 
 
 def _split(

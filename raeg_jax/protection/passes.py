@@ -17,7 +17,9 @@ import numpy as np
 
 from raeg_jax.generator import photograph
 from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.class_planes import ClassInfo
 from raeg_jax.generator.gradient_coupling import GradientCoupling, SideInfo
+from raeg_jax.generator.learned_pattern import Place
 from raeg_jax.payload.errors import DamagedPayloadError
 from raeg_jax.payload.key import Token
 from raeg_jax.payload.overflow import check_range
@@ -29,11 +31,6 @@ _MOST_PROGRAMS = 2
 _PHOTOGRAPHS = min(4, os.cpu_count() or 1)
 # Name of the column with the class of an image.
 LABEL = "label"
-# Kind of stage -> its side information, and the fields of that. Their order is part of the format.
-_FIELDS: dict[type, tuple[type, tuple[str, ...]]] = {
-    LearnedStage: (tuple, ()),
-    GradientCoupling: (SideInfo, (LABEL, "rounds", "part")),
-}
 
 
 def forward(
@@ -93,7 +90,8 @@ def _forward_tiles(chain, images, labels, tokens, sides, batch_size):
             batch, editable = tiles.take_batch(values, layouts, indices, size)
             classes = tiles.pad_batch(labels[[image for image, _ in indices]], size)
             token = _token(tokens, indices, batch)
-            batch, code = _FORWARD(chain, batch, classes, token, editable)
+            place = _place(chain, tokens, values, layouts, indices, size)
+            batch, code = _FORWARD(chain, batch, classes, token, editable, place)
             _put(values, layouts, indices, np.asarray(batch))
             table = to_table(chain, code, size)
             for (image, tile), row in zip(indices, table, strict=False):
@@ -147,7 +145,8 @@ def _inverse_tiles(chain, values, tables, tokens, sides, batch_size):
             rows = np.stack([tables[image][tile, :columns] for image, tile in indices])
             code = from_table(chain, tiles.pad_batch(rows, size))
             token = _token(tokens, indices, batch)
-            batch = _INVERSE(chain, batch, code, token, editable)
+            place = _place(chain, tokens, images, layouts, indices, size)
+            batch = _INVERSE(chain, batch, code, token, editable, place)
             _put(images, layouts, indices, np.asarray(batch))
     return images
 
@@ -228,6 +227,14 @@ def _token(
     height, width = batch.shape[1:3]
     planes = [tokens[image].planes(height, width, tile) for image, tile in indices]
     return tiles.pad_batch(np.stack(planes), len(batch))
+
+
+def _place(chain, tokens, images, layouts, indices, size) -> Place | None:
+    """Of a batch of tiles; None where no stage needs it."""
+    if not chain.placed:
+        return None
+    draws = np.array([tokens[image].draw for image, _ in indices], np.int32)
+    return Place(tiles.boxes(images, layouts, indices, size), tiles.pad_batch(draws, size))
 
 
 class _Program:
@@ -311,13 +318,13 @@ def _kind(chain: Chain, height: int, width: int) -> tuple:
     return structure, tuple(map(jax.typeof, leaves)), height, width
 
 
-def _forward(chain, values, labels, token, editable):
-    values, code = chain.forward(values.astype(jnp.float32), labels, token, editable)
+def _forward(chain, values, labels, token, editable, place):
+    values, code = chain.forward(values.astype(jnp.float32), labels, token, editable, place)
     return values.astype(jnp.int32), code
 
 
-def _inverse(chain, values, code, token, editable):
-    return chain.inverse(values.astype(jnp.float32), code, token, editable).astype(jnp.int32)
+def _inverse(chain, values, code, token, editable, place):
+    return chain.inverse(values.astype(jnp.float32), code, token, editable, place).astype(jnp.int32)
 
 
 _FORWARD, _INVERSE = Programs(_forward), Programs(_inverse)
@@ -326,11 +333,18 @@ _FORWARD, _INVERSE = Programs(_forward), Programs(_inverse)
 def side_info_columns(chain: Chain) -> list[str]:
     """Names of the columns of side information that a payload holds, stage by stage."""
     of_tiles, of_photographs = _parted(chain)
-    columns = [name for stage in of_tiles.stages for name in _FIELDS[type(stage)][1]]
+    columns = [name for stage in of_tiles.stages for name in _fields(stage)[1]]
     return columns + list(photograph.COLUMNS) * (of_photographs is not None)
 
 
-def to_table(chain: Chain, side_info: tuple[tuple | SideInfo, ...], count: int) -> np.ndarray:
+def _fields(stage: LearnedStage | GradientCoupling) -> tuple[type, tuple[str, ...]]:
+    """The type of a stage's side information, and its fields; their order is part of the format."""
+    if isinstance(stage, GradientCoupling):
+        return SideInfo, (LABEL, "rounds", "part")
+    return (ClassInfo, (LABEL,)) if stage.class_planes else (tuple, ())
+
+
+def to_table(chain: Chain, side_info: tuple[tuple | ClassInfo, ...], count: int) -> np.ndarray:
     """Writes the side information of a batch as a payload holds it: a table of whole numbers.
 
     Args:
@@ -344,12 +358,12 @@ def to_table(chain: Chain, side_info: tuple[tuple | SideInfo, ...], count: int) 
     table = [
         np.asarray(getattr(of_stage, name), np.int64)
         for stage, of_stage in zip(chain.stages, side_info, strict=True)
-        for name in _FIELDS[type(stage)][1]
+        for name in _fields(stage)[1]
     ]
     return np.stack(table, axis=-1) if table else np.zeros((count, 0), np.int64)
 
 
-def from_table(chain: Chain, table: np.ndarray) -> tuple[tuple | SideInfo, ...]:
+def from_table(chain: Chain, table: np.ndarray) -> tuple[tuple | ClassInfo, ...]:
     """Undoes `to_table`: the side information for `Chain.inverse`, int32 [count] each.
 
     Args:
@@ -357,7 +371,7 @@ def from_table(chain: Chain, table: np.ndarray) -> tuple[tuple | SideInfo, ...]:
       table: integers [count, columns].
     """
     values = iter(table.astype(np.int32).T)
-    fields = [_FIELDS[type(stage)] for stage in chain.stages]
+    fields = [_fields(stage) for stage in chain.stages]
     return tuple(kind(**{name: next(values) for name in names}) for kind, names in fields)
 
 

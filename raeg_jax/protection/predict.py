@@ -2,8 +2,8 @@
 
 Computed in floating point, also for generators in fixed point.
 
-Images are fitted first: for classifiers of a run to the size of its training, as there (the square
-in their middle), for published ones as each of these expects.
+Images are fitted first: for classifiers of a run, and published ones with its heads, to the size of
+its training, as there (the square in their middle), for other published ones as each expects.
 """
 
 import functools
@@ -15,7 +15,7 @@ import numpy as np
 
 from raeg_jax.adversarial.losses import ensemble_loss
 from raeg_jax.networks.classifiers import FrozenClassifier, LogitsFn, mean_reading
-from raeg_jax.networks.layers import preprocessing_of
+from raeg_jax.networks.layers import own_preprocessing
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.tiles import pad_batch
 
@@ -168,7 +168,7 @@ def _batches(
     # With it come TFDS and Grain, seconds of importing that few images need.
     from raeg_jax.data.decode import fit
 
-    expected = [preprocessing_of(target.module) for target in targets]
+    expected = [own_preprocessing(target.module) for target in targets]
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
         inputs = {

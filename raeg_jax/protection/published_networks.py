@@ -57,13 +57,16 @@ def without_sources(networks: Networks) -> dict[str, Any]:
     return described
 
 
-def from_json(saved: Any, names: Sequence[str], num_classes: int) -> dict[str, PublishedNetwork]:
+def from_json(
+    saved: Any, names: Sequence[str], num_classes: int, heads: int
+) -> dict[str, PublishedNetwork]:
     """The reverse of `to_json`, for what may be anything.
 
     Args:
       saved: of a file.
       names: of all classifiers with arrays in it.
       num_classes: that have names in it.
+      heads: `config.classifiers.heads` in it.
 
     Raises:
       UserError: it doesn't fit the rest of the file, or has impossible values.
@@ -73,7 +76,7 @@ def from_json(saved: Any, names: Sequence[str], num_classes: int) -> dict[str, P
     if json.dumps(to_json(networks), sort_keys=True) != json.dumps(saved, sort_keys=True):
         raise TypeError("published networks are described by values of other types")
     files = set(filter(is_published, names))
-    if files != networks.keys() or files not in (set(), set(names)):
+    if files != networks.keys() or not (heads or files in (set(), set(names))):
         raise UserError(
             f"of its classifiers ({', '.join(names) or 'none'}) it describes as published "
             f"{', '.join(networks) or 'none'}, where it must be all files of weights, and no "
@@ -82,6 +85,11 @@ def from_json(saved: Any, names: Sequence[str], num_classes: int) -> dict[str, P
     for name, network in networks.items():
         if type(network.num_classes) is not int or not isinstance(network.source, str):
             raise TypeError(f"{name} is described by values of other types")
+        if (network.preprocessing.crop if network.preprocessing.of_run else 0) != heads:
+            raise UserError(
+                f"{name} doesn't see images as config.classifiers.heads={heads} in it says: give a "
+                "file that raeg made"
+            )
         if network.num_classes != num_classes:
             raise UserError(
                 f"{name} has {network.num_classes} classes, and {num_classes} have names in it: "

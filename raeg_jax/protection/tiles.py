@@ -176,6 +176,30 @@ def take_batch(
     return pad_batch(batch, batch_size), pad_batch(editable, batch_size)
 
 
+def boxes(
+    images: Sequence[np.ndarray],
+    layouts: Sequence[Sequence[Tile]],
+    indices: Sequence[TileIndex],
+    batch_size: int,
+) -> np.ndarray:
+    """Where the tiles of a batch lie in their images.
+
+    Args:
+      images: each [H, W, C].
+      layouts: the tiles of each image.
+      indices: the tiles.
+      batch_size: as for `take_batch`.
+
+    Returns:
+      int32 [batch_size, 4]: first row and column of the tile, height and width of the image.
+    """
+    rows = [
+        (tile.rows.start, tile.columns.start, *images[image].shape[:2])
+        for image, tile in ((image, layouts[image][number]) for image, number in indices)
+    ]
+    return pad_batch(np.array(rows, np.int32), batch_size)
+
+
 def pad_batch(rows: np.ndarray, batch_size: int) -> np.ndarray:
     """Repeats the last row of [n, ...] until there are `batch_size`, as programs have one size."""
     return rows[np.minimum(np.arange(batch_size), len(rows) - 1)]

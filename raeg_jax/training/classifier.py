@@ -1,5 +1,7 @@
 """Trains the classifiers that a run attacks or holds out, once for each workdir.
 
+Published ones are only given heads, if `config.classifiers.heads` says so.
+
 Cross-entropy with label smoothing, AdamW on a warm-up and cosine schedule, flips and shifted
 crops. The result is saved in `workdir/classifiers/<name>` and used again as long as the data and
 the settings that it depends on are the same. Training that was stopped resumes.
@@ -22,23 +24,26 @@ from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.programs import batches
 from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.classifiers import FrozenClassifier
-from raeg_jax.networks.weights import is_published
+from raeg_jax.networks.weights import is_published, load_weights
 from raeg_jax.training import parallel
+from raeg_jax.training.classifier_step import make_classifier_step
+from raeg_jax.training.linear_head import features_of, fit_linear, with_head
 from raeg_jax.training.loop import Loop
-from raeg_jax.training.optimizers import make_optimizer
-from raeg_jax.training.step import make_classifier_step
+from raeg_jax.training.optimizers import classifier_optimizer
+from raeg_jax.workdir import published
 from raeg_jax.workdir.checkpoint_folder import DamagedError
 from raeg_jax.workdir.classifiers import (
-    ClassifierCheckpoint,
     Classifiers,
     load_classifier,
     load_published,
+    network_of,
     remember_published,
     save_info,
     save_weights,
 )
 from raeg_jax.workdir.origin import classifier_folder, origin_of
 from raeg_jax.workdir.processes import is_main_process, replicate, say
+from raeg_jax.workdir.unfinished import UnfinishedCheckpoint
 
 # Accuracy on the training images is measured on at most so many, spread over the classes.
 _MEASURED = 5000
@@ -52,8 +57,8 @@ def ensure_classifiers(
 ) -> Classifiers | None:
     """Loads the targets and held-out classifiers of a run; trains those that the workdir lacks.
 
-    Published ones are never trained. Call `check_same_run` before: classifiers of other data or
-    settings are replaced.
+    Published ones are never trained: with `config.classifiers.heads` they are given heads. Call
+    `check_same_run` before: classifiers of other data or settings are replaced.
 
     Returns:
       (module, variables) by name, targets first; None if a signal stopped the training of one,
@@ -61,7 +66,7 @@ def ensure_classifiers(
     """
     classifiers = {}
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
-        if is_published(name):
+        if is_published(name) and not config.classifiers.heads:
             classifiers[name] = load_published(name, splits, config, workdir)
             continue
         try:
@@ -70,10 +75,11 @@ def ensure_classifiers(
             say(f"note: {error}: it is trained again")
             variables = None
         if variables is None:
-            variables = fit_classifier(name, splits, config, workdir)
+            fit = fit_head if is_published(name) else fit_classifier
+            variables = fit(name, splits, config, workdir)
         if variables is None:
             return None
-        classifiers[name] = classifiers_lib.build_classifier(name, splits.num_classes), variables
+        classifiers[name] = network_of(name, splits, config), variables
     remember_published(config, splits, workdir)
     return classifiers
 
@@ -85,19 +91,21 @@ def fit_classifier(
     workdir: pathlib.Path,
     watch: Watch | None = None,
     start: Any | None = None,
+    module: nn.Module | None = None,
 ) -> Any | None:
-    """Trains a classifier, saves it, and measures it on clean images.
+    """Trains a classifier, saves it, and measures it on clean images unless `watch` does.
 
     Training that was stopped resumes: bit for bit on CPU.
 
     Args:
-      name: key of `networks.CLASSIFIERS`.
+      name: key of `networks.CLASSIFIERS`, or any other name of `module`.
       splits: the data set.
       config: the whole configuration.
       workdir: folder of the run.
       watch: called every `config.train.eval_every` steps and after the last; the scalars that it
         returns go to the classifier's log.
       start: variables to begin with, such as those of another image size; drawn by default.
+      module: the network; by default that of the name.
 
     Returns:
       Its variables, `params` and `batch_stats`, on this process's first device; None if a signal
@@ -106,9 +114,9 @@ def fit_classifier(
     Raises:
       UserError: the loss is not finite, or the batch is larger than the data set.
     """
-    module = classifiers_lib.build_classifier(name, splits.num_classes)
+    module = module or classifiers_lib.build_classifier(name, splits.num_classes)
     folder, origin = classifier_folder(workdir, name), origin_of(name, splits, config)
-    with ClassifierCheckpoint(folder, origin) as checkpoint:
+    with UnfinishedCheckpoint(folder, origin) as checkpoint:
         state, loop = _train(name, module, splits, config, folder, checkpoint, watch, start)
         if loop.signal:
             say(
@@ -117,12 +125,57 @@ def fit_classifier(
             )
             return None
         on_host = jax.device_get(_variables(state))
-        save_weights(folder, on_host)
-        variables = jax.tree.map(jnp.asarray, on_host)
-        accuracy = _clean_accuracy(module, variables, splits, config)
-        save_info(folder, {"origin": origin, "accuracy": accuracy})
+        measured = None if watch else module
+        variables = _save(name, measured, on_host, splits, config, workdir)
         checkpoint.remove()
-    if is_main_process():
+    return variables
+
+
+def fit_head(name: str, splits: data.Splits, config: ConfigDict, workdir: pathlib.Path) -> Any:
+    """Fits a head to a published network, saves the whole, and measures it on clean images.
+
+    The head is fitted to the features of all training images (`linear_head.fit_linear`) and, with
+    `config.augment.flip`, of their mirror images.
+
+    Args:
+      name: of the file of weights.
+      splits: the data set.
+      config: the whole configuration.
+      workdir: folder of the run.
+
+    Returns:
+      Variables of `network_of`.
+
+    Raises:
+      UserError: there is no such file, or not one of ours.
+    """
+    network, variables = load_weights(published.weights_path(config, name))
+    seeing = network.with_head(network.num_classes, config.classifiers.heads).module
+    images, labels, _ = data.arrays(splits.train, config.data)
+    views = [images, images[:, :, ::-1]] if config.augment.flip else [images]
+    frozen = FrozenClassifier(seeing, variables)
+    x = np.concatenate([features_of(frozen, view, config.eval.batch_size) for view in views])
+    head = fit_linear(x, np.tile(labels, len(views)), splits.num_classes)
+    on_host = jax.device_get(with_head(variables, *head))
+    module = network_of(name, splits, config)
+    return _save(name, module, on_host, splits, config, workdir)
+
+
+def _save(
+    name: str,
+    module: nn.Module | None,
+    on_host: Any,
+    splits: data.Splits,
+    config: ConfigDict,
+    workdir: pathlib.Path,
+) -> Any:
+    """Saves a classifier, measured unless `module` is None; its variables, on the first device."""
+    folder, origin = classifier_folder(workdir, name), origin_of(name, splits, config)
+    save_weights(folder, on_host)
+    variables = jax.tree.map(jnp.asarray, on_host)
+    accuracy = _clean_accuracy(module, variables, splits, config) if module else {}
+    save_info(folder, {"origin": origin, "accuracy": accuracy})
+    if accuracy and is_main_process():
         print(
             f"{name}: accuracy on clean images {accuracy['train']:.3f} (training), "
             f"{accuracy['test']:.3f} (test)"
@@ -140,24 +193,13 @@ def _train(
     splits: data.Splits,
     config: ConfigDict,
     folder: pathlib.Path,
-    checkpoint: ClassifierCheckpoint,
+    checkpoint: UnfinishedCheckpoint,
     watch: Watch | None,
     first: Any | None,
 ) -> tuple[dict[str, Any], Loop]:
     """Takes the steps; returns the last state and the loop, which knows step and signal."""
     settings, train = config.classifiers, config.train
-    optimizer = make_optimizer(
-        ConfigDict(
-            {
-                "name": "adamw",
-                "warmup_steps": settings.warmup_steps,
-                "weight_decay": settings.weight_decay,
-                "clip_norm": 1.0,
-            }
-        ),
-        settings.steps,
-        settings.learning_rate,
-    )
+    optimizer = classifier_optimizer(settings, settings.steps)
     # Another order of images and other weights for each classifier.
     seed = zlib.crc32(f"{config.seed} {name}".encode())
     # First of all, as it stops at a batch that is too large.

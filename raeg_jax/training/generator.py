@@ -1,4 +1,4 @@
-"""Trains what a run needs, classifiers and the learned stage of its generator, and evaluates it."""
+"""Trains what a run needs: classifiers, learned patterns, the learned stage of its generator."""
 
 import contextlib
 import pathlib
@@ -17,6 +17,7 @@ from raeg_jax.evaluation import programs
 from raeg_jax.evaluation.grid import grid
 from raeg_jax.evaluation.protectors import PixelProtector
 from raeg_jax.evaluation.split import examples
+from raeg_jax.generator.build import has_patterns
 from raeg_jax.generator.chain import Chain, LearnedStage
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks.classifiers import FrozenClassifier
@@ -26,7 +27,9 @@ from raeg_jax.training.classifier import ensure_classifiers
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.training.loop import DivergedError, Loop
 from raeg_jax.training.optimizers import create_state
+from raeg_jax.training.patterns import ensure_patterns
 from raeg_jax.training.step import frozen_of, make_train_step
+from raeg_jax.training.surrogates import Surrogates
 from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints, TrainState
 from raeg_jax.workdir.classifiers import Classifiers, clean_accuracies
 from raeg_jax.workdir.origin import (
@@ -35,6 +38,7 @@ from raeg_jax.workdir.origin import (
     check_same_run,
     check_same_settings,
 )
+from raeg_jax.workdir.patterns import check_same_patterns
 from raeg_jax.workdir.processes import is_main_process, replicate, say
 from raeg_jax.workdir.run import Run
 
@@ -73,32 +77,46 @@ def train(
 def _train_classifiers(
     config: ConfigDict, workdir: pathlib.Path, splits: data.Splits | None
 ) -> Run | None:
-    """Stages other than the learned one need trained classifiers, and nothing else."""
+    """Stages other than the learned one need trained classifiers, and some learned patterns."""
     trained = (workdir / FOLDER).is_dir()
     if trained:
         # Their classifiers must not be replaced: the checkpoints were fitted against them.
         with Checkpoints(workdir, config.train, writable=False) as checkpoints:
             check_same_settings(config, checkpoints)
     splits = splits or data.load(config.data)
-    classifiers = _classifiers(config, splits, workdir, save_config=not trained)
-    return Run(config, None, None, splits, classifiers) if classifiers else None
+    prepared = _prepare(config, splits, workdir, save_config=not trained)
+    return Run(config, None, None, splits, *prepared) if prepared else None
 
 
-def _classifiers(
+def _prepare(
     config: ConfigDict, splits: data.Splits, workdir: pathlib.Path, save_config: bool = True
-) -> Classifiers | None:
-    """Makes the workdir this run's, then loads or trains its classifiers; None after a signal."""
+) -> tuple[Classifiers, np.ndarray | None] | None:
+    """Makes the workdir this run's, then loads or trains its classifiers and learned patterns.
+
+    Returns:
+      These, the patterns None where the generator has none; None after a signal.
+    """
+    learns_patterns = has_patterns(config.generator)
     check_same_run(config, splits, workdir)
+    if learns_patterns:
+        check_same_patterns(config, splits, workdir)
     if is_main_process() and save_config:
         run_config.save(config, workdir / run_config.FILE)
-    return ensure_classifiers(config, splits, workdir)
+    classifiers = ensure_classifiers(config, splits, workdir)
+    if classifiers is None:
+        return None
+    if not learns_patterns:
+        return classifiers, None
+    patterns = ensure_patterns(config, splits, workdir)
+    return None if patterns is None else (classifiers, patterns)
 
 
 def _train_learned(
     config: ConfigDict, workdir: pathlib.Path, splits: data.Splits | None
 ) -> Run | None:
     generator = unet_from_config(config.generator)
-    discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
+    weight = config.loss.weight
+    discriminator = Discriminator(**config.discriminator) if weight.gan else None
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(workdir, config.train))
         check_resumable(config, checkpoints)
@@ -107,10 +125,14 @@ def _train_learned(
         batches = parallel.host_batches(config, splits.train, "train", config.seed, crop=False)
         stack.callback(batches.close)
         key = jax.random.key(config.seed)
+        surrogates = Surrogates(config, splits.num_classes) if weight.poison else None
+
+        def create(key, images=None):
+            learners = surrogates.create() if surrogates else ()
+            return create_state(config, generator, discriminator, key, images, learners)
+
         if checkpoints.steps():
-            shapes = jax.eval_shape(
-                lambda k: create_state(config, generator, discriminator, k), key
-            )
+            shapes = jax.eval_shape(create, key)
             state, position = checkpoints.restore(shapes)
             check_same_images(position["data"], splits)
             batches.set_state(position)
@@ -118,13 +140,14 @@ def _train_learned(
         else:
             # The same images on every host.
             images, _, _ = data.arrays(splits.train, config.data, _FIRST_IMAGES)
-            state = replicate(create_state(config, generator, discriminator, key, images))
-        classifiers = _classifiers(config, splits, workdir)
-        if classifiers is None:
+            state = replicate(create(key, images))
+        prepared = _prepare(config, splits, workdir)
+        if prepared is None:
             return None
+        classifiers, patterns = prepared
         state, signal = _fit(
-            config, workdir, splits, classifiers, generator, discriminator, state, batches,
-            checkpoints,
+            config, workdir, splits, classifiers, generator, discriminator, surrogates, state,
+            batches, checkpoints,
         )  # fmt: skip
     step = int(state.step)
     if signal and step < config.train.steps:
@@ -138,7 +161,7 @@ def _train_learned(
         generator.check(state.ema)
     except UserError as error:
         raise DivergedError(str(error)) from error
-    return Run(config, state.ema, step, splits, classifiers)
+    return Run(config, state.ema, step, splits, classifiers, patterns)
 
 
 def _fit(
@@ -148,6 +171,7 @@ def _fit(
     classifiers: Classifiers,
     generator: nn.Module,
     discriminator: nn.Module | None,
+    surrogates: Surrogates | None,
     state: TrainState,
     batches: data.TrainIterator,
     checkpoints: Checkpoints,
@@ -157,11 +181,9 @@ def _fit(
     if start >= settings.steps:
         return state, None
     targets = {name: classifiers[name] for name in config.classifiers.targets}
+    modules = {name: net for name, (net, _) in targets.items()}
     step_fn = parallel.ParallelStep(
-        make_train_step(
-            config, generator, discriminator, {name: net for name, (net, _) in targets.items()}
-        ),
-        config.parallel,
+        make_train_step(config, generator, discriminator, modules, surrogates), config.parallel
     )
     frozen = replicate(frozen_of(config, targets))
     monitor = Monitor(config, splits, generator, targets)
@@ -179,6 +201,8 @@ def _fit(
         clean = {} if start else _flat(clean_accuracies(tuple(classifiers), workdir))
         loop.log.changed(start, weights | clean)
         for step in loop:
+            if surrogates:
+                state = state.replace(surrogates=surrogates.renew(state.surrogates, step))
             state, metrics = step_fn(state, frozen, next(batches))
             if step_fn.memory is not None:
                 metrics["memory_mib"] = step_fn.memory / 2**20
@@ -256,7 +280,7 @@ class Monitor:
     def _picture(self, generator: Chain) -> np.ndarray:
         rows = min(_GRID_ROWS, self._batch_size)
         chosen = np.linspace(0, len(self._labels) - 1, rows).astype(int)
-        maker = PixelProtector(generator)
+        maker = PixelProtector(generator, tuple(self._targets.values()))
         original, protected, recovered = (
             batch[:rows]
             for batch in examples(maker, self._images, self._labels, chosen, self._batch_size)

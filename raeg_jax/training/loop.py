@@ -65,7 +65,8 @@ class Loop(contextlib.ExitStack):
           folder: of the log.
           start: steps taken before, by the run that this one continues.
           config: the whole configuration; `config.train` says how often to log.
-          part: of the configuration, 'train' or 'classifiers', with `steps` and `batch_size`.
+          part: of the configuration, 'train', 'classifiers' or 'patterns', with `steps` and
+            `batch_size`.
           advice: makes the end of the error message about a loss that is not finite.
         """
         super().__init__()

@@ -1,6 +1,7 @@
 """The optimisers of the generator and its discriminator, and the state before the first step."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,33 @@ def make_optimizer(
       steps: length of the schedule.
       learning_rate: its peak.
     """
-    schedule = learning_rate_schedule(learning_rate, steps, settings.warmup_steps)
+    return _make(settings, learning_rate_schedule(learning_rate, steps, settings.warmup_steps))
+
+
+def classifier_optimizer(
+    settings: ConfigDict, steps: int, constant: bool = False
+) -> optax.GradientTransformation:
+    """AdamW as classifiers are trained with it.
+
+    Args:
+      settings: `config.classifiers`.
+      steps: length of the schedule.
+      constant: whether the learning rate stays what it is after the warm-up, as for networks that
+        are replaced before they are finished.
+    """
+    recipe = ConfigDict({"name": "adamw", "clip_norm": 1.0, "weight_decay": settings.weight_decay})
+    rate, warmup = settings.learning_rate, settings.warmup_steps
+    if not constant:
+        return _make(recipe, learning_rate_schedule(rate, steps, warmup))
+    return _make(recipe, _constant_schedule(rate, steps, warmup))
+
+
+def _constant_schedule(rate: float, steps: int, warmup_steps: int) -> optax.Schedule:
+    warmup = max(min(warmup_steps, steps // 2), 1)
+    return optax.linear_schedule(rate / warmup, rate, warmup)
+
+
+def _make(settings: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     optimizer = OPTIMIZERS[settings.name](schedule, settings.weight_decay)
     if settings.clip_norm > 0:
         optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
@@ -79,6 +106,7 @@ def create_state(
     discriminator: nn.Module | None,
     key: jax.Array,
     images: np.ndarray | None = None,
+    surrogates: tuple[Any, ...] = (),
 ) -> TrainState:
     """The state before the first step; the same for the same key and images.
 
@@ -90,6 +118,7 @@ def create_state(
       key: the run's key, `jax.random.key(config.seed)`.
       images: [B, H, W, 3] in pixel units, some that the generator is trained on, whose statistics
         mixing 'actnorm' starts from; by default it starts from the identity.
+      surrogates: as `Surrogates.create` makes them; none without the poison term.
     """
     size = config.data.image_size
     blank = jnp.zeros((1, size, size, 3), jnp.float32)
@@ -109,4 +138,5 @@ def create_state(
         opt_state=optimizer.init(params),
         disc=disc,
         disc_opt_state=disc_opt_state,
+        surrogates=surrogates,
     )

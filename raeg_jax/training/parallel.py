@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from raeg_jax import data
 from raeg_jax.errors import UserError
+from raeg_jax.generator.build import has_patterns
 from raeg_jax.workdir.processes import AXIS, device_mesh
 
 StepFn = Callable[[Any, Any, Any], tuple[Any, Any]]
@@ -38,7 +39,11 @@ def check_devices(config: ConfigDict) -> None:
     Raises:
       UserError: naming the setting, its value and possible ones.
     """
-    trained = ("classifiers", "train") if "learned" in config.generator.stages else ("classifiers",)
+    trained = ["classifiers"]
+    if "learned" in config.generator.stages:
+        trained.append("train")
+    if has_patterns(config.generator):
+        trained.append("patterns")
     for name in trained:
         batch_size = config[name].batch_size
         check_divisible(batch_size, jax.device_count(), f"config.{name}.batch_size: a batch")
@@ -94,7 +99,8 @@ def host_batches(
     Args:
       config: the whole configuration.
       split: training records.
-      part: of the configuration, 'train' or 'classifiers': its `batch_size` is that of all hosts.
+      part: of the configuration, 'train', 'classifiers' or 'patterns': its `batch_size` is that of
+        all hosts.
       seed: of the order and of the augmentation.
       crop: whether all of `config.augment` applies; else images are at most flipped.
 

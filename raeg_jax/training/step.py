@@ -1,4 +1,4 @@
-"""One training step of a generator, and of a classifier, written for one device.
+"""One training step of a generator, written for one device.
 
 A step averages over the axis `batch`. Terms of the generator's objective (our choice of form; the
 weights are in the config):
@@ -12,6 +12,8 @@ weights are in the config):
 7. robust_recovery  |inverse(attack(Q(y))) - attack(x)|
 8. range            how far y lies outside 0..255
 9. token            the adversary once more, on inverse(Q(y), another token)
+10. poison          cross-entropy of surrogates on augment(attack_layer(Q(y))), which they minimise
+                    too: what pirates train on is made easy (kin: Deep Hiding, arXiv 2406.17349)
 
 Every term is a mean over images, float32 scalar, so that the mean over devices is the mean over the
 global batch.
@@ -33,17 +35,18 @@ from raeg_jax.image import metrics
 from raeg_jax.image.quantise import quantise
 from raeg_jax.networks.classifiers import FrozenClassifier, attack_labels
 from raeg_jax.payload.key import CELL
+from raeg_jax.training.augment import augment
 from raeg_jax.training.optimizers import make_optimizers
-from raeg_jax.training.parallel import StepFn
+from raeg_jax.training.surrogates import Surrogates
 from raeg_jax.workdir.checkpoint import TrainState
 from raeg_jax.workdir.processes import AXIS
 
 # Folds of a step's key from which the right and the wrong tokens are drawn.
 _TOKEN_FOLDS = (2**32 - 1, 2**32 - 2)
+# The fold from which the augmentation of what surrogates see is drawn.
+_AUGMENT_FOLD = 2**32 - 3
 
 Step = Callable[[TrainState, Mapping[str, Any], Mapping[str, jax.Array]], tuple[TrainState, dict]]
-# Length of the attack's only step, in units of its radius: the best of its authors' experiments.
-_ATTACK_STEP = 1.25
 
 
 def _bounded(loss, logits: jax.Array, labels: jax.Array, kappa: float) -> jax.Array:
@@ -82,6 +85,7 @@ def make_train_step(
     generator: nn.Module,
     discriminator: nn.Module | None,
     targets: Mapping[str, nn.Module],
+    surrogates: Surrogates | None = None,
 ) -> Step:
     """Builds the step of a generator from the whole configuration.
 
@@ -91,15 +95,18 @@ def make_train_step(
       generator: the invertible network.
       discriminator: may be None where the GAN term's weight is 0.
       targets: the attacked classifiers by name.
+      surrogates: may be None where the poison term's weight is 0.
 
     Returns:
       step(state, frozen, batch) -> (state, metrics), to be mapped over devices with the axis name
       `batch`. `frozen` holds the targets' variables by name, `targets`, which are read in
       evaluation mode and never change, and the `seed` of all draws, so that one program serves
       all seeds. `batch` is this device's {'image': uint8 [b, S, S, 3], 'label': int32 [b]};
-      published targets read the labels on the images themselves.
+      published targets read the labels on the images themselves. The generator is given the
+      same labels.
       `metrics` are float32 scalars, already averaged: 'loss/<term>' without weights, 'loss/total'
-      with them, 'psnr' (decibels, at most 100 an image), 'attack_success', 'grad_norm'.
+      with them, 'psnr' (decibels, at most 100 an image), 'attack_success', 'grad_norm'; with the
+      poison term the surrogates' 'surrogate_accuracy'.
     """
     weight = {name: value for name, value in config.loss.weight.items() if value}
     planes = generator.token_planes
@@ -121,23 +128,25 @@ def make_train_step(
         misread = jax.vmap(lambda z: margin(z, labels) < 0)(logits)
         return loss.mean(), misread.mean()
 
-    def objective(params, state, frozen, x, labels, key, index):
+    def objective(params, learners, state, frozen, x, labels, truth, key, index):
         height, width = x.shape[1:3]
         right_token, wrong_token = (
             draw_tokens(jax.random.fold_in(key, fold), index, height, width, planes)
             for fold in _TOKEN_FOLDS
         )
 
-        def invert(images, token=right_token):
-            return _output(generator, {"params": params}, images, token, method="inverse")
+        run = functools.partial(_output, generator, {"params": params}, labels=labels)
 
-        y = _output(generator, {"params": params}, x, right_token, method="forward")
+        def invert(images, token=right_token):
+            return run(images, token, method="inverse")
+
+        y = run(x, right_token, method="forward")
         y8 = quantise(y)
         terms = {}
         terms["adversary"], misread = margins(frozen, y8, labels)
         terms["fidelity"] = fidelity_gate(y8, x, config.loss.target_psnr)
         terms["range"] = out_of_range(y)
-        if "robust" in weight or "robust_recovery" in weight:
+        if {"robust", "robust_recovery", "poison"} & weight.keys():
             attacked = attack_layer(key, y8, config.attack_layer, index)
         if "robust" in weight:
             terms["robust"], _ = margins(frozen, attacked, labels)
@@ -152,11 +161,19 @@ def make_train_step(
             terms["robust_recovery"] = jnp.abs(invert(attacked) - goal).mean()
         if "token" in weight:
             terms["token"], _ = margins(frozen, quantise(invert(y8, wrong_token)), labels)
-        total = sum(weight.get(name, 0.0) * term for name, term in terms.items())
+        statistics, accuracy = (), {}
+        if surrogates is not None and "poison" in weight:
+            seen = augment(jax.random.fold_in(key, _AUGMENT_FOLD), attacked, config.augment, index)
+            terms["poison"], share, statistics = surrogates.read(
+                learners, state.surrogates, seen, truth, key, index
+            )
+            accuracy = {"surrogate_accuracy": share}
+        # Not 0 times a term that is only logged: XLA would compute its gradient.
+        total = sum(weight[name] * term for name, term in terms.items() if name in weight)
         logged = {f"loss/{name}": term for name, term in terms.items()}
-        logged |= {"loss/total": total, "attack_success": misread}
+        logged |= {"loss/total": total, "attack_success": misread} | accuracy
         logged["psnr"] = jnp.minimum(metrics.psnr(y8, x), metrics.PSNR_CAP).mean()
-        return total, (logged, y8)
+        return total, (logged, y8, statistics)
 
     def step(state, frozen, batch):
         x = batch["image"].astype(jnp.float32)
@@ -164,9 +181,10 @@ def make_train_step(
         index = jax.lax.axis_index(AXIS) * len(x) + jnp.arange(len(x))
         key = jax.random.fold_in(jax.random.key(frozen["seed"]), state.step)
         labels = attack_labels(classifiers(frozen), x, batch["label"])
-        (_, (logged, y8)), grads = jax.value_and_grad(objective, has_aux=True)(
-            state.params, state, frozen, x, labels, key, index
-        )
+        learners = tuple(each["params"] for each in state.surrogates)
+        (_, (logged, y8, statistics)), (grads, learned) = jax.value_and_grad(
+            objective, argnums=(0, 1), has_aux=True
+        )(state.params, learners, state, frozen, x, labels, batch["label"], key, index)
         grads = jax.lax.pmean(grads, AXIS)
         changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, changes)
@@ -174,6 +192,9 @@ def make_train_step(
         if discriminator is not None and "gan" in weight:
             state, changed = _update_discriminator(discriminator, disc_optimizer, state, x, y8)
             logged |= changed
+        if surrogates is not None and "poison" in weight:
+            updated = surrogates.update(state.surrogates, learned, statistics, weight["poison"])
+            state = state.replace(surrogates=updated)
         logged = jax.lax.pmean(logged, AXIS) | {"grad_norm": optax.tree.norm(grads)}
         state = state.replace(step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
         return state, logged
@@ -245,86 +266,3 @@ def draw_tokens(
         lambda i: jax.random.rademacher(jax.random.fold_in(key, i), cells, jnp.float32)
     )(index)
     return signs.repeat(CELL, axis=1).repeat(CELL, axis=2)[:, :height, :width]
-
-
-def make_classifier_step(
-    module: nn.Module,
-    optimizer: optax.GradientTransformation,
-    label_smoothing: float,
-    adversarial: float = 0.0,
-    seed: int = 0,
-) -> StepFn:
-    """Makes the step of a classifier; batch statistics are per device, then averaged.
-
-    Args:
-      module: called with images float32 [b, H, W, 3] and `train`.
-      optimizer: of the parameters; where `adversarial`, it must count its steps.
-      label_smoothing: share of the truth that all classes have equally.
-      adversarial: largest change of a value, in pixel units, by which each image is attacked first;
-        0 for none. One step of FGSM from a random start (Wong et al., arXiv 2001.03994).
-      seed: of the random starts.
-
-    Returns:
-      (state, unused, batch) -> (state, metrics) for `parallel.ParallelStep`. The state has the
-      module's collections and `opt_state`; batches are as `data.TrainIterator` makes them.
-    """
-
-    def apply(state, params, images):
-        variables = {**state, "params": params}
-        variables.pop("opt_state")
-        return module.apply(variables, images, train=True, mutable=["batch_stats"])
-
-    def attack(state, images, truth):
-        count = optax.tree_utils.tree_get_all_with_path(state["opt_state"], "count")[0][1]
-        key = jax.random.fold_in(jax.random.key(seed), count)
-        # A start depends on the image's index in the global batch, not on the number of devices.
-        index = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
-        start = jax.vmap(
-            lambda i: jax.random.uniform(
-                jax.random.fold_in(key, i), images.shape[1:], minval=-1.0, maxval=1.0
-            )
-        )(index)
-        start = adversarial * start
-        gradient = jax.grad(
-            lambda change: _loss(apply(state, state["params"], images + change)[0], truth)
-        )(start)
-        change = start + _ATTACK_STEP * adversarial * jnp.sign(gradient)
-        return jnp.clip(images + jnp.clip(change, -adversarial, adversarial), 0, 255)
-
-    def step(state, frozen, batch):
-        del frozen
-        images = batch["image"].astype(jnp.float32)
-        classes = jax.eval_shape(apply, state, state["params"], images)[0].shape[-1]
-        truth = optax.smooth_labels(_truth(batch, classes), label_smoothing)
-        if adversarial:
-            images = attack(state, images, truth)
-
-        def objective(params):
-            logits, updated = apply(state, params, images)
-            accuracy = (logits.argmax(-1) == batch["label"]).mean()
-            return _loss(logits, truth), (updated, accuracy)
-
-        (loss, (updated, accuracy)), grads = jax.value_and_grad(objective, has_aux=True)(
-            state["params"]
-        )
-        grads, updated, metrics = jax.lax.pmean(
-            (grads, updated, {"loss": loss, "accuracy": accuracy}), AXIS
-        )
-        changes, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
-        params = optax.apply_updates(state["params"], changes)
-        return {**state, **updated, "params": params, "opt_state": opt_state}, metrics
-
-    return step
-
-
-def _truth(batch: dict[str, Any], classes: int) -> jax.Array:
-    """The target probabilities, float32 [b, classes]: blended as the images are."""
-    truth = jax.nn.one_hot(batch["label"], classes)
-    if "share" not in batch:
-        return truth
-    share = batch["share"][:, None]
-    return share * truth + (1 - share) * jax.nn.one_hot(batch["other"], classes)
-
-
-def _loss(logits, truth):
-    return optax.softmax_cross_entropy(logits, truth).mean()

@@ -9,9 +9,12 @@ from ml_collections import ConfigDict
 from raeg_jax import data
 from raeg_jax.compilation import duration
 from raeg_jax.config import run_config
+from raeg_jax.generator.build import has_patterns
 from raeg_jax.training.generator import train
 from raeg_jax.training.loop import DivergedError
 from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
+from raeg_jax.workdir.origin import info_of
+from raeg_jax.workdir.patterns import patterns_folder
 from raeg_jax.workdir.processes import say
 from raeg_jax.workdir.study import StudyRun, seed_folder, seeded, share_classifiers, study_runs
 
@@ -63,8 +66,10 @@ def train_study(config: ConfigDict, workdir: pathlib.Path) -> bool:
 
 def is_trained(run: StudyRun) -> bool:
     """Whether a run has taken all its steps, with the settings that it has now."""
+    if has_patterns(run.config.generator) and not info_of(patterns_folder(run.folder)):
+        return False
     if "learned" not in run.config.generator.stages:
-        # Whatever it needs is trained with the classifiers.
+        # Whatever else it needs is trained with the classifiers.
         return (run.folder / run_config.FILE).exists()
     if not (run.folder / FOLDER).is_dir():
         return False

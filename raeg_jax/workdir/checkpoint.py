@@ -45,6 +45,8 @@ class TrainState(flax.struct.PyTreeNode):
       opt_state: state of the generator's optimiser.
       disc: variables of the discriminator (`params` and `batch_stats`); {} without the GAN term.
       disc_opt_state: state of the discriminator's optimiser; () without the GAN term.
+      surrogates: states of the networks that are poisoned, `training.surrogates`; () without the
+        poison term.
     """
 
     step: jax.Array
@@ -53,6 +55,7 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: Any
     disc: Any
     disc_opt_state: Any
+    surrogates: Any = ()
 
 
 class Checkpoints(CheckpointFolder):
@@ -145,7 +148,7 @@ class Checkpoints(CheckpointFolder):
         if step in self.steps():
             return
         # From the host: Orbax would cut each array into one file a device that holds a copy.
-        tree = flax.serialization.to_state_dict(jax.device_get(state))
+        tree = _tree_of(jax.device_get(state))
         ema = tree.pop("ema")
         meta = {"config": run_config.to_json(config), "versions": run_config.versions()}
         self.save_items(
@@ -196,13 +199,13 @@ class Checkpoints(CheckpointFolder):
         Raises:
           UserError: no such checkpoint, or it is damaged or of other networks.
         """
-        tree = flax.serialization.to_state_dict(target)
+        tree = _tree_of(target)
         targets = {"ema": tree.pop("ema"), "state": tree}
         restored = self.read(
             which,
             lambda step: self._restore(step, targets, devices, iterator=ocp.args.JsonRestore()),
         )
-        tree = restored["state"] | {"ema": restored["ema"]}
+        tree = {"surrogates": {}} | restored["state"] | {"ema": restored["ema"]}
         return flax.serialization.from_state_dict(target, tree), restored["iterator"]
 
     def restore_ema(
@@ -236,6 +239,14 @@ class Checkpoints(CheckpointFolder):
             )
             args[item] = ocp.args.StandardRestore(abstract)
         return self.read_items(step, **args)
+
+
+def _tree_of(state: TrainState) -> dict[str, Any]:
+    """The state as nested dicts; without surrogates as version 0.1.0, which had none, wrote it."""
+    tree = flax.serialization.to_state_dict(state)
+    if not state.surrogates:
+        del tree["surrogates"]
+    return tree
 
 
 def _first_difference(saved: Any, target: Any) -> str | None:

@@ -1,23 +1,21 @@
 """The classifiers of a workdir, in `classifiers/<name>`: saved once, then loaded.
 
-Of published ones only where they come from is saved, see `published`.
+Of published ones only where they come from is saved, see `published`; with heads that the run has
+fitted, whole networks.
 While one is trained, checkpoints in its folder `unfinished` let the training resume.
 """
 
 import json
 import pathlib
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
-import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import linen as nn
 from ml_collections import ConfigDict
-from orbax.checkpoint import checkpoint_managers
 
 from raeg_jax import data
 from raeg_jax.errors import UserError
@@ -26,18 +24,17 @@ from raeg_jax.networks import classifiers as classifiers_lib
 from raeg_jax.networks.layers import variable_shapes
 from raeg_jax.networks.weights import is_published
 from raeg_jax.workdir import published
-from raeg_jax.workdir.checkpoint_folder import CheckpointFolder, DamagedError, quietly, reading
+from raeg_jax.workdir.checkpoint_folder import DamagedError, quietly, reading
 from raeg_jax.workdir.origin import (
     FOLDER,
     INFO,
-    UNFINISHED,
     DataOrigin,
     check_same_run,
     classifier_folder,
     info_of,
     origin_of,
 )
-from raeg_jax.workdir.processes import is_main_process, say
+from raeg_jax.workdir.processes import is_main_process
 
 _WEIGHTS = "variables"
 
@@ -73,7 +70,7 @@ def load_classifiers(
     """
     classifiers = {}
     for name in (*config.classifiers.targets, *config.classifiers.held_out):
-        if is_published(name):
+        if is_published(name) and not config.classifiers.heads:
             classifiers[name] = load_published(name, splits, config, workdir)
             continue
         try:
@@ -94,8 +91,15 @@ def load_classifiers(
             raise UserError(
                 f"{missing}: evaluate with the config of the training run, or run train.py first"
             )
-        classifiers[name] = classifiers_lib.build_classifier(name, splits.num_classes), variables
+        classifiers[name] = network_of(name, splits, config), variables
     return classifiers
+
+
+def network_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> nn.Module:
+    """The network of a classifier that reads the data set's classes, published ones with heads."""
+    if is_published(name):
+        return published.with_head(config, name, splits.num_classes).module
+    return classifiers_lib.build_classifier(name, splits.num_classes)
 
 
 def load_published(
@@ -141,25 +145,30 @@ def load_classifier(
 
     Raises:
       DamagedError: its files can't be read.
+      UserError: the file of published weights isn't the one to which the run fitted a head.
     """
+    if known := remembered(name, workdir):
+        published.check_identity(config, name, known)
     origin = info_of(classifier_folder(workdir, name)).get("origin")
     if origin is None or origin != origin_of(name, splits, config):
         return None
-    return read_variables(name, splits.num_classes, workdir)
+    return read_variables(name, network_of(name, splits, config), workdir)
 
 
-def read_variables(name: str, num_classes: int, workdir: pathlib.Path) -> Any:
+def read_variables(name: str, module: nn.Module, workdir: pathlib.Path) -> Any:
     """Loads the variables of a classifier of a workdir, whatever it was trained on.
+
+    Args:
+      name: of the classifier.
+      module: its network, with as many classes.
+      workdir: folder of the run.
 
     Raises:
       UserError: the workdir has no such classifier.
       DamagedError: its files can't be read.
     """
     trained_on(name, workdir)
-    folder, module = (
-        classifier_folder(workdir, name),
-        classifiers_lib.build_classifier(name, num_classes),
-    )
+    folder = classifier_folder(workdir, name)
     # To the host: the weights go wherever they are used.
     target = jax.tree.map(
         lambda x: np.zeros(x.shape, x.dtype), variable_shapes(module, train=False)
@@ -190,13 +199,12 @@ def trained_on(name: str, workdir: pathlib.Path) -> DataOrigin:
 def clean_accuracies(names: tuple[str, ...], workdir: pathlib.Path) -> dict[str, dict[str, float]]:
     """Accuracies on clean images, {'train': share, 'test': share} by name, as `save_info` wrote.
 
-    Published classifiers have none.
+    Published classifiers without heads have none.
     """
-    return {
-        name: json.loads((classifier_folder(workdir, name) / INFO).read_text())["accuracy"]
-        for name in names
-        if not is_published(name)
+    infos = {
+        name: json.loads((classifier_folder(workdir, name) / INFO).read_text()) for name in names
     }
+    return {name: info["accuracy"] for name, info in infos.items() if "accuracy" in info}
 
 
 def save_weights(folder: pathlib.Path, variables: Any) -> None:
@@ -221,91 +229,3 @@ def save_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
     """
     if is_main_process():
         write_whole(folder / INFO, (json.dumps(info, indent=2) + "\n").encode())
-
-
-class ClassifierCheckpoint(CheckpointFolder):
-    """The latest states of one classifier's training, whole at any time, in `unfinished/`."""
-
-    def __init__(self, folder: pathlib.Path, origin: Mapping[str, Any]):
-        """Opens the folder.
-
-        Args:
-          folder: of the classifier; made if missing.
-          origin: all that the classifier depends on, as JSON holds it. A checkpoint of another
-            origin is removed.
-        """
-        self._origin = dict(origin)
-        super().__init__(
-            pathlib.Path(folder) / UNFINISHED,
-            {
-                "state": ocp.StandardCheckpointHandler(),
-                "iterator": ocp.JsonCheckpointHandler(),
-                "origin": ocp.JsonCheckpointHandler(),
-            },
-            # The second is for the case that the latest is damaged.
-            checkpoint_managers.LatestN(2),
-        )
-        for step in self.steps():
-            try:
-                saved = self.read_items(step, origin=ocp.args.JsonRestore())["origin"]
-            except DamagedError:
-                continue  # `restore` names it
-            if saved != self._origin:
-                self.delete(step)
-
-    def save(self, step: int, state: Any, iterator: Mapping[str, Any]) -> None:
-        """Saves the state after `step` steps.
-
-        Args:
-          step: how many steps were taken.
-          state: a tree of arrays, as `replicate` or a step returns it.
-          iterator: position in the training data, as JSON holds it.
-        """
-        # From the host: Orbax would cut each array into one file a device that holds a copy.
-        tree = flax.serialization.to_state_dict(jax.device_get(state))
-        self.save_items(
-            step,
-            {
-                "state": ocp.args.StandardSave(tree),
-                "iterator": ocp.args.JsonSave(dict(iterator)),
-                "origin": ocp.args.JsonSave(self._origin),
-            },
-        )
-
-    def restore(self, target: Any) -> tuple[int, Any, dict[str, Any]] | None:
-        """Loads the latest checkpoint, or, where that is damaged, the one before.
-
-        Args:
-          target: a state of the same structure, or its shapes.
-
-        Returns:
-          Steps taken, the state (on the host) and the position in the training data; None where
-          there is no whole checkpoint.
-        """
-        tree = flax.serialization.to_state_dict(target)
-        tree = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), tree)
-
-        def read(step: int) -> tuple[int, Any, dict[str, Any]]:
-            items = self.read_items(
-                step,
-                state=ocp.args.StandardRestore(tree),
-                iterator=ocp.args.JsonRestore(),
-                # Where it can't be read, the checkpoint may be another run's.
-                origin=ocp.args.JsonRestore(),
-            )
-            return step, flax.serialization.from_state_dict(target, items.state), items.iterator
-
-        if not self.steps():
-            return None
-        try:
-            return self.read_newest(read)
-        except DamagedError as error:
-            say(f"note: {error}; the training of this classifier starts afresh")
-            self.set_aside(self.steps()[-1])
-            return None
-
-    def remove(self) -> None:
-        """Closes and removes the checkpoints: the classifier is finished."""
-        self.close()
-        if is_main_process():
-            shutil.rmtree(self.folder, ignore_errors=True)

@@ -185,11 +185,16 @@ def _run_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> 
         "image_size": config.data.image_size,
         "seed": config.seed,
     }
+    heads = config.classifiers.heads
     if is_published(name):
-        return run
+        fitted = {"classifiers": {"heads": heads}, "augment": {"flip": config.augment.flip}}
+        return run | fitted if heads else run
     settings = run_config.to_json(config)
-    for other in ("targets", "held_out", "weights"):
+    for other in ("targets", "held_out", "weights", "heads"):
         del settings["classifiers"][other]
+    # Classifiers of version 0.1.0 know nothing of it.
+    if settings["augment"]["crop_share"] == run_config.LATER["augment.crop_share"]:
+        del settings["augment"]["crop_share"]
     return run | {"classifiers": settings["classifiers"], "augment": settings["augment"]}
 
 

@@ -1,7 +1,7 @@
 """The published classifiers of a run: files of weights in the folder `config.classifiers.weights`.
 
-A workdir holds no copy of them. It remembers what they were in `classifiers/NAME/info.json`, so
-that other weights of the same name are noticed.
+A workdir holds no copy of them, but for those with heads that the run has fitted. It remembers what
+they were in `classifiers/NAME/info.json`, so that other weights of the same name are noticed.
 """
 
 import pathlib
@@ -38,6 +38,11 @@ def describe(config: ConfigDict, name: str) -> PublishedNetwork:
       UserError: there is none, or not one of ours.
     """
     return describe_weights(weights_path(config, name))
+
+
+def with_head(config: ConfigDict, name: str, num_classes: int) -> PublishedNetwork:
+    """As `describe`, with the head that the run fits (`config.classifiers.heads`)."""
+    return describe(config, name).with_head(num_classes, config.classifiers.heads)
 
 
 def load(config: ConfigDict, name: str) -> tuple[nn.Module, Any]:

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from raeg_jax import data
 from raeg_jax.config import run_config
 from raeg_jax.errors import UserError
-from raeg_jax.generator.build import build_generator, check_targets
+from raeg_jax.generator.build import build_generator, check_targets, needs_labels
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import imagenet
@@ -30,6 +31,7 @@ from raeg_jax.workdir.classifiers import (
     remembered,
     trained_on,
 )
+from raeg_jax.workdir.patterns import load_patterns
 
 # Settings that results depend on, beside the checkpoint itself.
 _MEASURED = ("seed", "data", "generator", "classifiers")
@@ -44,6 +46,7 @@ class Run(NamedTuple):
       step: the training step that `params` come from; None without a learned stage.
       splits: the data set.
       classifiers: (module, variables) by name.
+      patterns: learned ones of a shortcut stage, int8; None where the generator has none.
     """
 
     config: ConfigDict
@@ -51,11 +54,12 @@ class Run(NamedTuple):
     step: int | None
     splits: data.Splits
     classifiers: Classifiers
+    patterns: np.ndarray | None = None
 
     @property
     def generator(self) -> Chain:
         """The generator of all stages, built anew."""
-        return build_generator(self.config, self.params, self.classifiers)
+        return build_generator(self.config, self.params, self.classifiers, self.patterns)
 
 
 def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "latest") -> Run:
@@ -69,7 +73,8 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "lates
       checkpoint: 'latest' (which the end of training evaluates), 'best' or a step.
 
     Raises:
-      UserError: the workdir, its checkpoint or a classifier is missing or of another config.
+      UserError: the workdir, its checkpoint, a classifier or the learned patterns are missing or
+        of another config.
     """
     # Before the data are loaded, which may take long: a wrong name or network.
     config, params, step = _restore_stages(config, workdir, checkpoint)
@@ -78,7 +83,8 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, checkpoint: str = "lates
     splits = data.load(config.data)
     classifiers = load_classifiers(config, splits, workdir)
     remember_published(config, splits, workdir)
-    return Run(config, params, step, splits, classifiers)
+    patterns = load_patterns(config, splits, workdir)
+    return Run(config, params, step, splits, classifiers, patterns)
 
 
 def generator_from_workdir(
@@ -97,7 +103,8 @@ def generator_from_workdir(
       others: classifiers to add to those that the stages need, for `raeg verify`.
 
     Raises:
-      UserError: the workdir, its checkpoint or a classifier is missing or of another config.
+      UserError: the workdir, its checkpoint, a classifier or the learned patterns are missing or
+        of another config.
     """
     workdir = pathlib.Path(workdir)
     config, params, _ = _restore_stages(config, workdir, checkpoint)
@@ -111,27 +118,32 @@ def generator_from_workdir(
     origin = trained_on(targets[0], workdir)
     _check_same_classes(targets[0], others, config)
     wanted = config.copy_and_resolve_references()
-    # Untrained stages need the classifiers' gradients, or the predicted class of unlabelled images.
-    learned = tuple(config.generator.stages) == ("learned",)
-    wanted.classifiers.targets = () if learned else targets
+    # For gradients, or the predicted class of unlabelled images.
+    wanted.classifiers.targets = targets if needs_labels(config.generator) else ()
     wanted.classifiers.held_out = tuple(
         name for name in others if name not in wanted.classifiers.targets
     )
     classifiers = load_classifiers(wanted, origin, workdir)
     networks = {
-        name: published.describe(config, name) for name in classifiers if is_published(name)
+        name: published.with_head(config, name, origin.num_classes)
+        if config.classifiers.heads
+        else published.describe(config, name)
+        for name in classifiers
+        if is_published(name)
     }
     class_names = origin.class_names
-    if is_published(targets[0]):
+    if is_published(targets[0]) and not config.classifiers.heads:
         class_names = imagenet.class_names(remembered(targets[0], workdir)["num_classes"])
-    return LoadedGenerator(config, class_names, params, classifiers, networks)
+    patterns = load_patterns(config, origin, workdir)
+    return LoadedGenerator(config, class_names, params, classifiers, networks, patterns)
 
 
 def _check_same_classes(target: str, others: Sequence[str], config: ConfigDict) -> None:
     """Refuses classifiers with other classes than the targets: a generator file names one set."""
 
     def classes(name: str) -> int | None:
-        return published.describe(config, name).num_classes if is_published(name) else None
+        has_own = is_published(name) and not config.classifiers.heads
+        return published.describe(config, name).num_classes if has_own else None
 
     for name in others:
         if classes(name) != classes(target):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import skimage.data
+import skimage.filters
 from PIL import Image
 
-from raeg_jax.adversarial.distortions import DEFENCES, DISTORTIONS, view
+from raeg_jax.adversarial.distortions import DEFENCES, DISTORTIONS, defend, view
 from raeg_jax.image import metrics
 
 PHOTOGRAPH = np.ascontiguousarray(skimage.data.coffee()[100:147, 200:260])
@@ -50,6 +51,38 @@ def test_blur_is_that_of_scipy():
     exact = scipy.ndimage.gaussian_filter(PHOTOGRAPH.astype(np.float64), 1.0, axes=(0, 1))
     difference = np.abs(DEFENCES["blur_1"](PHOTOGRAPH[None])[0].astype(float) - exact)
     assert difference.max() < 0.51
+
+
+def test_grey_is_that_of_pillow():
+    luma = np.asarray(Image.fromarray(PHOTOGRAPH).convert("L"), int)
+    grey = np.asarray(DEFENCES["grey"](PHOTOGRAPH[None])[0], int)
+    assert np.abs(grey - luma[..., None]).max() <= 1
+    assert (grey == grey[..., :1]).all()
+
+
+def test_sharpening_is_that_of_scikit_image():
+    sharp = np.asarray(DEFENCES["sharpen"](PHOTOGRAPH[None])[0], float)
+    for channel in range(3):
+        plane = PHOTOGRAPH[..., channel].astype(np.float64)
+        exact = skimage.filters.unsharp_mask(plane, 1.0, 1.0, preserve_range=True)
+        assert np.abs(sharp[..., channel] - exact.clip(0, 255)).max() < 0.51
+
+
+def test_cropping_is_that_of_pillow():
+    height, width = PHOTOGRAPH.shape[:2]
+    rows, columns = height * 3 // 4, width * 3 // 4
+    top, left = (height - rows) // 2, (width - columns) // 2
+    part = Image.fromarray(PHOTOGRAPH[top : top + rows, left : left + columns])
+    exact = np.asarray(part.resize((width, height), Image.Resampling.BILINEAR), int)
+    assert np.abs(np.asarray(DEFENCES["crop"](PHOTOGRAPH[None])[0], int) - exact).max() <= 1
+
+
+def test_defences_are_applied_from_left_to_right():
+    batch = PHOTOGRAPH[None]
+    expected = DEFENCES["jpeg_50"](DEFENCES["grey"](batch))
+    np.testing.assert_array_equal(defend(batch, "grey+jpeg_50"), expected)
+    assert np.any(defend(batch, "jpeg_50+grey") != expected)
+    np.testing.assert_array_equal(defend(batch, "grey"), DEFENCES["grey"](batch))
 
 
 def test_median_is_that_of_scipy_and_bits_have_their_levels():

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from raeg_jax import hiding
-from raeg_jax.cli.inspect import _payload_lines
+from raeg_jax.cli.inspect import _generator_lines, _payload_lines
 from raeg_jax.image_file.read import read_image_file
 from raeg_jax.payload.payload import SourceMode, digest
 from raeg_jax.payload.seal import seal
 from tests.cli.conftest import KEY, pixels, save
 from tests.payload.payloads import SMALL
+from tests.protection import generators
 
 
 def shown(result):
@@ -104,3 +105,9 @@ def test_what_is_wrong_is_reported(raeg, protected, tmp_path, change, message):
     result = raeg("inspect", path, *arguments, status=2)
     assert message in result.err
     assert result.err.count("\n") == 1
+
+
+def test_a_generator_says_how_many_patterns_it_learned():
+    lines = _generator_lines(generators.make(("shortcut",), **generators.LEARNED))
+    assert lines["patterns"] == "2 for each of 3 classes, 8 x 8 cells"
+    assert "patterns" not in _generator_lines(generators.make(("shortcut",)))

@@ -26,7 +26,7 @@ def test_every_config_of_ours_is_possible(name):
 @pytest.mark.parametrize("variant", ["cpu", *scale.STAGES])
 def test_every_variant_of_the_benchmarks_is_possible(name, variant, tmp_path, monkeypatch):
     config = importlib.import_module(f"configs.{name}").get_config(variant)
-    if variant == "published":
+    if variant in ("published", "poison_published"):
         tiny_published.register(monkeypatch)
         config.classifiers.weights = str(tmp_path)
         for file in (*config.classifiers.targets, *config.classifiers.held_out):
@@ -163,5 +163,27 @@ def test_published_targets_may_have_held_out_classifiers_of_both_kinds(weights):
 )
 def test_published_classifiers_that_can_not_be_used_are_named(weights, targets, held_out, message):
     choose(weights, targets, held_out)
+    with pytest.raises(UserError, match=message):
+        validate(weights)
+
+
+def test_targets_with_heads_may_be_of_both_kinds(weights):
+    weights.classifiers.heads = 64
+    choose(weights, ("one", "few", "vgg_small"), ("two",))
+    validate(weights)
+
+
+@pytest.mark.parametrize(
+    ("targets", "views", "message"),
+    [
+        (("vgg_small",), ("identity",), r"heads=64 is for published .*\('vgg_small',\).*name none"),
+        (("one",), ("crop", "whole"), r"\('crop', 'whole'\) are of photographs, .*heads=0 "),
+        (("vgg",), ("identity",), "classifier 'vgg.safetensors' can't compute in fixed point"),
+    ],
+)
+def test_what_does_not_go_with_heads_is_named(weights, targets, views, message):
+    weights.classifiers.heads = 64
+    weights.generator.gradient.views = views
+    choose(weights, targets)
     with pytest.raises(UserError, match=message):
         validate(weights)

@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
+import skimage.transform
 from PIL import Image
 
-from raeg_jax.data.augment import mix, random_cutout, random_flip, random_grey, random_shift
+from raeg_jax.data.augment import (
+    mix,
+    random_cutout,
+    random_flip,
+    random_grey,
+    random_part,
+    random_shift,
+)
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
 
@@ -53,6 +61,7 @@ def reflected(image, dy, dx):
     [
         random_flip,
         lambda x, g: random_shift(x, 2, g),
+        lambda x, g: random_part(x, 0.5, g),
         lambda x, g: random_grey(x, 0.5, g),
         lambda x, g: random_cutout(x, 0.5, g),
         lambda x, g: mix(x, 0.4, g)[0],
@@ -70,6 +79,33 @@ def test_inputs_are_left_alone():
     changed = random_cutout(random_grey(random_flip(IMAGES, random), 0.5, random), 0.3, random)
     mix(random_shift(changed, 2, random), 0.4, random)
     np.testing.assert_array_equal(IMAGES, before)
+
+
+def test_parts_are_enlarged_as_by_scikit_image():
+    parts = random_part(IMAGES, 0.7, np.random.default_rng(1))
+    assert (parts.shape, parts.dtype) == (IMAGES.shape, np.uint8)
+    found = [part_of(part, image) for part, image in zip(parts, IMAGES, strict=True)]
+    # Sides of 6 to 8 pixels, wherever these fit.
+    assert {side for *_, rows, columns in found for side in (rows, columns)} == {6, 7, 8}
+    assert {top for top, *_ in found} == {left for _, left, *_ in found} == {0, 1, 2}
+    np.testing.assert_array_equal(random_part(IMAGES, 1.0, np.random.default_rng(1)), IMAGES)
+
+
+def part_of(enlarged, image):
+    """(top, left, rows, columns) of the part of an image that was enlarged."""
+    size = len(image)
+    differences = {
+        (top, left, rows, columns): np.abs(
+            skimage.transform.resize(
+                image[top : top + rows, left : left + columns].astype(float), (size, size), order=1,
+                mode="edge", anti_aliasing=False,
+            ) - enlarged
+        ).max()
+        for rows in (6, 7, 8) for columns in (6, 7, 8)
+        for top in range(size - rows + 1) for left in range(size - columns + 1)
+    }  # fmt: skip
+    (box,) = [box for box, difference in differences.items() if difference <= 1]
+    return box
 
 
 def test_grey_images_have_the_luma_of_pillow():

@@ -17,7 +17,7 @@ class Shift(nn.Module):
 
     amount: float = 8.0
     exact = portable = True
-    token_planes = 0
+    token_planes = class_planes = 0
 
     def setup(self):
         self.strength = self.param("strength", nn.initializers.constant(self.amount), ())
@@ -25,10 +25,10 @@ class Shift(nn.Module):
     def __call__(self, x):
         return self.forward(x)
 
-    def forward(self, x, token=None, free=None):
+    def forward(self, x, token=None, free=None, labels=None):
         return x + self.strength * _left(x)
 
-    def inverse(self, y, token=None, free=None):
+    def inverse(self, y, token=None, free=None, labels=None):
         return y - self.strength * _left(y)
 
 

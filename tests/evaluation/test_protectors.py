@@ -9,7 +9,10 @@ from raeg_jax.evaluation import protectors
 from raeg_jax.evaluation.protectors import FileProtector, PixelProtector, protector_of
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.gradient_coupling import GradientCoupling
+from raeg_jax.generator.learned_pattern import LearnedPattern
+from raeg_jax.payload.key import Token
 from tests.evaluation.evaluation_toys import files, flat_images, shift
+from tests.oracles import integer_pattern
 from tests.protection import generators
 
 LABELS = np.zeros(3, np.int32)
@@ -116,6 +119,43 @@ def test_an_images_token_depends_on_its_number_and_the_key():
     assert np.any(right[0] != right[1])
     wrong = protectors.draw_token(chain(2), np.array([3, 7, 7]), 16, 12, protectors.WRONG_KEY)
     assert np.all(np.any(right != wrong, axis=(1, 2, 3)))
+
+
+def learned_patterns():
+    patterns = LearnedPattern(generators.PATTERNS)
+    return Chain((GradientCoupling(patterns, step=6.0, max_mse=30.0),))
+
+
+def test_images_draw_their_pattern_by_their_number_and_the_key():
+    place = protectors.draw_place(learned_patterns(), np.array([3, 7, 7]), 16, 12)
+    assert np.asarray(place.box).tolist() == [[0, 0, 16, 12]] * 3
+    draws = np.asarray(place.draw)
+    assert draws[0] != draws[1] == draws[2]
+    assert draws[0] == Token(protectors.RIGHT_KEY, protectors.nonce_of(3), 0).draw
+    wrong = protectors.draw_place(learned_patterns(), INDEX, 16, 12, protectors.WRONG_KEY)
+    right = protectors.draw_place(learned_patterns(), INDEX, 16, 12)
+    assert np.all(np.asarray(wrong.draw) != right.draw)
+    assert protectors.draw_place(chain(2), INDEX, 16, 12) is None
+
+
+def test_images_get_the_pattern_that_they_drew():
+    index, labels = np.arange(4), np.ones(4, np.int32)
+    images = np.random.RandomState(0).randint(100, 156, (4, 16, 16, 3)).astype(np.uint8)
+    protector = PixelProtector(learned_patterns())
+    batch = protector.protect(index, images, labels)
+    draws = np.asarray(protectors.draw_place(protector.chain, index, 16, 16).draw)
+    assert len(set(draws % 2)) == 2
+    found = integer_pattern.directions(generators.PATTERNS, labels, 16, 16, draws)
+    for added, expected in zip(batch.images - np.float32(images), found, strict=True):
+        assert np.corrcoef(added.ravel(), expected.ravel())[0, 1] > 0.85
+    np.testing.assert_array_equal(protector.recover(batch), images)
+
+
+def test_an_exact_generator_keeps_its_learned_patterns():
+    bundle = generators.make(("shortcut",), **generators.LEARNED)
+    protector = protector_of(bundle.config, bundle.class_names, bundle.chain, bundle.classifiers, 4)
+    kept = protector.chain.stages[0].conditioner.patterns
+    np.testing.assert_array_equal(kept, generators.PATTERNS)
 
 
 def test_a_generator_without_planes_has_no_token():

@@ -23,13 +23,16 @@ def test_a_shortcut_stage_keeps_its_distance_and_a_learned_one_its_psnr(stages, 
     assert build.target_psnrs(config) == psnrs
 
 
-def test_a_generator_without_a_learned_stage_has_no_parameters():
+def test_a_generator_has_parameters_and_patterns_where_its_stages_need_them():
     config = base.get_config()
-    run = TrainedRun(config, None, {"w": 1}, {})
+    run = TrainedRun(config, None, {"w": 1}, {}, patterns="patterns")
     other = config.copy_and_resolve_references()
     other.generator.stages = ("shortcut",)
     assert run.with_config(other).params is None
     assert run.with_config(config).params == {"w": 1}
+    assert run.with_config(other).patterns is None
+    other.generator.shortcut.pattern = "learned"
+    assert run.with_config(other).patterns == "patterns"
 
 
 def test_each_stage_must_leave_some_distance_to_the_next():

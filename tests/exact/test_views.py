@@ -7,13 +7,14 @@ import pytest
 import skimage.data
 
 from raeg_jax.adversarial.distortions import DISTORTIONS, fixed_view, view
+from raeg_jax.errors import UserError
 from raeg_jax.exact.views import whole_weights
 from raeg_jax.generator.build import parse_view
 from tests.oracles import integer_views
 
 VIEWS = [
     "identity", "jpeg:75", "gaussian_blur:0", "gaussian_blur:1.3", "gaussian_blur:20",
-    "bit_depth:3", "bit_depth:8", "rescale:0.5", "rescale:0.3", "rescale:0.01",
+    "bit_depth:3", "bit_depth:8", "grey", "rescale:0.5", "rescale:0.3", "rescale:0.01",
 ]  # fmt: skip
 
 
@@ -73,10 +74,12 @@ def test_they_are_close_to_those_in_floating_point(text):
         assert 0.9 < norms[0] / norms[1] < 1.1
 
 
-def test_every_view_has_a_form_in_fixed_point():
-    views = {name for name, d in DISTORTIONS.items() if d.limits and not d.random_keys}
-    fixed = {name for name, d in DISTORTIONS.items() if d.fixed is not None}
-    assert fixed == views | {"identity"}
+def test_views_are_the_distortions_with_a_form_in_fixed_point():
+    fixed = {name: d for name, d in DISTORTIONS.items() if d.fixed is not None}
+    assert {name for name, d in fixed.items() if not d.limits} == {"identity", "grey"}
+    assert not any(distortion.random_keys for distortion in fixed.values())
+    with pytest.raises(UserError, match="view 'sharpen:1' is unknown"):
+        parse_view("sharpen:1")
     with pytest.raises(ValueError, match="median_blur is no view"):
         fixed_view(jnp.zeros((1, 8, 8, 3)), "median_blur", 3)
 

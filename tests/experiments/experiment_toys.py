@@ -12,6 +12,7 @@ from raeg_jax.data.decode import encode_png
 from raeg_jax.evaluation.trained_run import TrainedRun
 from raeg_jax.experiments.context import Context
 from raeg_jax.generator.chain import Chain
+from raeg_jax.generator.class_planes import ClassInfo
 from raeg_jax.networks.weights import load_weights
 from tests.methods.toys import picture
 from tests.networks import tiny_published
@@ -36,17 +37,21 @@ class Levels(nn.Module):
 
 @flax.struct.dataclass
 class Brighter:
-    """A stage that adds its amount and, with a token, one more where that is positive."""
+    """A stage that adds its amount, the label, and one more where the token is positive."""
 
     amount: float
     token_planes = 2
-    exact = False
+    class_planes = 1
+    exact = placed = False
 
-    def forward(self, x, labels, reference, token, free):
-        return x + self.amount + (token[..., :1] > 0), ()
+    def forward(self, x, labels, reference, token, free, place):
+        return x + self._change(labels, token), ClassInfo(labels)
 
-    def inverse(self, y, side_info, token, free):
-        return y - self.amount - (token[..., :1] > 0)
+    def inverse(self, y, side_info, token, free, place):
+        return y - self._change(side_info.label, token)
+
+    def _change(self, labels, token):
+        return self.amount + labels[:, None, None, None] + (token[..., :1] > 0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,7 +128,8 @@ def model(run, folder, training_set, architecture, seed):
     """In place of `pirates.train`: the result of a model that nobody trained."""
     peak = {"honest": 0.8}.get(training_set.name, 0.4) + 0.01 * seed
     return {
-        "images": training_set.name, "training": training_set.training,
+        "images": training_set.name, "defence": training_set.defence,
+        "training": training_set.training,
         "architecture": architecture, "seed": seed, "count": 3,
         "curve": [[5, peak - 0.1], [10, peak]], "peak": peak, "last": peak, "changed": 1.0,
     }  # fmt: skip

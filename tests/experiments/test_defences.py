@@ -15,11 +15,15 @@ def context(tmp_path_factory):
 def test_files_are_classified_beside_equally_defended_originals(context):
     result = defences.measure(context, "raeg", "darker", lambda x: np.asarray(x) - np.uint8(20))
     near = result["classifiers"]["near"]
-    # The generator makes images brighter by 20, or 21 where a token is positive.
+    # The generator makes images brighter by 20 and the label, and by one more where a token is
+    # positive, which is about half of the pixels.
     assert near["accuracy"]["defended"] == near["accuracy"]["original"]
     assert near["attack_success"]["defended"] == 0
     assert near["accuracy"]["defended original"] < near["accuracy"]["original"]
-    assert result["psnr"]["defended"] == pytest.approx(20 * np.log10(255 / 0.7), abs=0.5)
+    labels = context.run.images("test")[1]
+    errors = (labels**2 + (labels + 1) ** 2) / 2
+    expected = np.mean(10 * np.log10(255**2 / errors))
+    assert result["psnr"]["defended"] == pytest.approx(expected, abs=0.8)
 
 
 def test_units_are_of_all_defences_and_of_removers_without_method(context, tmp_path):

@@ -40,10 +40,16 @@ def test_models_get_what_their_row_and_defence_say(context, monkeypatch):
     assert np.all(np.abs(10 * np.log10(255**2 / errors) - PSNR + 0.4) < 0.5)
     np.testing.assert_array_equal(reduced, DEFENCES["bits_3"](waves))
     assert [(result["images"], result["defence"]) for result in results] == [
-        ("honest", "none"), ("honest", "bits_3"), ("waves", "none"), ("waves", "bits_3"),
+        ("honest", ""), ("honest", "bits_3"), ("waves", ""), ("waves", "bits_3"),
     ]  # fmt: skip
     rows = poisons.table(results, context).rows
-    assert rows[-1] == ("waves", "130", "bits_3", "densenet_small", "1", "0.400", "0.400")
+    assert rows[-1] == (
+        "waves", "130", "bits_3", "densenet_small", "1", "0.400", "0.400", "0.50", "0.50", "0.50",
+    )  # fmt: skip
+    assert [bool(unit.ignores) for unit in poisons.units(context)] == [True] * 2 + [False] * 2
+
+
+PATTERNS = np.random.RandomState(0).randint(-127, 128, (3, 1, 4, 4, 3)).astype(np.int8)
 
 
 def test_every_row_is_a_generator():
@@ -52,7 +58,7 @@ def test_every_row_is_a_generator():
     for row, (stages, _) in poisons.ROWS.items():
         changed = poisons.changed(config, row)
         if stages == ("shortcut",):
-            (stage,) = build_generator(changed, None, {}).stages
+            (stage,) = build_generator(changed, None, {}, PATTERNS).stages
             assert stage.max_mse == pytest.approx(255**2 * 10**-3.2)
         elif stages:
             assert tuple(changed.generator.stages) == stages
@@ -60,6 +66,18 @@ def test_every_row_is_a_generator():
 
 def test_impossible_rows_are_named(context):
     context.run.config.suite.poisons.rows = ("both",)
+    context.run.config.generator.stages = ("shortcut", "gradient")
     context.run.config.generator.gradient.target_psnr = 34.0
     with pytest.raises(UserError, match=r"shortcut\.target_psnr=33\.0 must be above"):
         poisons.check(context.run.config)
+
+
+def test_learned_patterns_are_those_of_a_run_that_has_some(context):
+    config = context.run.config
+    units = list(poisons.units(context))
+    assert not any("learned" in unit.name for unit in units)
+    config.suite.poisons.rows = ("learned",)
+    with pytest.raises(UserError, match="'learned', and the run learned no patterns"):
+        poisons.check(config)
+    config.generator.stages, config.generator.shortcut.pattern = ("shortcut",), "learned"
+    poisons.check(config)

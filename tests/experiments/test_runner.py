@@ -25,7 +25,7 @@ def workdir(tmp_path, monkeypatch):
 
     def open_run(config, workdir, checkpoint):
         toy = run()
-        return toy.config, None, None, toy.splits, toy.classifiers
+        return toy.config, None, None, toy.splits, toy.classifiers, None
 
     monkeypatch.setattr(runner, "open_run", open_run)
     return tmp_path
@@ -109,7 +109,7 @@ def test_a_generator_that_cannot_be_compared_stops_at_once(workdir, monkeypatch)
     config.generator.stages = ("shortcut", "gradient")
     toy = types.SimpleNamespace(**vars(run()))
     monkeypatch.setattr(
-        runner, "open_run", lambda *_: (config, None, None, toy.splits, toy.classifiers)
+        runner, "open_run", lambda *_: (config, None, None, toy.splits, toy.classifiers, None)
     )
     config.generator.shortcut.target_psnr, config.generator.gradient.target_psnr = 31.0, 32.0
     with pytest.raises(UserError, match="must be above"):

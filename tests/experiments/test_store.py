@@ -31,6 +31,18 @@ def test_another_origin_or_setting_counts_as_missing(tmp_path):
     assert Store(tmp_path, {"seed": 1}).find(unit([], images=5)) is None
 
 
+def test_what_a_unit_ignores_may_change(tmp_path):
+    def ignoring():
+        return unit([])._replace(ignores=("step", "settings.generator", "settings.none.at"))
+
+    settings = {"generator": {"a": 1}, "augment": 2}
+    Store(tmp_path, {"step": 1, "settings": settings}).measure(ignoring())
+    other = settings | {"generator": {"a": 5, "b": 6}}
+    assert Store(tmp_path, {"step": 7, "settings": other}).find(ignoring())
+    other = settings | {"augment": 3}
+    assert Store(tmp_path, {"step": 1, "settings": other}).find(ignoring()) is None
+
+
 def test_a_broken_file_counts_as_missing(tmp_path):
     store = Store(tmp_path, {})
     store.measure(unit([]))

@@ -25,12 +25,13 @@ class Signs:
 
     amount: float
     token_planes = 2
+    placed = False
 
-    def forward(self, x, labels, reference, token, free):
+    def forward(self, x, labels, reference, token, free, place):
         none = jnp.zeros_like(labels)
         return self._moved(x, labels, token, 1), SideInfo(labels, none, none)
 
-    def inverse(self, y, side_info, token, free):
+    def inverse(self, y, side_info, token, free, place):
         return self._moved(y, side_info.label, token, -1)
 
     def _moved(self, x, labels, token, way):
@@ -47,10 +48,10 @@ class Uncoded(Signs):
 
     coded: bool = flax.struct.field(pytree_node=False, default=False)
 
-    def forward(self, x, labels, reference, token, free):
+    def forward(self, x, labels, reference, token, free, place):
         return self._moved(x, 0 * labels, token, 1), ()
 
-    def inverse(self, y, side_info, token, free):
+    def inverse(self, y, side_info, token, free, place):
         return self._moved(y, jnp.zeros(len(y)), token, -1)
 
 

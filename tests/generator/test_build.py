@@ -14,6 +14,7 @@ from raeg_jax.generator.build import (
     build_generator,
     check_stages,
     check_targets,
+    has_patterns,
     parse_view,
 )
 from raeg_jax.generator.shortcut import Shortcut
@@ -21,6 +22,7 @@ from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks import classifiers as classifiers_lib
 
 LABELS = np.array([0, 1], np.int32)
+PATTERNS = np.random.RandomState(0).randint(-128, 128, (2, 2, 8, 8, 3)).astype(np.int8)
 
 
 @pytest.fixture
@@ -72,6 +74,8 @@ def test_structs_that_share_a_program_differ(config, classifiers):
         config.generator.stages = (stage,)
         config.generator.gradient.arithmetic = arithmetic
         chains.append(build_generator(config, params(config), classifiers))
+    config.generator.stages, config.generator.shortcut.pattern = ("shortcut",), "learned"
+    chains.append(build_generator(config, None, classifiers, PATTERNS))
     structures = [jax.tree.structure(chain) for chain in chains]
     assert all(a != b for a, b in itertools.combinations(structures, 2))
 
@@ -102,6 +106,24 @@ def test_shifts_after_a_shortcut_stage_are_too(config, classifiers):
     np.testing.assert_allclose(gradient.step, 1.05 * 255 * np.sqrt(10**-3.4 - 10**-3.6))
     assert shortcut.conditioner == Shortcut("waves", 6, (1, 2), 3, 8, 4, ("grey",), 5)
     assert shortcut.mask == "random"
+
+
+def test_learned_patterns_reach_the_conditioner_where_they_are_the_pattern(config):
+    config.generator.stages = ("shortcut",)
+    (stage,) = build_generator(config, None, {}, PATTERNS).stages
+    assert isinstance(stage.conditioner, Shortcut)
+    assert not has_patterns(config.generator)
+    # Settings of other patterns don't count.
+    config.generator.shortcut.update(pattern="learned", target_psnr=36.0, cycles=(3, 2))
+    assert has_patterns(config.generator)
+    (stage,) = build_generator(config, None, {}, PATTERNS).stages
+    np.testing.assert_array_equal(stage.conditioner.patterns, PATTERNS)
+    np.testing.assert_allclose(stage.max_mse, 255**2 * 10**-3.6)
+    for wrong, message in ((None, "'learned' needs patterns"), (PATTERNS[0], "not int8")):
+        with pytest.raises(UserError, match=message):
+            build_generator(config, None, {}, wrong)
+    config.generator.stages = ("gradient",)
+    assert not has_patterns(config.generator)
 
 
 def test_settings_reach_the_coupling(config, classifiers):
@@ -185,7 +207,7 @@ def test_impossible_stages_are_refused(config, changes, message):
 def test_networks_of_a_run_do_not_see_photographs(config, classifiers):
     config.generator.stages = ("gradient",)
     config.generator.gradient.update(views=("crop",), momentum=0.5)
-    with pytest.raises(UserError, match=r"target resnet_small, a network of the run, .*'identity'"):
+    with pytest.raises(UserError, match=r"resnet_small, with classes of the run, .*'identity'"):
         build_generator(config, None, classifiers)
 
 

@@ -193,7 +193,7 @@ def test_all_in_one_with_rotation_is_the_all_in_one_block(mixing, freia, monkeyp
     theirs.global_scale.data = torch.tensor(scale.reshape(1, -1, 1, 1))
     theirs.global_offset.data = torch.tensor(SHIFT * t.reshape(1, -1, 1, 1))
     ours = [
-        functools.partial(layer.apply, variables, mask=None, token=None, method=method)
+        functools.partial(layer.apply, variables, mask=None, planes=None, method=method)
         for method in ("forward", "inverse")
     ]
     compare(ours, functions_of(theirs), pixels())

@@ -38,15 +38,16 @@ def perturbed(network, scale=0.05):
     return jax.tree.map(lambda p: p + scale * random.randn(*p.shape).astype("float32"), variables)
 
 
-def round_trip(network, variables, x):
+def round_trip(network, variables, x, *conditions):
     """y and x_rec from one compilation; the barrier keeps the inverse from reusing `forward`."""
 
     @jax.jit
-    def both(variables, x):
-        y = jax.lax.optimization_barrier(network.apply(variables, x, method="forward"))
-        return y, network.apply(variables, y, method="inverse")
+    def both(variables, x, *conditions):
+        y = network.apply(variables, x, *conditions, method="forward")
+        y = jax.lax.optimization_barrier(y)
+        return y, network.apply(variables, y, *conditions, method="inverse")
 
-    return both(variables, x)
+    return both(variables, x, *conditions)
 
 
 def run(network, variables, x, method):
@@ -79,9 +80,10 @@ def test_round_trip(coupling, mixing, downsampling):
 def test_round_trip_of_every_conditioner(coupling, conditioner):
     if coupling == "integer" and not CONDITIONERS[conditioner].has_fixed_point:
         pytest.skip("refused: see test_impossible_settings")
-    network = small(coupling=coupling, conditioner=conditioner)
-    x = images(16, 16)
-    _, x_rec = round_trip(network, perturbed(network), x)
+    network = small(coupling=coupling, conditioner=conditioner, token_planes=1, class_planes=3)
+    x, labels = images(16, 16), np.int32([0, 5])
+    token = np.random.RandomState(0).choice([-1, 1], (*x.shape[:3], 1))
+    _, x_rec = round_trip(network, perturbed(network), x, token, None, labels)
     assert np.abs(x_rec - x).max() <= (0 if network.exact else FLOAT_ERROR)
 
 
@@ -105,6 +107,21 @@ def test_recovery_needs_the_token(coupling):
     error = np.abs(apply(variables, y, right, method="inverse") - x).max()
     assert error == 0 if network.exact else error < FLOAT_ERROR
     assert np.abs(apply(variables, y, wrong, method="inverse") - x).max() > 1
+
+
+@pytest.mark.parametrize("coupling", ["integer", "affine"])
+def test_recovery_needs_the_class(coupling):
+    network, x = small(coupling=coupling, class_planes=3), images(9, 14)
+    right, wrong = np.int32([[2, 7], [3, 2]])
+    variables = perturbed(network)
+    apply = jax.jit(network.apply, static_argnames="method")
+    y = apply(variables, x, None, None, right, method="forward")
+    error = np.abs(apply(variables, y, None, None, right, method="inverse") - x).max()
+    assert error == 0 if network.exact else error < FLOAT_ERROR
+    wrong_error = np.abs(apply(variables, y, None, None, wrong, method="inverse") - x)
+    assert wrong_error.max((1, 2, 3)).min() > 1
+    with pytest.raises(ValueError, match="class_planes=3 needs the labels"):
+        network.apply(variables, x, method="forward")
 
 
 @pytest.mark.parametrize(
@@ -161,8 +178,9 @@ def test_defaults_are_those_of_the_base_config():
 
 def test_config_gives_the_network_that_it_describes():
     changes = {"coupling": "gin", "clamping": "atan", "mixing": "actnorm"}
+    changes |= {"token_planes": 1, "class_planes": 4}
     network = unet_from_config(settings(blocks=[2, 1], widths=[16, 8], **changes))
-    assert network == InvertibleUNet(blocks=(2, 1), widths=(16, 8), token_planes=2, **changes)
+    assert network == InvertibleUNet(blocks=(2, 1), widths=(16, 8), **changes)
 
 
 @pytest.mark.parametrize(

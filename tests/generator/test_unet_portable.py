@@ -32,17 +32,19 @@ def program(method, network=SMALL):
     return jax.jit(functools.partial(network.apply, method=method))
 
 
-@pytest.mark.parametrize("planes", [0, 2])
+@pytest.mark.parametrize(("planes", "class_planes"), [(0, 0), (2, 3)])
 @pytest.mark.parametrize("size", [(8, 8), (9, 14), (1, 1)])
-def test_numpy_integers_recover_the_same_bits(size, planes):
-    network = dataclasses.replace(SMALL, token_planes=planes)
+def test_numpy_integers_recover_the_same_bits(size, planes, class_planes):
+    network = dataclasses.replace(SMALL, token_planes=planes, class_planes=class_planes)
     x, variables = images(size), perturbed(network)
     signs = np.random.RandomState(1).choice([-1, 1], (*x.shape[:3], planes))
     token = signs.astype(np.int8) if planes else None
-    y = np.asarray(program("forward", network)(variables, x, token))
+    labels = np.int32([3, 999])
+    y = np.asarray(program("forward", network)(variables, x, token, None, labels))
     assert np.sqrt(np.mean((y - x) ** 2)) > 1
+    seen = integer_generator.conditioning(token, labels, class_planes, x.shape)
     recovered = integer_generator.inverse(
-        variables["params"], y, token, blocks=SMALL.blocks, depth=SMALL.depth
+        variables["params"], y, seen, blocks=SMALL.blocks, depth=SMALL.depth
     )
     np.testing.assert_array_equal(recovered, x)
 

@@ -1,4 +1,4 @@
-"""Linear maps, blurs and bit-depth reduction against NumPy and SciPy."""
+"""Linear maps, blurs, sharpening, greyness and bit depth against NumPy, SciPy and others."""
 
 import math
 
@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+import skimage.color
 import skimage.data
+import skimage.filters
 
 from raeg_jax.image import filters
 
@@ -51,6 +53,21 @@ def test_the_tails_are_negligible(photograph):
         short = gaussian_blur(photograph, sigma, sigma)
         long = gaussian_blur(photograph, sigma, 10.0)
         np.testing.assert_allclose(short, long, atol=0.05)
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.5, 1.5])
+def test_sharpening_is_the_unsharp_mask_of_scikit_image(photograph, amount):
+    sharpened = np.asarray(jax.jit(filters.sharpen)(photograph, amount))
+    for channel in range(3):
+        plane = photograph[0, ..., channel].astype(np.float64)
+        expected = skimage.filters.unsharp_mask(plane, 1.0, amount, preserve_range=True)
+        np.testing.assert_allclose(sharpened[0, ..., channel], expected, atol=2e-3)
+
+
+def test_grey_has_the_luma_of_scikit_image(photograph):
+    luma = skimage.color.rgb2yiq(photograph.astype(np.float64))[..., :1]
+    grey = np.asarray(filters.grey(photograph))
+    np.testing.assert_allclose(grey, np.broadcast_to(luma, grey.shape), atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])

@@ -13,6 +13,14 @@ from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
 OTHER = Preprocessing(40, 33, "bicubic", (127.5, 0.0, 1e-3), (1.5, 2.0, 300.25))
 
 
+def test_a_head_sees_images_of_a_run():
+    headed = OTHER.for_run(96)
+    expected = dataclasses.replace(OTHER, resize=96, crop=96, of_run=True)
+    assert headed == expected == Preprocessing.from_json(headed.to_json())
+    # Ids of generators from before there were heads stay.
+    assert "of_run" not in OTHER.to_json()
+
+
 def photograph(height, width):
     """Brighter to the right and downwards: uint8 [height, width, 3]."""
     rows, columns, colours = np.mgrid[:height, :width, :3]

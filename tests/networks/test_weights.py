@@ -191,3 +191,9 @@ def test_descriptions_are_json():
     network = dataclasses.replace(NETWORK, source="\N{SNOWMAN}.pth (5c1)")
     text = json.dumps(network.to_json())
     assert PublishedNetwork.from_json(json.loads(text)) == network
+
+
+def test_a_network_with_a_head_is_no_file_of_weights(tmp_path):
+    save_weights(tmp_path / "net.safetensors", NETWORK.with_head(3, 64), {})
+    with pytest.raises(UserError, match=r"net\.safetensors is no file of weights of ours"):
+        describe_weights(tmp_path / "net.safetensors")

@@ -7,13 +7,30 @@ depends on how JAX compiles or which algorithm multiplies.
 import numpy as np
 
 
+def conditioning(token, labels, class_planes, shape):
+    """The planes that conditioners are given: int32 [B, H, W, P + Q].
+
+    Args:
+      token: of +1 and -1 [B, H, W, P], or None.
+      labels: int [B].
+      class_planes: Q.
+      shape: of the images, [B, H, W, 3].
+    """
+    codes = [f"{int(label) * 40075:064b}"[::-1][:class_planes] for label in labels]
+    signs = np.array([[1 - 2 * int(bit) for bit in code] for code in codes], np.int32)
+    planes = np.broadcast_to(
+        signs.reshape(len(labels), 1, 1, class_planes), (*shape[:3], class_planes)
+    )
+    return planes if token is None else np.concatenate([token.astype(np.int32), planes], axis=-1)
+
+
 def inverse(params, y, token=None, editable=None, *, blocks, depth):
     """Recovers images of the default generator (integer, unet, permutation, haar).
 
     Args:
       params: its parameters, nested dicts of float32 arrays.
       y: int32 [B, H, W, 3].
-      token: of +1 and -1 [B, H, W, P], or None.
+      token: of +1 and -1 [B, H, W, P], perhaps with planes of the class, or None.
       editable: bool [B, H, W, 1], the pixels that could change; None for all.
       blocks: blocks each way of each level, finest first.
       depth: halvings inside a conditioner.

@@ -11,11 +11,17 @@ from PIL import Image
 
 from tests.oracles.integer_classifiers import whole
 
+# Each result is .299, .587 and .114 of the channels; sums from the first one on are rounded.
+_LUMA = np.diff(np.rint(np.cumsum([0.299, 0.587, 0.114]) * 4096).astype(np.int64), prepend=0)
+_LUMA = np.stack([_LUMA] * 3)
+
 
 def view(name, strength):
     """A function from images, int [B, H, W, 3] in sixteenths, to the view and its pullback."""
     if name in ("gaussian_blur", "rescale"):
         return lambda x: _linear(x, _maps(name, strength, x.shape[1:3]))
+    if name == "grey":
+        return lambda x: _linear(x, [(3, _LUMA)])
     straight = {"identity": lambda x, _: x, "jpeg": _jpeg, "bit_depth": _bit_depth}[name]
     return lambda x: (straight(x, strength), lambda g: g)
 

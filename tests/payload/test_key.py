@@ -147,6 +147,21 @@ def test_anything_else_gives_unrelated_planes(change):
     assert abs((planes * other).mean()) < 0.05
 
 
+def test_each_image_draws_a_number_whatever_its_planes():
+    token = Token(TOKEN_KEY, TOKEN_NONCE, 0)
+    # Written by hand from docs/format.md.
+    drawn = hashlib.shake_256(b"raeg draw " + TOKEN_KEY + TOKEN_NONCE).digest(4)
+    assert token.draw == int.from_bytes(drawn, "little") & 0x7FFFFFFF
+    assert token.draw == Token(TOKEN_KEY, TOKEN_NONCE, 2).draw == 862384264
+    others = {Token(bytes(32), TOKEN_NONCE, 0).draw, Token(TOKEN_KEY, bytes(12), 0).draw}
+    assert len(others | {token.draw}) == 3
+    numbers = [Token(TOKEN_KEY, bytes(11) + bytes([n]), 0).draw for n in range(256)]
+    assert max(numbers) < 2**31
+    counts = np.bincount(np.array(numbers) % 4)
+    # 64 are expected, with a standard deviation of 7.
+    assert counts.min() > 40
+
+
 def test_planes_never_change():
     planes = draw_planes(TOKEN_KEY, TOKEN_NONCE, 10, 6, 2)
     assert "".join("+" if v > 0 else "-" for v in planes[::4, ::4].ravel()) == "-++-+-------"

@@ -6,6 +6,7 @@ import numpy as np
 from skimage.data import astronaut
 
 from configs import smoke
+from raeg_jax.generator.build import has_patterns
 from raeg_jax.generator.chain import Chain
 from raeg_jax.generator.gradient_coupling import GradientCoupling
 from raeg_jax.generator.unet import unet_from_config
@@ -39,19 +40,32 @@ def weights(module, **options):
 
 
 PARAMS = weights(unet_from_config(settings().generator))["params"]
+# Planes of classes are an input more.
+WITH_CLASSES = {"generator.class_planes": 2}
 CLASSIFIERS = {
     name: (module, weights(module, train=False))
     for name in ("resnet_small", "vgg_small")
     for module in [classifiers_lib.build_classifier(name, len(NAMES))]
 }
+# Learned, if this is the pattern of a shortcut stage: two of each class.
+LEARNED = {"generator.shortcut.pattern": "learned"}
+PATTERNS = np.random.RandomState(0).randint(-128, 128, (len(NAMES), 2, 8, 8, 3)).astype(np.int8)
+
+
+def patterns_of(config):
+    return PATTERNS if has_patterns(config.generator) else None
 
 
 def make(stages=BOTH, classifiers=("resnet_small",), **changes):
+    config, params = settings(stages, **changes), PARAMS
+    if config.generator.class_planes:
+        params = weights(unet_from_config(config.generator))["params"]
     return LoadedGenerator(
-        settings(stages, **changes),
+        config,
         NAMES,
-        PARAMS if "learned" in stages else None,
+        params if "learned" in stages else None,
         {name: CLASSIFIERS[name] for name in classifiers},
+        patterns=patterns_of(config),
     )
 
 
@@ -60,7 +74,8 @@ def published(stages, *pairs, **changes):
     classifiers = {f"net_{number}.safetensors": pair for number, pair in enumerate(pairs)}
     config = settings(stages, **changes)
     config.classifiers.targets = tuple(classifiers)
-    return LoadedGenerator(config, NAMES, PARAMS if "learned" in stages else None, classifiers)
+    params = PARAMS if "learned" in stages else None
+    return LoadedGenerator(config, NAMES, params, classifiers, patterns=patterns_of(config))
 
 
 def _direction(images, labels):

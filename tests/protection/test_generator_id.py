@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from raeg_jax.config.run_config import to_json
-from raeg_jax.protection.loaded_generator import SETTINGS, generator_id
+from raeg_jax.protection.generator_id import SETTINGS, generator_id
 from tests.networks import tiny_published
 from tests.protection.generators import BOTH
 
@@ -43,6 +43,7 @@ GENERATOR = {
 ARRAYS = {
     "params/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
     "params/bias": np.float32([0.1]),
+    "patterns": np.arange(12, dtype=np.int8).reshape(1, 1, 2, 2, 3),
     "classifiers/resnet_small/params/kernel": np.arange(4, dtype=np.float32),
     "classifiers/resnet_small/batch_stats/var": np.float32([1]),
     "classifiers/vgg_small/params/kernel": np.arange(5, dtype=np.float32),
@@ -85,6 +86,7 @@ def test_every_setting_of_the_generator_is_known():
         (BOTH, {"classifiers.targets": ("resnet_small", "vgg_small")}),
         (("learned",), {"generator.mixing": "none"}),
         (("learned",), {"generator.blocks": (1, 1, 2)}),
+        (("learned",), {"generator.class_planes": 2}),
         (("gradient",), {"generator.gradient.target_psnr": 33.0}),
         (("gradient",), {"generator.gradient.rounds": 3}),
         (("gradient",), {"generator.gradient.arithmetic": "float"}),
@@ -111,6 +113,23 @@ def test_settings_of_a_pattern_count_where_it_is_the_pattern():
     assert id_of(("shortcut",), cells | {"generator.shortcut.cell": 4}) != first
     assert id_of(("shortcut",), cells | {"generator.shortcut.cells": 2}) != first
     assert id_of(("shortcut",), cells | {"generator.shortcut.period": 8}) == first
+
+
+def test_learned_patterns_count_and_no_settings_of_others():
+    learned = {"generator.shortcut.pattern": "learned"}
+    first = id_of(("shortcut",), learned)
+    names = ("cell", "cells", "period", "waves", "seed")
+    others = {f"generator.shortcut.{name}": 3 for name in names}
+    others |= {"generator.shortcut.cycles": (1, 1), "generator.shortcut.colours": ("grey",)}
+    assert id_of(("shortcut",), learned | others) == first
+    assert id_of(("shortcut",), learned | {"generator.shortcut.target_psnr": 30.0}) != first
+    assert id_of(("shortcut",), learned | {"generator.token_planes": 0}) != first
+    for changed in (ARRAYS["patterns"] + np.int8(1), ARRAYS["patterns"].reshape(1, 1, 2, 3, 2)):
+        arrays = ARRAYS | {"patterns": changed}
+        assert id_of(("shortcut",), learned, arrays) != first
+        assert id_of(("shortcut",), (), arrays) == id_of(("shortcut",))
+    # For ever.
+    assert first.hex() == "46684f879d1b459d"
 
 
 def test_what_published_targets_are_changes_the_id():
@@ -166,7 +185,7 @@ ELSEWHERE = {
             },
         ),
         (("gradient",), {"loss.target_psnr": 9.0, "generator.clamp": 9.0}),
-        (("gradient",), {"generator.shortcut.seed": 9}),
+        (("gradient",), {"generator.shortcut.seed": 9, "generator.class_planes": 2}),
         (("shortcut",), {"generator.shortcut.cell": 4, "generator.shortcut.cells": 2}),
         (
             ("shortcut",),
@@ -190,7 +209,7 @@ def test_settings_that_recovery_does_not_depend_on_leave_the_id(stages, changes)
 def test_only_arrays_that_recovery_needs_change_the_id(stages, needed):
     changing = set()
     for name, array in ARRAYS.items():
-        nudged = np.nextafter(array, np.float32(9))
+        nudged = array + array.dtype.type(1)
         if id_of(stages, arrays=ARRAYS | {name: nudged}) != id_of(stages):
             changing.add(name)
     assert changing == {name for name in ARRAYS if name.startswith(tuple(needed))}

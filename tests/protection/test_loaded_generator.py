@@ -28,6 +28,7 @@ from tests.protection.generators import (
     CLASSIFIERS,
     NAMES,
     PARAMS,
+    WITH_CLASSES,
     make,
     published,
     settings,
@@ -50,9 +51,12 @@ def forge(path, changes=(), arrays=()):
     generator_file.write(path, description, generator.stored_arrays | dict(arrays))
 
 
-@pytest.mark.parametrize("stages", [("learned",), ("gradient",), BOTH])
-def test_all_comes_back(stages, tmp_path):
-    generator = make(stages, ("vgg_small", "resnet_small"))
+@pytest.mark.parametrize(
+    ("stages", "changes"),
+    [(("learned",), {}), (("learned",), WITH_CLASSES), (("gradient",), {}), (BOTH, {})],
+)
+def test_all_comes_back(stages, changes, tmp_path):
+    generator = make(stages, ("vgg_small", "resnet_small"), **changes)
     save_generator(tmp_path / "generator", generator)
     loaded = load_generator(tmp_path / "generator")
     assert loaded.config.to_dict() == generator.config.to_dict()
@@ -82,7 +86,7 @@ def test_files_without_settings_that_came_later_are_the_same_generator(tmp_path)
     generator_file.write(tmp_path / "old", description, generator.stored_arrays)
     loaded = load_generator(tmp_path / "old")
     assert loaded.id == generator.id
-    assert loaded.config.to_dict() == generator.config.to_dict()
+    assert loaded.config.generator.to_dict() == generator.config.generator.to_dict()
     assert jax.tree.structure(loaded.chain) == jax.tree.structure(generator.chain)
 
 
@@ -142,6 +146,8 @@ def test_a_generator_lacks_nothing_that_its_stages_need():
         make(BOTH, ("vgg_small",))
     with pytest.raises(ValueError, match="target classifier 'resnet_small' is missing"):
         make(("shortcut",), ())
+    with pytest.raises(ValueError, match="target classifier 'resnet_small' is missing"):
+        make(("learned",), (), **WITH_CLASSES)
     with pytest.raises(ValueError, match="params is NoneType"):
         LoadedGenerator(settings(("learned",)), NAMES, None, {})
     with pytest.raises(ValueError, match="params is dict for stages"):

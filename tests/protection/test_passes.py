@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 
 from raeg_jax.generator.chain import Chain, LearnedStage
+from raeg_jax.generator.class_planes import ClassInfo
 from raeg_jax.generator.gradient_coupling import GradientCoupling, SideInfo
+from raeg_jax.generator.unet import InvertibleUNet
 from raeg_jax.payload.errors import DamagedPayloadError
 from raeg_jax.payload.key import Token
 from raeg_jax.protection import passes
@@ -12,9 +14,11 @@ from tests.protection.generators import make, photographs, quick
 
 # Portable, as far as it goes.
 EMPTY = Chain(())
-LEARNED = LearnedStage(None, {})
+LEARNED = LearnedStage(InvertibleUNet(), {})
+WITH_CLASSES = LearnedStage(InvertibleUNet(class_planes=2), {})
 GRADIENT = GradientCoupling(None, 1.0, 1.0)
 SIDE_INFO = SideInfo(*np.array([[7, 0], [3, 16], [32, 5]], np.int32))
+CLASSES = ClassInfo(np.array([7, 0], np.int32))
 
 
 def add(chain, tiles, number):
@@ -86,6 +90,8 @@ def test_values_do_not_depend_on_the_size_of_the_batch():
         ((LEARNED,), ((),), [[], []]),
         ((GRADIENT,), (SIDE_INFO,), [[7, 3, 32], [0, 16, 5]]),
         ((LEARNED, GRADIENT), ((), SIDE_INFO), [[7, 3, 32], [0, 16, 5]]),
+        ((WITH_CLASSES,), (CLASSES,), [[7], [0]]),
+        ((WITH_CLASSES, GRADIENT), (CLASSES, SIDE_INFO), [[7, 7, 3, 32], [0, 0, 16, 5]]),
         ((GRADIENT, GRADIENT), (SIDE_INFO, SIDE_INFO), [[7, 3, 32] * 2, [0, 16, 5] * 2]),
     ],
 )

@@ -19,7 +19,7 @@ from raeg_jax.protection.protect import Protector, UnrecoverableError
 from raeg_jax.protection.recover import Recoverer
 from tests.networks import tiny_published
 from tests.payload.payloads import KEY
-from tests.protection.generators import BOTH, make, photographs, published, quick
+from tests.protection.generators import BOTH, WITH_CLASSES, make, photographs, published, quick
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,24 @@ def test_a_shortcut_stage_goes_there_and_back_with_classes_said_or_read():
     (read,) = predict_labels(generator, images[1:], 3)
     protected, recovered = check_round_trip(generator, protector, images, [1, None])
     assert [one.label for one in protected] == [one.label for one in recovered] == [1, read]
+
+
+def test_class_planes_are_those_of_classes_said_or_read():
+    generator = make(("learned",), **WITH_CLASSES)
+    protector = Protector(generator, KEY, batch_size=3, tile=32)
+    images = photographs(2, 35, 32)
+    (read,) = predict_labels(generator, images[1:], 3)
+    protected, recovered = check_round_trip(generator, protector, images, [1, None])
+    assert [one.label for one in protected] == [one.label for one in recovered] == [1, read]
+    payload = open_sealed(protected[0].blob, KEY)
+    assert payload.side_info.tolist() == [[1], [1]]
+    # Without the class nobody recovers.
+    values = unclip(hiding.extract(protected[0].pixels)[0], payload.overflow)
+    tokens = [token(generator, nonce=payload.nonce)]
+    for label in (1, 2):
+        table = np.full_like(payload.side_info, label)
+        (found,) = passes.inverse(generator.chain, [values], [table], tokens, [32], 3)
+        assert np.array_equal(found, images[0]) == (label == 1)
 
 
 @pytest.mark.slow

@@ -89,6 +89,15 @@ def test_a_batch_that_is_not_full_repeats_its_last_tile_and_marks_what_is_editab
     assert editable[:, :, 1].all()
 
 
+def test_boxes_say_where_tiles_lie_in_images_of_which_size():
+    images = [np.zeros((5, 7, 3)), np.zeros((3, 3, 3))]
+    layouts = [tiles.layout(*image.shape[:2], 3) for image in images]
+    boxes = tiles.boxes(images, layouts, [(0, 0), (0, 4), (0, 5), (1, 0)], 5)
+    expected = [[0, 0, 5, 7], [2, 3, 5, 7], [2, 4, 5, 7], [0, 0, 3, 3], [0, 0, 3, 3]]
+    assert boxes.tolist() == expected
+    assert boxes.dtype == np.int32
+
+
 @pytest.mark.parametrize("stages", [("shortcut",), ("gradient",), ("learned", "gradient")])
 def test_only_learned_stages_alone_see_as_much_as_in_training(stages):
     config = base.get_config()

@@ -26,7 +26,7 @@ class ToyGenerator(nn.Module):
     """Adds one learned number."""
 
     width: int
-    token_planes = 0
+    token_planes = class_planes = 0
 
     def setup(self):
         self.shift = self.param("shift", nn.initializers.zeros, (self.width,))
@@ -37,17 +37,18 @@ class ToyGenerator(nn.Module):
     def check(self, params):
         """All weights are exact enough for it."""
 
-    def forward(self, x, token=None, free=None):
+    def forward(self, x, token=None, free=None, labels=None):
         return x + self.shift[0]
 
-    def inverse(self, y, token=None, free=None):
+    def inverse(self, y, token=None, free=None, labels=None):
         return y - self.shift[0]
 
 
-def make_toy_step(config, generator, discriminator, targets):
+def make_toy_step(config, generator, discriminator, targets, surrogates):
     """Adds a number that depends on batch, step and seed; NaN at step `kappa`."""
 
     def step(state, frozen, batch):
+        assert bool(surrogates) == bool(state.surrogates) == bool(config.loss.weight.poison)
         assert set(frozen["targets"]) == set(targets) == {"resnet_small"}
         number = state.step + 1
         noise = jax.random.normal(jax.random.fold_in(jax.random.key(frozen["seed"]), number))

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,12 @@ import orbax.checkpoint as ocp
 import pytest
 
 from raeg_jax.lock import locked
+from raeg_jax.protection.loaded_generator import load_generator
+from raeg_jax.protection.protect import Protector
+from raeg_jax.protection.recover import Recoverer
 from raeg_jax.training.logs import read_rows
+from tests.payload.payloads import KEY
+from tests.protection.generators import photographs
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 60
@@ -182,6 +188,44 @@ def test_stop_and_kill_and_go_on_equals_an_unbroken_run(unbroken, environment, t
     )
     del one["command"], other["command"]
     assert one == other
+
+
+@pytest.mark.slow
+def test_a_generator_that_poisons_classes_resumes_and_is_exported(unbroken, environment, tmp_path):
+    workdir, file = tmp_path / "run", tmp_path / "generator.raeg"
+    shutil.copytree(unbroken[0] / "classifiers", workdir / "classifiers")
+    options = (
+        *("--config.generator.class_planes=4", "--config.train.eval_every=4"),
+        *("--config.loss.weight.poison=1", "--config.loss.weight.adversary=0"),
+        *("--config.loss.weight.token=0", "--config.patterns.surrogates=('resnet_small',)"),
+        "--config.optimizer.learning_rate=0.01",
+    )
+    for steps in (2, 4):
+        changes = (f"--config.train.steps={steps}", "--config.train.checkpoint_every=2", *options)
+        status, output = finish(start(workdir, environment, *changes))
+        assert status == 0, output
+        assert "8 of 8 came back bit for bit (payload " in output
+    assert "resuming after step 2" in output
+    done = subprocess.run(
+        [sys.executable, "-m", "raeg_jax", "export", workdir, file],
+        env=environment, text=True, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    generator = load_generator(file)
+    assert list(generator.classifiers) == ["resnet_small"]
+    images = photographs(2, 40, 56)
+    token = np.ones((2, 40, 56, generator.chain.token_planes), np.int8)
+    one, other = (
+        generator.chain.forward(np.float32(images), np.full(2, label), token)[0] for label in (0, 1)
+    )
+    assert np.any(one != other)
+    protected = Protector(generator, KEY, batch_size=2).protect(images, [1, None])
+    recovered = Recoverer(generator, KEY, batch_size=2).recover(
+        [one.pixels for one in protected],
+        [None if one.in_pixels else one.blob for one in protected],
+    )
+    for original, result in zip(images, recovered, strict=True):
+        np.testing.assert_array_equal(result.pixels, original)
 
 
 def test_another_network_in_the_same_workdir_takes_one_line(unbroken, environment):

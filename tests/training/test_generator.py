@@ -1,5 +1,7 @@
 """Training around a toy step: what is logged, saved and refused; test_resume.py resumes."""
 
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,10 @@ from raeg_jax.training import generator
 from raeg_jax.training.generator import Monitor
 from raeg_jax.training.logs import MetricLog
 from raeg_jax.training.loop import DivergedError
+from raeg_jax.training.optimizers import create_state
+from raeg_jax.training.surrogates import Surrogates
 from raeg_jax.workdir.checkpoint import Checkpoints
+from raeg_jax.workdir.patterns import origin_of_patterns, save_patterns
 from raeg_jax.workdir.processes import replicate
 from tests.networks import tiny_published
 from tests.training.loop_toys import (
@@ -23,8 +28,10 @@ from tests.training.loop_toys import (
     last_state,
     records,
     rows_of,
+    signal_at,
     train,
 )
+from tests.training.toy_networks import register
 
 pytestmark = pytest.mark.usefixtures("toys")
 SIZE = 16
@@ -115,12 +122,12 @@ def test_stages_that_are_not_learned_need_only_classifiers(config, tmp_path, eva
 
 
 class Brighten(nn.Module):
-    token_planes = 0
+    token_planes = class_planes = 0
 
-    def forward(self, x, token, free):
+    def forward(self, x, token, free, labels):
         return x + self.variables["params"]["amount"]
 
-    def inverse(self, y, token, free):
+    def inverse(self, y, token, free, labels):
         return y - self.variables["params"]["amount"]
 
 
@@ -196,3 +203,51 @@ def test_averaged_parameters_are_measured_on_test_images(toy_config, tmp_path):
     # Two grey levels off everywhere but where white clips them.
     np.testing.assert_allclose(values["psnr"], 20 * np.log10(255 / 2), atol=0.1)
     assert 0 < values["clean_accuracy"] < 1
+
+
+def with_patterns(config, stages=("shortcut",)):
+    config.generator.stages = stages
+    config.generator.shortcut.pattern = "learned"
+    return config
+
+
+@pytest.mark.parametrize("stages", [("shortcut",), ("learned", "shortcut")])
+def test_learned_patterns_are_part_of_a_run(config, tmp_path, monkeypatch, evaluations, stages):
+    patterns = np.ones((2, 1, 4, 4, 3), np.int8)
+    monkeypatch.setattr(generator, "ensure_patterns", lambda *args: patterns)
+    config = with_patterns(config, stages)
+    assert generator.train(config, tmp_path).patterns is patterns
+    monkeypatch.setattr(generator, "ensure_patterns", lambda *args: None)
+    config.train.steps = 15
+    assert generator.train(config, tmp_path) is None
+
+
+def test_patterns_of_another_run_are_refused_before_anything_is_written(config, tmp_path):
+    config = with_patterns(config)
+    save_patterns(tmp_path, np.ones(1, np.int8), origin_of_patterns(SPLITS, config))
+    config.patterns.grid = 9
+    with pytest.raises(UserError, match=r"config\.patterns\.grid was 8, is 9"):
+        generator.train(config, tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_surrogates_are_renewed_and_resumed(config, tmp_path, monkeypatch, evaluations):
+    """The toy step leaves them as they are."""
+    register(monkeypatch)
+    config.loss.weight.poison = 1.0
+    config.patterns.update(surrogates=("flat", "flat"), renew_every=8)
+    with monkeypatch.context() as patch:
+        signal_at(patch, signal.SIGTERM, 6)
+        assert train(config, tmp_path) is None
+    assert train(config, tmp_path) == 12
+    surrogates, toy = Surrogates(config, 2), ToyGenerator(config.generator.widths[0])
+    first = surrogates.create()
+    shapes = jax.eval_shape(
+        lambda key: create_state(config, toy, None, key, None, first), jax.random.key(0)
+    )
+    with Checkpoints(tmp_path, config.train, writable=False) as checkpoints:
+        state, _ = checkpoints.restore(shapes)
+    expected = surrogates.renew(first, 9)[0], surrogates.renew(first, 5)[1]
+    jax.tree.map(np.testing.assert_array_equal, state.surrogates, expected)
+    old, new = (each["params"]["Dense_0"]["kernel"] for each in (first[0], expected[0]))
+    assert np.any(old != new)

@@ -126,6 +126,25 @@ def test_schedule_warms_up_to_the_peak_and_ends_at_zero():
     assert np.all(np.diff(rates[10:]) < 0)
 
 
+def test_networks_that_are_replaced_keep_the_rate_of_their_warm_up(config):
+    config.classifiers.update(learning_rate=0.5, warmup_steps=4, weight_decay=0.0)
+    params = {"w": jnp.zeros((1, 1))}
+
+    def rates(**options):
+        """Adam's steps along one gradient are as long as the learning rate."""
+        optimizer = state_lib.classifier_optimizer(config.classifiers, 12, **options)
+        state, lengths = optimizer.init(params), []
+        for _ in range(12):
+            changes, state = optimizer.update({"w": jnp.ones((1, 1))}, state, params)
+            lengths.append(-float(changes["w"][0, 0]))
+        return np.array(lengths)
+
+    constant, falling = rates(constant=True), rates()
+    np.testing.assert_allclose(constant[4:], 0.5, rtol=1e-5)
+    np.testing.assert_allclose(constant[:5], falling[:5], rtol=1e-5)
+    assert falling[-1] < 0.1
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 10])
 def test_short_runs_still_reach_the_peak(steps):
     schedule = state_lib.learning_rate_schedule(0.5, steps, warmup_steps=100)

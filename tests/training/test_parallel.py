@@ -172,3 +172,10 @@ def test_batches_that_the_devices_cannot_share_are_named():
     config.classifiers.batch_size = 12
     with pytest.raises(UserError, match=r"config\.classifiers\.batch_size.* 12 .*8 devices"):
         parallel.check_devices(config)
+    config.classifiers.batch_size = 16
+    config.patterns.batch_size = 12
+    parallel.check_devices(config)
+    config.generator.stages = ("shortcut",)
+    config.generator.shortcut.pattern = "learned"
+    with pytest.raises(UserError, match=r"config\.patterns\.batch_size.* 12 .*8 devices"):
+        parallel.check_devices(config)

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from configs import smoke
+from raeg_jax.cli.export import export
 
 # Minutes: whole runs, in programs as users have them.
 pytestmark = pytest.mark.slow
@@ -105,3 +106,20 @@ def test_the_learned_stage_of_a_run_can_be_evaluated_alone(trained, environment)
     (kept,) = trained.glob("results-learned-gradient-*.json")
     assert json.loads(kept.read_text())["splits"]["test"]["rounds"]["mean"] >= 1
     assert f"is kept: {kept.name}" in output
+
+
+def test_learned_patterns_are_trained_evaluated_and_exported(environment, tmp_path):
+    flags = ["--config.generator.shortcut.pattern=learned"]
+    status, output = call("train.py", tmp_path, environment, "('shortcut',)", *flags)
+    assert status == 0, output
+    assert (tmp_path / "patterns" / "patterns.npy").is_file()
+    rows = rows_of(tmp_path)
+    assert [row["file"] for row in rows if row["exact"] != "1"] == []
+    status, output = call("eval.py", tmp_path, environment, "('shortcut',)", *flags)
+    assert status == 0, output
+    loaded = export(tmp_path, tmp_path / "generator.raeg")
+    assert loaded.patterns.shape[2:] == (8, 8, 3)
+    other = ["--config.patterns.steps=9"]
+    status, output = call("train.py", tmp_path, environment, "('shortcut',)", *flags, *other)
+    assert status == 2
+    assert "config.patterns.steps was 4, is 9" in output

@@ -5,7 +5,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from configs import base
@@ -14,20 +13,18 @@ from raeg_jax.generator.unet import unet_from_config
 from raeg_jax.networks.classifiers import FrozenClassifier, mean_reading
 from raeg_jax.networks.discriminator import Discriminator
 from raeg_jax.payload.key import CELL
-from raeg_jax.training import parallel
 from raeg_jax.training import step as step_lib
 from raeg_jax.training.optimizers import create_state
 from raeg_jax.training.parallel import ParallelStep
-from raeg_jax.training.step import draw_tokens, frozen_of, make_classifier_step, make_train_step
-from raeg_jax.workdir import processes as state_lib
+from raeg_jax.training.step import draw_tokens, frozen_of, make_train_step
+from raeg_jax.training.surrogates import Surrogates
 from tests.networks import tiny_published
+from tests.training.toy_networks import register
 
 TERMS = ("adversary", "robust", "fidelity", "ssim", "gan", "recovery", "range", "token")
 TERMS += ("robust_recovery",)
 LOGITS = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 9.0], [1.0, 1.5, -2.0]], np.float32)
 TRUE = np.array([0, 1, 0])
-IMAGES = np.random.RandomState(0).randint(0, 256, (8, 8, 8, 3)).astype(np.uint8)
-LABELS = np.arange(8, dtype=np.int32) % 3
 
 
 class Colour(nn.Module):
@@ -91,6 +88,8 @@ def test_every_weighted_term_is_logged_adds_up_and_trains():
 def test_published_targets_are_attacked_on_what_they_read(monkeypatch):
     tiny_published.register(monkeypatch)
     config, batch = make_config(), make_batch()
+    # The generator is given the same labels as the attack.
+    config.generator.class_planes = 2
     generator = unet_from_config(config.generator)
     nets = {name: tiny_published.classifier(seed) for seed, name in enumerate(("one", "two"))}
     step = make_train_step(config, generator, None, {name: net for name, (net, _) in nets.items()})
@@ -168,6 +167,59 @@ def test_eight_devices_take_the_step_of_one(mode):
         # Not the parameters: Adam's division makes much of a tiny gradient's last bit.
         results.append(jax.device_get((state.opt_state, metrics)))
     chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
+
+
+def prepare_poison(monkeypatch, devices=1, learning_rate=0.01, **distortions):
+    """A step, its state and what it reads, of a generator that poisons one surrogate."""
+    register(monkeypatch)
+    weights = {"adversary": 0.0, "token": 0.0, "range": 0.0, "recovery": 0.0, "poison": 0.5}
+    config = make_config("affine", **weights)
+    config.generator.update(widths=(4,), depth=1)
+    config.loss.target_psnr = 20.0
+    config.attack_layer.probability.update(distortions)
+    config.patterns.surrogates = ("flat",)
+    config.classifiers.update(warmup_steps=0, learning_rate=learning_rate)
+    config.augment.update(grey=0.3, crop_padding=2)
+    config.generator.class_planes = 2
+    generator, surrogates = unet_from_config(config.generator), Surrogates(config, 4)
+    state = create_state(config, generator, None, jax.random.key(0), surrogates=surrogates.create())
+    target = Colour()
+    variables = target.init(jax.random.key(1), jnp.zeros((1, 24, 24, 3)), train=False)
+    step = make_train_step(config, generator, None, {"colour": target}, surrogates)
+    step = ParallelStep(step, config.parallel, jax.devices()[:devices])
+    return step, state, frozen_of(config, {"colour": (target, variables)})
+
+
+def test_a_generator_that_poisons_makes_its_images_easy_for_surrogates(monkeypatch):
+    """For one that hardly learns: nothing else lowers its loss."""
+    step, state, frozen = prepare_poison(
+        monkeypatch, learning_rate=1e-9, gaussian_noise=0.0, identity=1.0
+    )
+    history = []
+    for _ in range(25):
+        state, metrics = step(state, frozen, make_batch())
+        history.append(jax.device_get(metrics))
+    total = 0.5 * history[-1]["loss/poison"] + 10.0 * history[-1]["loss/fidelity"]
+    np.testing.assert_allclose(history[-1]["loss/total"], total, rtol=1e-4)
+    assert history[0]["psnr"] == 100.0 > history[-1]["psnr"] > 19.0
+    first, last = (
+        np.mean([row["loss/poison"] for row in rows]) for rows in (history[:5], history[-5:])
+    )
+    assert last < first - 0.1
+
+
+@pytest.mark.slow
+def test_eight_devices_poison_as_one(monkeypatch):
+    results = []
+    for devices in (1, 8):
+        step, state, frozen = prepare_poison(monkeypatch, devices)
+        before = jax.device_get(state.surrogates[0]["params"])
+        state, metrics = step(state, frozen, make_batch())
+        (surrogate,) = jax.device_get(state.surrogates)
+        results.append(jax.device_get((state.opt_state, surrogate["opt_state"], metrics)))
+    chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
+    change = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, surrogate["params"])
+    assert min(jax.tree.leaves(change)) > 1e-3
 
 
 KEY = jax.random.key(0)
@@ -251,95 +303,3 @@ def test_gan_losses_reward_the_right_side():
     # Undecided: log 2 for each side.
     zero = jnp.zeros((1, 1, 1, 1))
     np.testing.assert_allclose(step_lib.discriminator_gan(zero, zero), 2 * np.log(2), rtol=1e-6)
-
-
-class ToyNet(nn.Module):
-    """Batch normalisation and two small layers, so that it compiles at once."""
-
-    @nn.compact
-    def __call__(self, images, train):
-        x = nn.Conv(8, (4, 4), strides=4)(images / 255)
-        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.8)(x))
-        return nn.Dense(3)(x.mean((1, 2)))
-
-
-class Seen(nn.Module):
-    """Keeps the mean of the images that it was shown; its weights say which way to attack."""
-
-    @nn.compact
-    def __call__(self, images, train):
-        kernel = self.param("kernel", nn.initializers.normal(1.0), (8 * 8 * 3, 3))
-        seen = self.variable("batch_stats", "seen", jnp.zeros, images.shape)
-        if train:
-            seen.value = images
-        return images.reshape(len(images), -1) @ kernel / 255
-
-
-def run(net, batch, devices=1, **settings):
-    """The variables before and after one step, and its metrics."""
-    optimizer = optax.adam(0.1)
-    variables = net.init(jax.random.key(0), IMAGES[: 8 // devices] * 1.0, train=False)
-    state = {**variables, "opt_state": optimizer.init(variables["params"])}
-    used = jax.devices()[:devices]
-    step = parallel.ParallelStep(make_classifier_step(net, optimizer, **settings), "pmap", used)
-    after, metrics = step(state_lib.replicate(state, used), {}, batch)
-    return variables, after, metrics
-
-
-def test_parameters_and_statistics_move_by_the_smoothed_cross_entropy():
-    net = ToyNet()
-    before, after, metrics = run(net, {"image": IMAGES, "label": LABELS}, label_smoothing=0.1)
-    for part in ("params", "batch_stats"):
-        changes = jax.tree.map(lambda a, b: np.abs(a - b).max(), after[part], before[part])
-        assert max(jax.tree.leaves(changes)) > 0
-    logits = net.apply(before, IMAGES * 1.0, train=True, mutable=["batch_stats"])[0]
-    log_p = np.asarray(jax.nn.log_softmax(logits))
-    smoothed = np.eye(3)[LABELS] * 0.9 + 0.1 / 3
-    np.testing.assert_allclose(metrics["loss"], -(smoothed * log_p).sum(-1).mean(), rtol=1e-5)
-    np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(-1) == LABELS).mean())
-
-
-def test_blended_images_have_blended_labels():
-    net, other = ToyNet(), (LABELS + 1) % 3
-    share = np.linspace(0, 1, 8, dtype=np.float32)
-    batch = {"image": IMAGES, "label": LABELS, "other": other, "share": share}
-    before, _, metrics = run(net, batch, label_smoothing=0.0)
-    logits = net.apply(before, IMAGES * 1.0, train=True, mutable=["batch_stats"])[0]
-    log_p = np.asarray(jax.nn.log_softmax(logits))
-    truth = share[:, None] * np.eye(3)[LABELS] + (1 - share[:, None]) * np.eye(3)[other]
-    np.testing.assert_allclose(metrics["loss"], -(truth * log_p).sum(-1).mean(), rtol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def attacked():
-    return run(Seen(), {"image": IMAGES, "label": LABELS}, label_smoothing=0.0, adversarial=8.0)
-
-
-def test_an_attack_stays_near_the_image_and_in_range(attacked):
-    seen = np.asarray(attacked[1]["batch_stats"]["seen"])
-    assert (seen.min(), seen.max()) == (0, 255)
-    change = np.abs(seen - IMAGES)
-    assert 7.5 < change.max() <= 8.001
-    assert len(np.unique(change)) > 100
-
-
-def test_an_attack_raises_the_loss(attacked):
-    before, _, metrics = attacked
-    _, _, clean = run(Seen(), {"image": IMAGES, "label": LABELS}, label_smoothing=0.0)
-    assert metrics["loss"] > clean["loss"] + 1
-    # Up the gradient, where the random start didn't begin at the other end of the range.
-    kernel = np.asarray(before["params"]["kernel"])
-    p = np.asarray(jax.nn.softmax(IMAGES.reshape(8, -1) @ kernel / 255))
-    gradient = ((p - np.eye(3)[LABELS]) @ kernel.T).reshape(IMAGES.shape)
-    change = np.asarray(attacked[1]["batch_stats"]["seen"]) - IMAGES
-    certain = np.abs(gradient) > np.quantile(np.abs(gradient), 0.5)
-    inside = (IMAGES > 8) & (IMAGES < 247) & certain
-    assert np.mean(np.sign(change[inside]) == np.sign(gradient[inside])) > 0.9
-
-
-def test_starts_differ_from_step_to_step_and_not_with_the_devices(attacked):
-    batch = {"image": IMAGES, "label": LABELS}
-    _, _, spread = run(Seen(), batch, devices=4, label_smoothing=0.0, adversarial=8.0)
-    np.testing.assert_allclose(spread["loss"], attacked[2]["loss"], rtol=1e-5)
-    _, _, other = run(Seen(), batch, label_smoothing=0.0, adversarial=8.0, seed=1)
-    assert other["loss"] != attacked[2]["loss"]

@@ -247,3 +247,16 @@ def test_an_old_checkpoint_half_removed_by_a_kill_does_no_harm(
     assert checkpoints.steps() == [1, 4]
     assert checkpoints.resolve("best") == 1
     assert not half.exists()
+
+
+def test_surrogates_come_back_and_without_them_nothing_is_written_of_them(tmp_path, config):
+    """As version 0.1.0, which had none, wrote and reads its checkpoints."""
+    without, one = make_state(1), {"params": {"w": jnp.ones(2)}, "opt_state": ()}
+    with_surrogates = make_state(2).replace(surrogates=(one, one))
+    with Checkpoints(tmp_path, config.train) as checkpoints:
+        for state in (without, with_surrogates):
+            checkpoints.save(state, POSITION, config)
+            assert_equal_states(jax.device_get(checkpoints.restore(state)[0]), state)
+        assert "surrogates" not in checkpoints.shapes(1, "state")
+        with pytest.raises(UserError, match=r"surrogates/0/params/w .* is only in the checkpoint"):
+            checkpoints.restore(without)

@@ -9,7 +9,7 @@ from configs import base
 from raeg_jax.errors import UserError
 from raeg_jax.workdir import checkpoint_folder
 from raeg_jax.workdir.checkpoint import FOLDER, Checkpoints
-from raeg_jax.workdir.classifiers import ClassifierCheckpoint
+from raeg_jax.workdir.unfinished import UnfinishedCheckpoint
 from tests.workdir.test_checkpoint import POSITION, assert_equal_states, make_state
 
 SETTINGS = base.get_config().train
@@ -41,13 +41,13 @@ def load_generator(folder, writable):
 
 
 def save_classifier(folder):
-    with ClassifierCheckpoint(folder, ORIGIN) as checkpoint:
+    with UnfinishedCheckpoint(folder, ORIGIN) as checkpoint:
         for step in (1, 2):
             checkpoint.save(step, make_state(step), POSITION)
 
 
 def load_classifier(folder, writable):
-    with ClassifierCheckpoint(folder, ORIGIN) as checkpoint:
+    with UnfinishedCheckpoint(folder, ORIGIN) as checkpoint:
         return checkpoint.restore(make_state())[1]
 
 
@@ -129,11 +129,11 @@ def test_a_classifier_without_a_whole_checkpoint_starts_afresh(tmp_path, capsys)
     save_classifier(tmp_path)
     for path in (tmp_path / "unfinished").glob("*/state/_METADATA"):
         path.write_bytes(b"")
-    with ClassifierCheckpoint(tmp_path, ORIGIN) as checkpoint:
+    with UnfinishedCheckpoint(tmp_path, ORIGIN) as checkpoint:
         assert checkpoint.restore(make_state()) is None
         checkpoint.save(1, make_state(1), POSITION)
         assert checkpoint.restore(make_state())[0] == 1
-    assert capsys.readouterr().err.endswith("; the training of this classifier starts afresh\n")
+    assert capsys.readouterr().err.endswith("; this training starts afresh\n")
 
 
 def test_a_checkpoint_is_renamed_before_it_is_removed(tmp_path, monkeypatch):
@@ -145,7 +145,7 @@ def test_a_checkpoint_is_renamed_before_it_is_removed(tmp_path, monkeypatch):
             removed.extend(sorted(str(p.relative_to(tmp_path)) for p in path.iterdir()))
 
     monkeypatch.setattr(checkpoint_folder.shutil, "rmtree", remove)
-    with ClassifierCheckpoint(tmp_path, ORIGIN) as checkpoint:
+    with UnfinishedCheckpoint(tmp_path, ORIGIN) as checkpoint:
         for step in (1, 2, 3):
             checkpoint.save(step, make_state(step), POSITION)
     assert removed == ["unfinished/removed/1"]

@@ -5,7 +5,7 @@ import pytest
 from configs import base
 from raeg_jax.errors import UserError
 from raeg_jax.workdir.classifiers import load_classifiers
-from raeg_jax.workdir.origin import DataOrigin, check_same_run
+from raeg_jax.workdir.origin import DataOrigin, check_same_run, origin_of
 from tests.workdir.untrained import save_classifier
 
 SPLITS = DataOrigin("0123456789abcdef", ("red", "green", "blue"), "colours")
@@ -54,3 +54,9 @@ def test_other_images_are_named_in_training_and_evaluation(config, workdir, chec
     message = r"the colours images are not those .*0123456789abcdef then, ffffffffffffffff now"
     with pytest.raises(UserError, match=message):
         check(config, other, workdir)
+
+
+def test_the_origin_of_version_0_1_0_stays(config):
+    assert "crop_share" not in origin_of("resnet_small", SPLITS, config)["augment"]
+    config.augment.crop_share = 0.6
+    assert origin_of("resnet_small", SPLITS, config)["augment"]["crop_share"] == 0.6

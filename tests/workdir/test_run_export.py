@@ -1,5 +1,7 @@
 """A run becomes the content of a generator file, without its data."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from raeg_jax.protection.generator_file import from_int8, to_int8
 from raeg_jax.protection.loaded_generator import load_generator, save_generator
 from raeg_jax.workdir.classifiers import remember_published
 from raeg_jax.workdir.origin import DataOrigin
+from raeg_jax.workdir.patterns import origin_of_patterns, save_patterns
 from raeg_jax.workdir.run import generator_from_workdir
 from tests.networks import tiny_published
 from tests.workdir.untrained import save_checkpoints, save_classifier
@@ -63,6 +66,17 @@ def test_a_learned_generator_needs_its_checkpoint_alone(run, checkpoint, step):
     assert_equal(bundle.params, on_grids(params[step]))
     assert bundle.class_names == NAMES
     assert bundle.classifiers == {}
+
+
+def test_a_learned_generator_with_class_planes_needs_its_targets_too(run, tmp_path):
+    workdir, _, variables = run
+    config = settings(("learned",), **{"generator.class_planes": 2})
+    shutil.copytree(workdir / "classifiers", tmp_path / "classifiers")
+    params = save_checkpoints(config, tmp_path, {1: (1.0, 0.1)})
+    bundle = generator_from_workdir(config, tmp_path)
+    assert_equal(bundle.params, on_grids(params[1]))
+    assert list(bundle.classifiers) == ["resnet_small"]
+    assert_equal(bundle.classifiers["resnet_small"][1], variables["resnet_small"])
 
 
 @pytest.mark.parametrize("stage", ["shortcut", "gradient"])
@@ -175,3 +189,15 @@ def test_other_weights_than_those_of_the_run_are_not_exported(published, tmp_pat
     (tmp_path / "two.safetensors").rename(tmp_path / "one.safetensors")
     with pytest.raises(UserError, match=r"one\.safetensors isn't the file that the workdir's run"):
         generator_from_workdir(published, tmp_path)
+
+
+def test_learned_patterns_come_with_the_generator(run, tmp_path):
+    workdir, _, _ = run
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    config = settings(("shortcut",))
+    config.generator.shortcut.pattern = "learned"
+    with pytest.raises(UserError, match="has no learned patterns"):
+        generator_from_workdir(config, tmp_path)
+    patterns = np.full((len(NAMES), 1, 8, 8, 3), 5, np.int8)
+    save_patterns(tmp_path, patterns, origin_of_patterns(ORIGIN, config))
+    np.testing.assert_array_equal(generator_from_workdir(config, tmp_path).patterns, patterns)
