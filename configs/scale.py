@@ -3,7 +3,7 @@
 `:cpu` and `:learned` are the learned generator at 64 pixels, `:gradient` gradient couplings alone,
 and `:both` a learned stage at a higher PSNR and then gradient couplings. `:poison` is a shortcut
 stage with learned patterns, at 32 pixels: small enough to train pirated models by the dozen. It is
-the best of what was tried (docs/experiments.md) against pirates who train from scratch.
+the best of what was tried (docs/poison.md) against pirates who train from scratch.
 `:poison_learned` is a learned stage there, trained to poison instead of to mislead, and
 `:poison_published` gives half of the squared distance to gradient couplings against published
 networks with heads of the data set's classes, for pirates who start from such networks.

@@ -57,6 +57,12 @@ def _check_classifiers(config: ConfigDict) -> None:
         }
     else:
         _check_kinds(targets, networks)
+        if config.loss.weight.poison and set(targets) & networks.keys():
+            raise UserError(
+                f"config.loss.weight.poison={config.loss.weight.poison} is for the data set's "
+                f"classes, and targets={tuple(targets)} read others: set config.classifiers.heads, "
+                "or the weight to 0"
+            )
     if "gradient" in config.generator.stages and config.generator.gradient.arithmetic == "fixed":
         for name in targets:
             network = networks.get(name)

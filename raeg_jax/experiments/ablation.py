@@ -28,14 +28,15 @@ from raeg_jax.experiments.store import Store, Unit
 from raeg_jax.training import logs
 from raeg_jax.workdir.checkpoint import FOLDER
 from raeg_jax.workdir.classifiers import Classifiers, load_classifiers
-from raeg_jax.workdir.patterns import load_patterns
+from raeg_jax.workdir.origin import info_of
+from raeg_jax.workdir.patterns import load_patterns, patterns_folder
 from raeg_jax.workdir.run import restore
 from raeg_jax.workdir.study import StudyRun, seed_folder, seeded, study_runs
 
 # Groups of settings that say what a run learned, and how it is measured.
 _GROUPS = (
     *("generator", "classifiers", "augment", "attack_layer", "loss", "discriminator"),
-    *("optimizer", "train", "eval", "seed"),
+    *("patterns", "optimizer", "train", "eval", "seed"),
 )
 _CURVES = ("psnr", "attack_success", "loss/adversary", "loss/total")
 _MOST_POINTS = 100
@@ -98,7 +99,9 @@ def _depends(run: StudyRun) -> dict[str, Any]:
     settings["train"] = {name: settings["train"][name] for name in ("batch_size", "steps")}
     # When each was written: what was trained anew, with changed code for instance, is another one.
     steps = {path.name: path.stat().st_mtime_ns for path in (run.folder / FOLDER).glob("[0-9]*")}
-    return {group: settings[group] for group in _GROUPS} | {"steps": steps}
+    patterns = info_of(patterns_folder(run.folder)).get("digest")
+    learned = {"learned patterns": patterns} if patterns else {}
+    return {group: settings[group] for group in _GROUPS} | {"steps": steps} | learned
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,7 +146,10 @@ class _Study:
                 what = run_config.describe(changes)
                 return result | {"failure": f"trained with other settings: {what}"}
         classifiers = self.classifiers(run.seed)
-        patterns = load_patterns(run.config, self.splits, run.folder)
+        try:
+            patterns = load_patterns(run.config, self.splits, run.folder)
+        except UserError as error:
+            return result | {"failure": str(error)}
         trained = TrainedRun(run.config, self.splits, params, classifiers, self.readers, patterns)
         readers = {n: one for n, one in trained.read_by.items() if isinstance(one, Reader)}
         images, labels, _ = open_split(

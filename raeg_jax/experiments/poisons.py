@@ -14,6 +14,7 @@ from raeg_jax.config.rules import Each, Joined, OneOf
 from raeg_jax.errors import UserError
 from raeg_jax.experiments.context import Context
 from raeg_jax.experiments.experiment import Experiment, Results
+from raeg_jax.experiments.pirates import check as check_pirates
 from raeg_jax.experiments.pirates import (
     cost,
     model_settings,
@@ -68,7 +69,8 @@ def changed(config: ConfigDict, row: str) -> ConfigDict:
 
 
 def check(config: ConfigDict) -> None:
-    """Stops at impossible settings of a row."""
+    """Stops at impossible settings of a row, and at pirates that can't be trained."""
+    check_pirates(config)
     if _LEARNED in config.suite.poisons.rows and not has_patterns(config.generator):
         raise UserError(
             f"config.suite.poisons.rows has {_LEARNED!r}, and the run learned no patterns: leave "

@@ -13,7 +13,9 @@ from raeg_jax.files import check_free_space, json_bytes, write_whole
 OF_GENERATOR = (
     "step",
     "published",
+    "patterns",
     "settings.generator",
+    "settings.classifiers.heads",
     "settings.classifiers.targets",
     "settings.classifiers.held_out",
 )

@@ -25,8 +25,8 @@ from raeg_jax.training.parallel import StepFn
 from raeg_jax.training.surrogates import Surrogates
 from raeg_jax.workdir.processes import AXIS
 
-# Least and most cycles in 32 cells of the waves that patterns start from: of a grey one, and of one
-# in a colour. JPEG keeps little of shorter ones in colour; pictures hide longer grey ones.
+# Least and most cycles in a photograph of the waves that patterns start from: of a grey one, and of
+# one in a colour. JPEG keeps little of shorter ones in colour; pictures hide longer grey ones.
 _GREY_CYCLES, _COLOUR_CYCLES = (6, 13), (1, 3)
 # Share of the energy that the grey wave has.
 _GREY_SHARE = 0.6
@@ -36,7 +36,7 @@ def first_patterns(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Where the training starts: a short grey wave and a long one in a colour.
 
     From waves, patterns become such that surrogates learn them sooner than from smooth random
-    fields, and outlive more (docs/experiments.md).
+    fields, and outlive more (docs/poison.md).
 
     Args:
       shape: (classes, variants, side, side, 3).
@@ -57,8 +57,8 @@ def first_patterns(shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def _waves(grid: int, cycles: tuple[int, int], colours: tuple[str, ...], seed: int) -> np.ndarray:
-    """Waves of so many cycles in 32 cells, shuffled: float64 [n, grid, grid, 3], of rms 1."""
-    least, most = (max(1, min(count * grid // 32, grid // 2)) for count in cycles)
+    """Waves of so many cycles, as far as cells allow: float64 [n, grid, grid, 3], of rms 1."""
+    least, most = (min(count, grid // 2) for count in cycles)
     waves, order = draw_waves(grid, (least, most), colours, 1, seed)
     return normalise(waves[order[:, 0]].astype(np.float64))
 

@@ -167,6 +167,15 @@ def test_published_classifiers_that_can_not_be_used_are_named(weights, targets, 
         validate(weights)
 
 
+def test_published_targets_poison_with_heads_only(weights):
+    weights.loss.weight.poison = 1.0
+    choose(weights, ("one",), ())
+    with pytest.raises(UserError, match=r"poison=1\.0 .*targets=\('one\.safetensors',\) .*heads"):
+        validate(weights)
+    weights.classifiers.heads = 64
+    validate(weights)
+
+
 def test_targets_with_heads_may_be_of_both_kinds(weights):
     weights.classifiers.heads = 64
     choose(weights, ("one", "few", "vgg_small"), ("two",))
