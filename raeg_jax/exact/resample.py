@@ -48,8 +48,24 @@ def weights(
     height = jnp.maximum(2 * jnp.maximum(BOX_PARTS * count, length) - distance, 0)
     # More digits would not fit.
     height = jnp.where(pixels < limit, height // 16, 0)
-    total = jnp.cumsum(height, axis=-1)
-    share = divide(_WEIGHT_PARTS * total, total[..., -1:])
+    return whole_shares(height, _WEIGHT_PARTS)
+
+
+def whole_shares(heights: jax.Array, parts: int) -> jax.Array:
+    """Weights in proportion to heights, whole numbers with a given sum.
+
+    The shares that all heights up to one have in their sum are rounded; the weights are their
+    differences.
+
+    Args:
+      heights: int32 [..., n], none negative, not all 0; `parts` times their sum fits 30 bits.
+      parts: the sum of the weights.
+
+    Returns:
+      float32 [..., n].
+    """
+    total = jnp.cumsum(heights, axis=-1)
+    share = divide(parts * total, total[..., -1:])
     return jnp.diff(share, axis=-1, prepend=0).astype(jnp.float32)
 
 

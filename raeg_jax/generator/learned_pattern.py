@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from raeg_jax.errors import UserError
 from raeg_jax.exact.integers import divide
+from raeg_jax.exact.resample import whole_shares
 from raeg_jax.generator.shortcut import MOST_CLASSES
 
 # Bounds of what a generator file may hold.
@@ -156,6 +157,4 @@ def _weights(first: jax.Array, count: int, length: jax.Array, grid: int) -> jax.
     distance = jnp.abs((2 * samples + 1) * grid - (2 * cells + 1) * length)
     height = jnp.maximum(2 * longest - distance, 0)
     height //= jnp.maximum(longest >> (_HEIGHT_BITS - 1), 1)
-    total = jnp.cumsum(height, axis=-1)
-    share = divide(_WEIGHT_PARTS * total, total[..., -1:])
-    return jnp.diff(share, axis=-1, prepend=0).astype(jnp.float32)
+    return whole_shares(height, _WEIGHT_PARTS)

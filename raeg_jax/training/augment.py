@@ -12,8 +12,6 @@ from raeg_jax.image import filters
 from raeg_jax.image.quantise import round_ste
 from raeg_jax.image.resize import resampling_matrix
 
-_EXACT = jax.lax.Precision.HIGHEST
-
 
 def augment(key: jax.Array, images: jax.Array, settings: ConfigDict, index: jax.Array) -> jax.Array:
     """Flips, crops, shifts, turns to grey and covers images, as `data.TrainIterator` does.
@@ -89,8 +87,7 @@ def part(images: jax.Array, starts: jax.Array, sides: jax.Array) -> jax.Array:
 
 def _apply(matrices: jax.Array, images: jax.Array) -> jax.Array:
     """Maps rows and columns of each image by its matrices [B, 2, S, S]."""
-    images = jnp.einsum("bih,bhwc->biwc", matrices[:, 0], images, precision=_EXACT)
-    return jnp.einsum("bjw,biwc->bijc", matrices[:, 1], images, precision=_EXACT)
+    return jax.vmap(lambda x, each: filters.apply_separable(x[None], *each)[0])(images, matrices)
 
 
 def grey(images: jax.Array, chosen: jax.Array) -> jax.Array:

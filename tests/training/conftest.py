@@ -1,4 +1,4 @@
-"""The training loop around toys, for test_generator.py and test_resume.py."""
+"""Toy networks, and the training loop around toys for test_generator.py and test_resume.py."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,13 @@ import pytest
 from configs import smoke
 from raeg_jax.training import generator
 from tests.training.loop_toys import SPLITS, ToyGenerator, ToyNet, make_toy_step
+from tests.training.toy_networks import register
+
+
+@pytest.fixture
+def toy_networks(monkeypatch):
+    """The classifiers 'toy' and 'flat'."""
+    register(monkeypatch)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from raeg_jax.training import pattern_step as lib
 from raeg_jax.training.parallel import ParallelStep
 from raeg_jax.training.surrogates import Surrogates
 from raeg_jax.workdir.processes import replicate
-from tests.training.toy_networks import register
 
 RANDOM = np.random.RandomState(0)
 BATCH = {
@@ -24,9 +23,7 @@ BATCH = {
 PSNR = 30.0
 
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    register(monkeypatch)
+pytestmark = pytest.mark.usefixtures("toy_networks")
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from raeg_jax.training.optimizers import classifier_optimizer
 from raeg_jax.training.parallel import ParallelStep
 from raeg_jax.training.surrogates import Surrogates
 from raeg_jax.workdir.processes import replicate
-from tests.training.toy_networks import register
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (8, 8, 8, 3)).astype(np.uint8)
 LABELS = np.arange(8, dtype=np.int32) % 3
@@ -21,9 +20,7 @@ INDEX = jnp.arange(8)
 ONE = jax.devices()[:1]
 
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    register(monkeypatch)
+pytestmark = pytest.mark.usefixtures("toy_networks")
 
 
 @pytest.fixture
