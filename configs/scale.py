@@ -149,7 +149,7 @@ def with_heads(config: ConfigDict) -> None:
     config.classifiers.heads = 112
     config.generator.shortcut.target_psnr = 35.0
     config.generator.gradient.loss = "targeted"
-    config.generator.gradient.attack_steps = 4
+    config.generator.gradient.attack_steps = 8
     config.generator.gradient.views = ("identity", "jpeg:50", "identity", "grey")
     config.suite.pirates.architectures = ("densenet_small", "lite0.safetensors")
 

@@ -18,11 +18,13 @@ from flax import linen as nn
 
 from raeg_jax.exact.block_float import OWN, PIXEL_PARTS, Layer, Widths, conv, scale, snap
 from raeg_jax.exact.fixed_point import SUM_LIMIT, Padding
+from raeg_jax.exact.resample import resize
 from raeg_jax.networks.layers import (
     Halve,
     MaxPool,
     MeanPool,
     Standardise,
+    enlarged_shape,
     larger,
     network_input,
     pool_windows,
@@ -57,7 +59,13 @@ class FixedClassifier:
         Args:
           images: float32 [B, H, W, 3], multiples of 1/16 within 0..255.
         """
-        seen = network_input(images, preprocessing_of(self.module))
+        preprocessing = preprocessing_of(self.module)
+        if preprocessing is not None and preprocessing.interpolates:
+            height, width = images.shape[1:3]
+            shape = enlarged_shape(height, width, preprocessing.crop)
+            if shape != (height, width):
+                images = resize(images, shape)
+        seen = network_input(images, preprocessing)
         bits = min(_IMAGE_BITS, _gradient_bits(images.shape, seen.shape))
         with nn.intercept_methods(functools.partial(self._replace_layer, bits)):
             # Flax declares a tuple as well, which `apply` returns with `mutable` only.

@@ -69,6 +69,25 @@ def whole_shares(heights: jax.Array, parts: int) -> jax.Array:
     return jnp.diff(share, axis=-1, prepend=0).astype(jnp.float32)
 
 
+def resize(images: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Resizes whole images.
+
+    Args:
+      images: float32 [B, H, W, 3], multiples of 1/16 within 0..255; sides of at most 2^9 pixels.
+      shape: height and width of the result.
+
+    Returns:
+      float32 [B, *shape, 3], as of `resample`.
+    """
+
+    def matrix(size: int, count: int) -> jax.Array:
+        start, length, limit = (jnp.full(len(images), n) for n in (0, BOX_PARTS * size, size))
+        return weights(start, length, limit, count, size)
+
+    rows, columns = map(matrix, images.shape[1:3], shape)
+    return resample(images, rows, columns)
+
+
 @jax.custom_vjp
 def resample(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
     """Resizes images by `weights` of both axes.

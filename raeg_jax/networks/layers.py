@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from raeg_jax.image.resize import crop_resize
 from raeg_jax.networks.convolution import conv_general_dilated
 from raeg_jax.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
@@ -56,15 +57,28 @@ def enlarge(images: jax.Array, side: int) -> jax.Array:
     return repeated.reshape(B, n * H, n * W, C)
 
 
+def enlarged_shape(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width of an image whose shorter side is enlarged to `side`; it is not reduced."""
+    short = min(height, width)
+    if short >= side:
+        return height, width
+    return round(height * side / short), round(width * side / short)
+
+
 def network_input(images: jax.Array, preprocessing: Preprocessing | None) -> jax.Array:
     """Images or tiles of any size as a network takes them: never smaller than `MIN_SIDE`.
 
     Args:
       images: `[B, H, W, 3]`.
-      preprocessing: of published weights, whose images are enlarged toward their crop; None for
-        classifiers of a run, which see images at their own size.
+      preprocessing: of published weights, whose images are enlarged to their crop or toward it;
+        None for classifiers of a run, which see images at their own size.
     """
-    if preprocessing is not None:
+    if preprocessing is not None and preprocessing.interpolates:
+        height, width = images.shape[1:3]
+        shape = enlarged_shape(height, width, preprocessing.crop)
+        if shape != (height, width):
+            images = crop_resize(images, 0, 0, height, width, shape)
+    elif preprocessing is not None:
         images = enlarge(images, preprocessing.crop)
     return at_least(images, MIN_SIDE)
 

@@ -15,6 +15,8 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 # As Pillow calls them.
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
 _MOST_SIDE = 4096
+# Attributes that are false without a head.
+_OF_HEADS = ("of_run", "interpolates")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Preprocessing:
       mean: is subtracted, per channel, in pixel units.
       std: divides the rest, per channel, in pixel units.
       of_run: whether the network has a head of a run's (`for_run`): it sees the run's images,
-        enlarged toward `crop` by repeating pixels, and reads the run's classes.
+        enlarged to `crop`, and reads the run's classes.
+      interpolates: whether small images are enlarged by interpolation. Otherwise their pixels are
+        repeated, as for heads of version 0.1.0.
     """
 
     resize: int = 256
@@ -37,6 +41,7 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     of_run: bool = False
+    interpolates: bool = False
 
     def __post_init__(self):
         if not 1 <= self.crop <= self.resize <= _MOST_SIDE:
@@ -59,8 +64,8 @@ class Preprocessing:
                 )
 
     def for_run(self, side: int) -> "Preprocessing":
-        """Of the same weights with a head: images are enlarged toward a side, in pixels."""
-        return dataclasses.replace(self, resize=side, crop=side, of_run=True)
+        """Of the same weights with a head: small images are enlarged to a side, in pixels."""
+        return dataclasses.replace(self, resize=side, crop=side, of_run=True, interpolates=True)
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """Resizes and crops as torchvision does: uint8 [H, W, 3] -> uint8 [crop, crop, 3]."""
@@ -110,9 +115,10 @@ class Preprocessing:
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
         values = dataclasses.asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
-        # Files, and ids of generators, from before there were heads don't have it.
-        if not self.of_run:
-            del values["of_run"]
+        # Files, and ids of generators, from before there were heads don't have them.
+        for name in _OF_HEADS:
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod
@@ -125,7 +131,8 @@ class Preprocessing:
         """
         numbers = {name: tuple(map(float, values[name])) for name in ("mean", "std")}
         whole = {name: int(values[name]) for name in ("resize", "crop")}
-        return cls(**values | numbers | whole | {"of_run": bool(values.get("of_run", False))})
+        switches = {name: bool(values.get(name, False)) for name in _OF_HEADS}
+        return cls(**values | numbers | whole | switches)
 
 
 def _triple(text: str) -> tuple[float, ...]:

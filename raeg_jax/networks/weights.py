@@ -70,7 +70,7 @@ class PublishedNetwork:
 
         Args:
           num_classes: K of the run.
-          side: that the run's images are enlarged toward, in pixels.
+          side: that the run's images are enlarged to, in pixels.
         """
         preprocessing = self.preprocessing.for_run(side)
         return dataclasses.replace(self, num_classes=num_classes, preprocessing=preprocessing)

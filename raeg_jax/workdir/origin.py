@@ -187,7 +187,9 @@ def _run_of(name: str, splits: data.Splits | DataOrigin, config: ConfigDict) -> 
     }
     heads = config.classifiers.heads
     if is_published(name):
-        fitted = {"classifiers": {"heads": heads}, "augment": {"flip": config.augment.flip}}
+        # Heads of version 0.1.0 saw pixels repeated.
+        seen = {"heads": heads, "interpolates": True}
+        fitted = {"classifiers": seen, "augment": {"flip": config.augment.flip}}
         return run | fitted if heads else run
     settings = run_config.to_json(config)
     for other in ("targets", "held_out", "weights", "heads"):

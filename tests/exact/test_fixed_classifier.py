@@ -11,8 +11,10 @@ from raeg_jax.exact.folding import fold_classifier
 from raeg_jax.networks.classifiers import FrozenClassifier
 from raeg_jax.networks.layers import MeanPool
 from tests.exact.random_classifiers import TINY_LITE, pictures, variables_of
-from tests.oracles import integer_classifiers
+from tests.oracles import integer_classifiers, integer_photograph
 
+# The same network with a head of a run, for which images are enlarged by interpolation.
+HEADED = TINY_LITE.clone(preprocessing=TINY_LITE.preprocessing.for_run(40))
 # Logits of which the gradients are taken.
 DIRECTIONS = np.eye(1000, dtype=np.float32)[[3, 700, 999]]
 DIRECTIONS = DIRECTIONS - 2 * np.roll(DIRECTIONS, 1, axis=0)
@@ -40,6 +42,19 @@ def test_numpy_integers_give_the_same_logits_and_gradients(size):
     assert np.all(np.std(gradient, axis=(1, 2, 3)) > 0)
 
 
+@pytest.mark.parametrize(("size", "seen"), [((14, 21), (40, 60)), ((37, 45), (40, 49))])
+def test_numpy_integers_enlarge_images_for_heads_alike(size, seen):
+    x, variables = pictures(*size), variables_of(TINY_LITE)
+    logits, gradient = logits_and_gradient(
+        fold_classifier("tiny", HEADED, variables), x, DIRECTIONS
+    )
+    enlarged, pull_back = integer_photograph.resized(np.int64(x * 16), seen)
+    expected, pull = integer_classifiers.lite(TINY_LITE, variables)(np.float32(enlarged) / 16)
+    np.testing.assert_array_equal(logits, expected)
+    np.testing.assert_array_equal(gradient, pull_back(pull(DIRECTIONS)))
+    assert np.all(np.std(gradient, axis=(1, 2, 3)) > 0)
+
+
 def test_nothing_depends_on_the_batch_or_its_order():
     x = pictures(14, 21)
     logits, gradient = logits_and_gradient(tiny_lite(), x, DIRECTIONS)
@@ -49,11 +64,12 @@ def test_nothing_depends_on_the_batch_or_its_order():
         np.testing.assert_array_equal(result[1], gradient[np.array(order)])
 
 
-def test_published_networks_read_as_in_floating_point():
-    x = pictures(14, 21)
-    floating = FrozenClassifier(TINY_LITE, variables_of(TINY_LITE))
-    expected, gradient = logits_and_gradient(floating, x, DIRECTIONS)
-    logits, result = logits_and_gradient(tiny_lite(), x, DIRECTIONS)
+@pytest.mark.parametrize("module", [TINY_LITE, HEADED], ids=["published", "headed"])
+def test_published_networks_read_as_in_floating_point(module):
+    x, variables = pictures(14, 21), variables_of(TINY_LITE)
+    expected, gradient = logits_and_gradient(FrozenClassifier(module, variables), x, DIRECTIONS)
+    folded = fold_classifier("tiny", module, variables)
+    logits, result = logits_and_gradient(folded, x, DIRECTIONS)
     np.testing.assert_allclose(logits, expected, atol=0.1 * np.std(expected))
     a, b = (np.asarray(g).reshape(3, -1) for g in (result, gradient))
     cosines = np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)

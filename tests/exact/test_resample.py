@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from raeg_jax.exact import resample as resample_lib
-from raeg_jax.exact.resample import resample, weights
+from raeg_jax.exact.resample import resample, resize, weights
 from tests.exact.random_classifiers import pictures
 
 SIZE = 96
@@ -83,6 +83,16 @@ def test_the_gradient_is_the_transpose(name):
     # Two roundings to 8 bits.
     error = np.sqrt(np.mean((gradient - expected) ** 2) / np.mean(expected**2))
     assert error < 0.03
+
+
+@pytest.mark.parametrize(("size", "shape"), [((32, 32), (112, 112)), ((30, 17), (25, 64))])
+def test_whole_images_are_resized_as_pillow_does(size, shape):
+    images = pictures(*size, count=1, seed=3)
+    image = Image.fromarray(images[0].astype(np.uint8))
+    expected = np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR), np.float32)
+    difference = np.abs(np.asarray(resize(images, shape))[0] - expected)
+    assert difference.mean() < 1
+    assert difference.max() < 4
 
 
 @pytest.mark.parametrize("count", [1, 40, 514, 515, 4096])

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from PIL import Image
 
 from raeg_jax.networks.layers import (
     Halve,
@@ -127,6 +128,17 @@ def test_a_network_gets_at_least_its_smallest_input(shape):
     fitted = network_input(x, Preprocessing(resize=48, crop=41))
     np.testing.assert_array_equal(fitted, at_least(enlarge(x, 41), 32))
     assert min(fitted.shape[1:3]) >= 32
+
+
+@pytest.mark.parametrize(
+    ("shape", "seen"), [((32, 32), (48, 48)), ((20, 33), (48, 79)), ((50, 60), (50, 60))]
+)
+def test_heads_see_small_images_enlarged_as_pillow_does(shape, seen):
+    x = np.float32(np.random.RandomState(0).randint(0, 256, (1, *shape, 3)))
+    result = np.asarray(network_input(x, Preprocessing().for_run(48)))
+    image = Image.fromarray(np.uint8(x[0])).resize(seen[::-1], Image.Resampling.BILINEAR)
+    # Pillow rounds after each axis.
+    np.testing.assert_allclose(result[0], np.asarray(image, np.float32), atol=1.01)
 
 
 def test_only_published_networks_have_preprocessing():

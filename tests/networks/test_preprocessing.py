@@ -15,10 +15,16 @@ OTHER = Preprocessing(40, 33, "bicubic", (127.5, 0.0, 1e-3), (1.5, 2.0, 300.25))
 
 def test_a_head_sees_images_of_a_run():
     headed = OTHER.for_run(96)
-    expected = dataclasses.replace(OTHER, resize=96, crop=96, of_run=True)
+    expected = dataclasses.replace(OTHER, resize=96, crop=96, of_run=True, interpolates=True)
     assert headed == expected == Preprocessing.from_json(headed.to_json())
     # Ids of generators from before there were heads stay.
-    assert "of_run" not in OTHER.to_json()
+    assert {"of_run", "interpolates"}.isdisjoint(OTHER.to_json())
+
+
+def test_heads_of_before_interpolation_still_see_pixels_repeated():
+    former = dataclasses.replace(OTHER.for_run(96), interpolates=False)
+    assert "interpolates" not in former.to_json()
+    assert Preprocessing.from_json(former.to_json()) == former
 
 
 def photograph(height, width):

@@ -81,7 +81,7 @@ def _descend(means, label, words, index, radius, networks, steps, others, moment
             seen, _ = view("jpeg", quality)(seen)
         box = _box(frame, (height, width), _draws(words, index * steps + number))
         network, count = networks[number % len(networks)]
-        seen, pull_part = _part(seen, *box, (height, width), count)
+        seen, pull_part = _part(seen, *box, (height, width), (count, count))
         logits, pull = network(np.float32(seen) / 16)
         value, gradient = lead(logits, np.array([label]), None, others)
         # Alone a classifier counts half where it errs, by more than 1, and more where it doesn't.
@@ -134,11 +134,17 @@ def _box(frame, sizes, numbers):
     return starts, lengths
 
 
-def _part(x, starts, lengths, sizes, count):
-    """A part, resized, in sixteenths: int64 [B, count, count, 3], and the pullback."""
+def resized(x, shape):
+    """Whole images, resized, in sixteenths: int64 [B, *shape, 3], and the pullback."""
+    sizes = x.shape[1:3]
+    return _part(x, (0, 0), [16 * size for size in sizes], sizes, shape)
+
+
+def _part(x, starts, lengths, sizes, counts):
+    """A part, resized, in sixteenths: int64 [B, *counts, 3], and the pullback."""
     rows, columns = (
-        _weights(*each, count) for each in zip(starts, lengths, sizes, strict=True)
-    )  # fmt: skip
+        _weights(*each) for each in zip(starts, lengths, sizes, counts, x.shape[1:3], strict=True)
+    )
     # Exact in float64; ties go to even.
     x = np.rint(np.einsum("ih,bhwc->biwc", rows, np.int64(x)) / 128).astype(np.int64)
     x = np.rint(np.einsum("jw,bhwc->bhjc", columns, x) / 128).astype(np.int64)
@@ -154,11 +160,11 @@ def _part(x, starts, lengths, sizes, count):
     return x, pull
 
 
-def _weights(start, length, limit, count):
-    """Of all pixels of an axis, in 128ths: int64 [count, WORKING]."""
+def _weights(start, length, limit, count, size):
+    """Of all pixels of an axis, in 128ths: int64 [count, size]."""
     # In 1 / (32 count) of a pixel.
     centres = 2 * count * start + (2 * np.arange(count)[:, None] + 1) * length
-    pixels = 32 * count * np.arange(WORKING) + 16 * count
+    pixels = 32 * count * np.arange(size) + 16 * count
     heights = np.maximum(max(32 * count, 2 * length) - np.abs(pixels - centres), 0) // 16
-    ends = np.cumsum(np.where(np.arange(WORKING) < limit, heights, 0), axis=1)
+    ends = np.cumsum(np.where(np.arange(size) < limit, heights, 0), axis=1)
     return np.diff(divide(128 * ends, ends[:, -1:]), prepend=0, axis=1)

@@ -12,6 +12,7 @@ from raeg_jax import data
 from raeg_jax.errors import UserError
 from raeg_jax.evaluation.readers import of_generator
 from raeg_jax.evaluation.trained_run import TrainedRun
+from raeg_jax.image.resize import crop_resize
 from raeg_jax.networks.classifiers import FrozenClassifier, attack_labels
 from raeg_jax.payload.key import generate_key
 from raeg_jax.protection.loaded_generator import load_generator, save_generator
@@ -102,10 +103,11 @@ def test_a_head_is_fitted_to_features_of_images_and_mirror_images(run):
     workdir, _, classifiers = run
     module, variables = classifiers[FILE]
     assert (module.num_classes, module.preprocessing.crop) == (3, SIDE)
-    # The features of the network as published, on images whose pixels are repeated.
+    # The features of the network as published, on enlarged images.
     body, weights = tiny_published.classifier()
     images = np.concatenate([coloured(24, 0), coloured(24, 0)[:, :, ::-1]])
-    x = features_of(FrozenClassifier(body, weights), images.repeat(2, 1).repeat(2, 2), 16)
+    enlarged = crop_resize(np.float32(images), 0, 0, *images.shape[1:3], (SIDE, SIDE))
+    x = features_of(FrozenClassifier(body, weights), np.asarray(enlarged), 16)
     kernel, bias = fit_linear(x, np.tile(np.arange(24) % 3, 2), 3)
     head = variables["params"]["Dense_0"]
     np.testing.assert_allclose(head["kernel"], kernel, atol=1e-3)
