@@ -140,7 +140,7 @@ def poison_learned(config: ConfigDict) -> None:
 
 
 def with_heads(config: ConfigDict) -> None:
-    """Changes `poison`: couplings lead published networks toward a permutation of the classes.
+    """Changes `poison`: couplings lead published networks away from the classes.
 
     Each step has its view, so that the attack outlives grey and JPEG.
     """
@@ -148,7 +148,6 @@ def with_heads(config: ConfigDict) -> None:
     config.classifiers.held_out = ("lite2.safetensors",)
     config.classifiers.heads = 112
     config.generator.shortcut.target_psnr = 35.0
-    config.generator.gradient.loss = "targeted"
     config.generator.gradient.attack_steps = 8
     config.generator.gradient.views = ("identity", "jpeg:50", "identity", "grey")
     config.suite.pirates.architectures = ("densenet_small", "lite0.safetensors")
