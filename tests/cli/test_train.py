@@ -189,7 +189,7 @@ def test_experiments_are_the_work_of_one_process(config, tmp_path, monkeypatch, 
         evaluate.main(config, tmp_path)
     # With one, it stops later, at what isn't there.
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(UserError, match="no run to evaluate|no experiment"):
+    with pytest.raises(UserError, match=r"no run to evaluate|no experiment"):
         evaluate.main(config, tmp_path)
 
 
