@@ -127,7 +127,7 @@ def training(config: ConfigDict, key, targets, frozen, batch):
     from raeg_jax.training.step import frozen_of, make_train_step
     from raeg_jax.workdir import processes as state_lib
 
-    generator = unet_from_config(config.generator)
+    generator = unet_from_config(config.generator, config.train.memory)
     discriminator = Discriminator(**config.discriminator) if config.loss.weight.gan else None
     state = create_state(config, generator, discriminator, key)
     frozen = frozen_of(config, {name: (net, frozen[name]) for name, net in targets.items()})

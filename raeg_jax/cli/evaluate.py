@@ -29,6 +29,7 @@ With the config of a study, such as --config=ablation:coupling, all its runs are
 compared (docs/ablations.md); workdir/ablation has the report.
 """
 
+import contextlib
 import pathlib
 
 from absl import flags
@@ -56,16 +57,23 @@ _PREPROCESS = flags.DEFINE_string(
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Evaluates; trains nothing."""
     # Not before the flags are parsed: mistakes there are reported at once.
-    from raeg_jax.config.validate import validate
-    from raeg_jax.workdir.processes import start_multi_host
+    from raeg_jax.workdir.processes import check_one_process, several_hosts
     from raeg_jax.workdir.study import is_study
 
-    one_process = _METHOD.value is not None or _SUITE.value or is_study(config)
-    if config.multi_host and not one_process:
-        start_multi_host()
-    validate(config)
-    from raeg_jax.evaluation.readers import open_readers
+    if _METHOD.value is not None or _SUITE.value or is_study(config):
+        check_one_process("--suite, --method or the report of a study")
+        _evaluate(config, workdir)
+        return
+    with several_hosts() if config.multi_host else contextlib.nullcontext():
+        _evaluate(config, workdir)
 
+
+def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
+    from raeg_jax.config.validate import validate
+    from raeg_jax.evaluation.readers import open_readers
+    from raeg_jax.workdir.study import is_study
+
+    validate(config)
     names = (*config.classifiers.targets, *config.classifiers.held_out)
     readers = open_readers(_READER.value, _PREPROCESS.value, names)
     if is_study(config):

@@ -11,6 +11,7 @@ The workdir holds the checkpoints, the classifiers, metrics.jsonl, TensorBoard f
 results: a table, JSON, a picture.
 """
 
+import contextlib
 import pathlib
 import sys
 
@@ -22,17 +23,22 @@ from raeg_jax.process import EXIT_STOPPED
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains and evaluates."""
     # Not before the flags are parsed: mistakes there are reported at once.
+    from raeg_jax.workdir.processes import several_hosts
+
+    with several_hosts() if config.multi_host else contextlib.nullcontext():
+        _train(config, workdir)
+
+
+def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
     from raeg_jax import evaluation
     from raeg_jax.config.validate import validate
     from raeg_jax.generator.build import check_targets
     from raeg_jax.training.generator import train
     from raeg_jax.training.parallel import check_devices
     from raeg_jax.training.study import train_study
-    from raeg_jax.workdir.processes import claimed, say, start_multi_host
+    from raeg_jax.workdir.processes import claimed, say
     from raeg_jax.workdir.study import is_study, study_runs
 
-    if config.multi_host:
-        start_multi_host()
     validate(config)
     workdir = workdir.absolute()
     runs = study_runs(config, workdir) if is_study(config) else []

@@ -46,6 +46,7 @@ _FOR_EVALUATION = (
 # These change neither what is learned nor from what: a run may resume with others.
 _IRRELEVANT = (
     *_FOR_EVALUATION,
+    "train.memory",
     "train.log_every",
     "train.eval_every",
     "train.eval_images",
@@ -76,6 +77,7 @@ LATER: dict[str, Any] = {
     "patterns.renew_every": 400,
     "patterns.adversarial": 4.0,
     "loss.weight.poison": 0.0,
+    "train.memory": "plain",
 }
 # A run may resume with others, but gives another result than an uninterrupted one.
 _ADJUSTABLE = ("loss", "optimizer", "attack_layer", "patterns", "train.steps")

@@ -5,6 +5,7 @@ from raeg_jax.config import rules
 from raeg_jax.config.generator_rules import GENERATOR_RULES
 from raeg_jax.data import DATASETS
 from raeg_jax.experiments.registry import SETTINGS
+from raeg_jax.generator.backpropagation import MEMORY
 from raeg_jax.generator.build import STAGES
 from raeg_jax.generator.learned_pattern import LEAST_GRID, MOST_GRID, MOST_VARIANTS
 from raeg_jax.networks.classifiers import CLASSIFIERS
@@ -98,6 +99,7 @@ RULES: dict[str, rules.Rule] = {
     "optimizer.clip_norm": rules.NONNEGATIVE,
     "optimizer.ema_decay": rules.Number(0, 0.999999),
     "train.batch_size": rules.COUNT,
+    "train.memory": rules.OneOf(MEMORY),
     "train.steps": rules.COUNT,
     "train.log_every": rules.COUNT,
     "train.eval_every": rules.COUNT,

@@ -18,6 +18,7 @@ from raeg_jax.experiments.registry import EXPERIMENTS, check_settings, choose
 from raeg_jax.experiments.store import Store, Unit
 from raeg_jax.generator.build import check_targets
 from raeg_jax.methods.registry import TITLES
+from raeg_jax.workdir.processes import claimed
 from raeg_jax.workdir.run import open_run
 
 
@@ -131,14 +132,20 @@ def measure(units: Sequence[Unit], store: Store) -> None:
     Args:
       units: with names that differ, in the order in which they are measured.
       store: of the results.
+
+    Raises:
+      UserError: another process is measuring there.
     """
     missing = [unit for unit in units if store.find(unit) is None]
     total, spent, cost = sum(unit.cost for unit in missing), 0.0, 0.0
-    with ProgressBar(
-        total=len(units),
-        initial=len(units) - len(missing),
-        bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} units [{elapsed}{postfix}]",
-    ) as bar:
+    with (
+        claimed(store.folder),
+        ProgressBar(
+            total=len(units),
+            initial=len(units) - len(missing),
+            bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} units [{elapsed}{postfix}]",
+        ) as bar,
+    ):
         for unit in missing:
             bar.set_description_str(unit.name)
             spent += store.measure(unit)["seconds"]

@@ -43,6 +43,9 @@ class Store:
     """Results of units in a folder.
 
     A result of another generator, other data, settings or versions counts as missing.
+
+    Attributes:
+      folder: of the results.
     """
 
     def __init__(self, folder: pathlib.Path, origin: Mapping[str, Any]):
@@ -55,7 +58,7 @@ class Store:
         Raises:
           OSError: the folder can't be written, or is full.
         """
-        self._folder = folder
+        self.folder = folder
         self._origin = origin
         folder.mkdir(parents=True, exist_ok=True)
         check_free_space(folder)
@@ -94,4 +97,4 @@ class Store:
         return origin
 
     def _path(self, unit: Unit) -> pathlib.Path:
-        return self._folder / f"{unit.name}.json"
+        return self.folder / f"{unit.name}.json"

@@ -297,6 +297,26 @@ class Coupling(nn.Module):
         a = self.first.inverse(c, b, mask_a, planes)
         return jnp.concatenate([a, b], axis=-1)
 
+    def change(
+        self, half: str, method: str, x: jax.Array, mask: jax.Array | None, planes: jax.Array | None
+    ) -> jax.Array:
+        """Changes one half alone: `forward` is 'first', then 'second'; `inverse` undoes them.
+
+        Args:
+          half: 'first' or 'second'.
+          method: 'forward' or 'inverse' of that half's update.
+          x: [B, h, w, C].
+          mask: see `Update`.
+          planes: see `Update`.
+        """
+        halves, masks = _halves(x), _halves(mask)
+        own = ("first", "second").index(half)
+        changed = getattr(getattr(self, half), method)(
+            halves[own], halves[1 - own], masks[own], planes
+        )
+        pair = [changed, halves[1]] if own == 0 else [halves[0], changed]
+        return jnp.concatenate(pair, axis=-1)
+
 
 def _halves(x):
     if x is None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from raeg_jax.errors import UserError
 from raeg_jax.exact.fixed_point import check_sums
 from raeg_jax.generator import wavelet
+from raeg_jax.generator.backpropagation import run_blocks
 from raeg_jax.generator.class_planes import conditioning
 from raeg_jax.generator.conditioner import CONDITIONERS, FIXED
 from raeg_jax.generator.coupling import COUPLINGS, Coupling
@@ -32,6 +33,22 @@ class Block(nn.Module):
     mixing: NoMixing
     coupling: Coupling
 
+    # The steps that either method consists of, in order; each has an inverse.
+    STEPS: ClassVar[dict[str, tuple[tuple[str, str], ...]]] = {
+        "forward": (
+            ("mixing", "forward"),
+            ("first", "forward"),
+            ("second", "forward"),
+            ("mixing", "inverse"),
+        ),
+        "inverse": (
+            ("mixing", "forward"),
+            ("second", "inverse"),
+            ("first", "inverse"),
+            ("mixing", "inverse"),
+        ),
+    }
+
     def forward(self, x: jax.Array, mask: jax.Array | None, planes: jax.Array | None) -> jax.Array:
         """[B, h, w, C] -> the same shape."""
         return self._run(self.coupling.forward, x, mask, planes)
@@ -39,6 +56,19 @@ class Block(nn.Module):
     def inverse(self, y: jax.Array, mask: jax.Array | None, planes: jax.Array | None) -> jax.Array:
         """The inverse of `forward`."""
         return self._run(self.coupling.inverse, y, mask, planes)
+
+    def step(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None,
+        planes: jax.Array | None,
+        part: str,
+        method: str,
+    ) -> jax.Array:
+        """One of `STEPS`: 'mixing', or a half of the coupling; 'forward' or 'inverse'."""
+        if part == "mixing":
+            return getattr(self.mixing, method)(x, mask)
+        return self.coupling.change(part, method, x, self.mixing.mixed_mask(mask), planes)
 
     def _run(self, transform, x, mask, planes):
         mixed = self.mixing.forward(x, mask)
@@ -53,12 +83,14 @@ class Level(nn.Module):
       downsampling: the transform between this level and the next finer one.
       down, up: blocks before and after the next coarser level; the coarsest level has no `up`.
       below: the next coarser level, or None.
+      memory: key of `MEMORY`, what blocks keep for gradients.
     """
 
     downsampling: wavelet.Downsampling
     down: tuple[nn.Module, ...]
     up: tuple[nn.Module, ...]
     below: nn.Module | None
+    memory: str = "plain"
 
     def forward(
         self, x: jax.Array, planes: jax.Array | None, editable: jax.Array | None
@@ -76,14 +108,12 @@ class Level(nn.Module):
         planes, editable = _coarsen(planes, editable)
         mask = _editable_coefficients(x.shape, editable)
         z = self.downsampling.forward(x)
-        for block in before:
-            z = getattr(block, method)(z, mask, planes)
+        z = run_blocks(self.memory, before, method, z, (mask, planes))
         if self.below is not None:
             low, details = jnp.split(z, [x.shape[-1]], axis=-1)
             low = getattr(self.below, method)(low, planes, editable)
             z = jnp.concatenate([low, details], axis=-1)
-        for block in after:
-            z = getattr(block, method)(z, mask, planes)
+        z = run_blocks(self.memory, after, method, z, (mask, planes))
         return self.downsampling.inverse(z, *x.shape[1:3])
 
 
@@ -123,6 +153,7 @@ class InvertibleUNet(nn.Module):
       clamping: name in `CLAMPINGS`, the function that keeps log scales within it.
       token_planes: planes P of the secret token, an input of every conditioner; 0 for none.
       class_planes: planes Q of the image's class, also an input of every conditioner; 0 for none.
+      memory: key of `MEMORY`, what blocks keep for gradients; it changes no output.
 
     `forward` and `inverse` take the token, [B, H, W, P] of +1 and -1, None where P is 0;
     `editable`, bool [B, H, W, 1], the pixels that may change, None for all; and `labels`, int [B],
@@ -141,6 +172,7 @@ class InvertibleUNet(nn.Module):
     clamping: str = "tanh"
     token_planes: int = 0
     class_planes: int = 0
+    memory: str = "plain"
 
     @property
     def exact(self) -> bool:
@@ -169,7 +201,7 @@ class InvertibleUNet(nn.Module):
             below = level(depth + 1) if depth + 1 < len(self.blocks) else None
             # The coarsest level has no `up`: no other level separates it from `down`.
             up = self._make_blocks(depth, 1, gain) if below else ()
-            return Level(transform, self._make_blocks(depth, 0, gain), up, below)
+            return Level(transform, self._make_blocks(depth, 0, gain), up, below, self.memory)
 
         self.pyramid = level(0)
 
@@ -215,8 +247,12 @@ class InvertibleUNet(nn.Module):
         return conditioning(x, token, labels, self.class_planes)
 
 
-def unet_from_config(settings: ConfigDict) -> InvertibleUNet:
+def unet_from_config(settings: ConfigDict, memory: str = "plain") -> InvertibleUNet:
     """Builds the learned stage that `config.generator` describes.
+
+    Args:
+      settings: `config.generator`.
+      memory: key of `MEMORY`, what blocks keep for gradients; `config.train.memory` in training.
 
     Raises:
       UserError: variants or sizes that do not go together.
@@ -245,4 +281,4 @@ def unet_from_config(settings: ConfigDict) -> InvertibleUNet:
         if field.name in settings
     }
     values |= {name: tuple(values[name]) for name in ("blocks", "widths")}
-    return InvertibleUNet(**values)
+    return InvertibleUNet(**values, memory=memory)

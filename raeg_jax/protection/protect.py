@@ -17,7 +17,7 @@ from raeg_jax.payload.seal import seal
 from raeg_jax.protection import passes, tiles
 from raeg_jax.protection.loaded_generator import LoadedGenerator
 from raeg_jax.protection.predict import attack_losses, predict_labels
-from raeg_jax.protection.recover import Recovered, Recoverer, check_exact, check_image
+from raeg_jax.protection.recover import HIDING, Recovered, Recoverer, check_exact, check_image
 
 # Lowest PSNR (dB) of the marked image against the unmarked one. Below 40 dB, hiding would cost a
 # 34 dB image more than 1 dB. Only images with hardly any capacity come near.
@@ -199,29 +199,31 @@ class Protector:
         images = [source.image for source in sources]
         labels = self._labels(sources)
         attempts = self._best(images, np.array([label or 0 for label in labels], np.int32))
-        results = []
-        for source, label, attempt in zip(sources, labels, attempts, strict=True):
-            height, width = source.image.shape[:2]
-            pixels, overflow = clip(attempt.values)
-            payload = Payload(
-                nonce=attempt.nonce,
-                generator_id=self._generator.id,
-                height=height,
-                width=width,
-                sha256=digest(source.image),
-                tile=tiles.payload_side(height, width, self._tile),
-                batch=0 if self._generator.portable else self._batch_size,
-                mode=source.mode,
-                orientation=source.orientation,
-                side_info=attempt.table,
-                overflow=overflow,
-            )
-            blob = seal(payload, self._key)
-            marked = _hide(pixels, blob)
-            pixels = pixels if marked is None else marked
-            psnr = psnr_of_mse(file_mse(pixels, source.image))
-            results.append(Protected(pixels, blob, marked is not None, psnr, label))
-        return results
+        # Hiding is single-threaded, and takes as long as the network does on a few cores.
+        return list(HIDING.map(self._finish, sources, labels, attempts))
+
+    def _finish(self, source: _Source, label: int | None, attempt: _Attempt) -> Protected:
+        """Seals the payload of an image and hides it, or leaves it beside the pixels."""
+        height, width = source.image.shape[:2]
+        pixels, overflow = clip(attempt.values)
+        payload = Payload(
+            nonce=attempt.nonce,
+            generator_id=self._generator.id,
+            height=height,
+            width=width,
+            sha256=digest(source.image),
+            tile=tiles.payload_side(height, width, self._tile),
+            batch=0 if self._generator.portable else self._batch_size,
+            mode=source.mode,
+            orientation=source.orientation,
+            side_info=attempt.table,
+            overflow=overflow,
+        )
+        blob = seal(payload, self._key)
+        marked = _hide(pixels, blob)
+        pixels = pixels if marked is None else marked
+        psnr = psnr_of_mse(file_mse(pixels, source.image))
+        return Protected(pixels, blob, marked is not None, psnr, label)
 
     def _best(self, images: Sequence[np.ndarray], labels: np.ndarray) -> list[_Attempt]:
         """Runs the generator, and again with other tokens if asked to; the best of these tries."""

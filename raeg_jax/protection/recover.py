@@ -1,6 +1,8 @@
 """From protected pixels back to the original ones, or an error that says what is wrong."""
 
+import concurrent.futures
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -13,6 +15,9 @@ from raeg_jax.payload.payload import MAX_SIDE, Payload, SourceMode, check_pixels
 from raeg_jax.payload.seal import check_cipher, check_generator, extract_payload, open_sealed
 from raeg_jax.protection import passes, tiles
 from raeg_jax.protection.loaded_generator import LoadedGenerator
+
+# Hides and finds payloads in several images at a time.
+HIDING = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "raeg-hiding")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,12 +91,13 @@ class Recoverer:
         blobs = [None] * len(images) if blobs is None else blobs
         results: dict[int, Recovered | PayloadError] = {}
         opened = {}
-        for index, (image, blob) in enumerate(zip(images, blobs, strict=True)):
+        for index, (image, _) in enumerate(zip(images, blobs, strict=True)):
             check_image(image, index)
-            try:
-                opened[index] = self._open(image, blob)
-            except PayloadError as error:
-                results[index] = _without_frames(error)
+        for index, one in enumerate(HIDING.map(self._try_to_open, images, blobs)):
+            if isinstance(one, PayloadError):
+                results[index] = one
+            else:
+                opened[index] = one
         for group in self._groups(opened):
             results |= self._recover_group({index: opened.pop(index) for index in group})
         return [results[index] for index in range(len(images))]
@@ -121,6 +127,12 @@ class Recoverer:
             payloads = [opened[index].payload for index in group]
             estimates |= zip(group, self._invert(values, payloads), strict=True)
         return [estimates[index] for index in range(len(opened))]
+
+    def _try_to_open(self, image: np.ndarray, blob: bytes | None) -> _Opened | PayloadError:
+        try:
+            return self._open(image, blob)
+        except PayloadError as error:
+            return _without_frames(error)
 
     def _open(self, image: np.ndarray, blob: bytes | None) -> _Opened:
         pixels, blob, in_pixels = extract_payload(image, blob)

@@ -42,7 +42,7 @@ from raeg_jax.workdir.classifiers import (
     save_weights,
 )
 from raeg_jax.workdir.origin import classifier_folder, origin_of
-from raeg_jax.workdir.processes import is_main_process, replicate, say
+from raeg_jax.workdir.processes import from_main, is_main_process, replicate, say
 from raeg_jax.workdir.unfinished import UnfinishedCheckpoint
 
 # Accuracy on the training images is measured on at most so many, spread over the classes.
@@ -155,7 +155,8 @@ def fit_head(name: str, splits: data.Splits, config: ConfigDict, workdir: pathli
     views = [images, images[:, :, ::-1]] if config.augment.flip else [images]
     frozen = FrozenClassifier(seeing, variables)
     x = np.concatenate([features_of(frozen, view, config.eval.batch_size) for view in views])
-    head = fit_linear(x, np.tile(labels, len(views)), splits.num_classes)
+    # Other processors may round it otherwise.
+    head = from_main(fit_linear(x, np.tile(labels, len(views)), splits.num_classes))
     on_host = jax.device_get(with_head(variables, *head))
     module = network_of(name, splits, config)
     return _save(name, module, on_host, splits, config, workdir)

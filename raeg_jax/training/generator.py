@@ -114,7 +114,7 @@ def _prepare(
 def _train_learned(
     config: ConfigDict, workdir: pathlib.Path, splits: data.Splits | None
 ) -> Run | None:
-    generator = unet_from_config(config.generator)
+    generator = unet_from_config(config.generator, config.train.memory)
     weight = config.loss.weight
     discriminator = Discriminator(**config.discriminator) if weight.gan else None
     with contextlib.ExitStack() as stack:

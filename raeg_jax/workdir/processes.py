@@ -8,6 +8,7 @@ import contextlib
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -18,10 +19,13 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from raeg_jax.errors import UserError
-from raeg_jax.files import check_free_space
+from raeg_jax.files import check_free_space, printable
 from raeg_jax.lock import locked
+from raeg_jax.process import EXIT_STOPPED, EXIT_USER_ERROR, interruption
 
 LOCK_FILE = "lock"
+# Where launchers say how many processes there are; not SLURM_NTASKS, which a batch script has too.
+_COUNTS = ("JAX_NUM_PROCESSES", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 # The one axis along which devices share a batch.
 AXIS = "batch"
 
@@ -50,6 +54,70 @@ def start_multi_host() -> None:
             "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set; or leave "
             "config.multi_host off."
         ) from error
+
+
+@contextlib.contextmanager
+def several_hosts() -> Iterator[None]:
+    """Joins the other processes, and leaves at once where the block fails: they can't go on alone.
+
+    Else the process would wait a minute for the others, or they for it, and end with a crash of
+    JAX's. A process whose host is lost meets an error in its next step; where the network says
+    nothing, JAX ends it within two minutes.
+
+    Raises:
+      UserError: JAX doesn't find the others.
+    """
+    start_multi_host()
+    try:
+        yield
+    except BaseException as error:
+        # All leave in order after a signal, at which they stop at the same step.
+        if jax.process_count() == 1 or isinstance(error, SystemExit):
+            raise
+        message, status = _farewell(error)
+        print(printable(message), file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        # Not `sys.exit`: JAX would wait for all processes first.
+        os._exit(status)
+
+
+def _farewell(error: BaseException) -> tuple[str, int]:
+    """The line for an error that ends one process of several, and the exit status."""
+    if isinstance(error, UserError):
+        return f"error: {error}", EXIT_USER_ERROR
+    if isinstance(error, KeyboardInterrupt):
+        return interruption(error)
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        reason = str(error).split("\n", 1)[0]
+        return (
+            f"error: this process lost another one of the run ({reason}). What was saved is whole: "
+            "end all processes, and start the same command again, with as many as there are",
+            EXIT_STOPPED,
+        )
+    return "".join(traceback.format_exception(error)), 1
+
+
+def check_one_process(what: str) -> None:
+    """Stops where a launcher has started several processes, which would all do the same work.
+
+    Args:
+      what: the work, in the message.
+
+    Raises:
+      UserError: naming the launcher's variable.
+    """
+    for name in _COUNTS:
+        count = os.environ.get(name, "")
+        if count.isdecimal() and int(count) > 1:
+            raise UserError(
+                f"{what} is the work of one process, and {name} says that {count} were started: "
+                "start it on one host, without the launcher"
+            )
+
+
+def from_main(tree: T) -> T:
+    """What the main process has, on every process; arrays of the same shapes everywhere."""
+    return multihost_utils.broadcast_one_to_all(tree) if jax.process_count() > 1 else tree
 
 
 def is_main_process() -> bool:

@@ -178,6 +178,21 @@ def test_flags_of_runs_do_not_go_with_a_study(tmp_path, monkeypatch, reports, fl
     assert not reports
 
 
+@pytest.mark.parametrize(
+    ("flag", "variable"),
+    [("_METHOD", "JAX_NUM_PROCESSES"), ("_SUITE", "SLURM_STEP_NUM_TASKS")],
+)
+def test_experiments_are_the_work_of_one_process(config, tmp_path, monkeypatch, flag, variable):
+    monkeypatch.setattr(evaluate, flag, types.SimpleNamespace(value="raeg"))
+    monkeypatch.setenv(variable, "2")
+    with pytest.raises(UserError, match=rf"one process, and {variable} says that 2 were started"):
+        evaluate.main(config, tmp_path)
+    # With one, it stops later, at what isn't there.
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(UserError, match=r"no run to evaluate|no experiment"):
+        evaluate.main(config, tmp_path)
+
+
 @pytest.mark.parametrize("main", [train.main, evaluate.main])
 def test_several_hosts_find_each_other_first(config, tmp_path, monkeypatch, main):
     def start():

@@ -103,6 +103,7 @@ def test_settings_that_may_be_adjusted(config, name, value):
         ("data.cache_dir", "/elsewhere"),
         ("classifiers.weights", "/elsewhere"),
         ("train.log_every", 3),
+        ("train.memory", "reversible"),
         ("eval.pgd_steps", 1),
     ],
 )

@@ -15,6 +15,7 @@ from raeg_jax.experiments.runner import (
     run_experiments,
 )
 from raeg_jax.experiments.store import Store, Unit
+from raeg_jax.workdir.processes import claimed
 from tests.evaluation.evaluation_toys import brightness_reader
 from tests.experiments.experiment_toys import published, run
 
@@ -132,3 +133,9 @@ def test_units_that_are_there_are_not_measured_again(tmp_path, capsys):
     measure([unit("a"), unit("b"), unit("c")], Store(tmp_path, {}))
     assert calls == ["a", "b", "c"]
     assert "3/3 units" in capsys.readouterr().err
+
+
+def test_one_process_measures_at_a_time(tmp_path):
+    unit = Unit("a/b", 1.0, lambda: pytest.fail("measured"), {})
+    with claimed(tmp_path), pytest.raises(UserError, match="another run is using"):
+        measure([unit], Store(tmp_path, {}))

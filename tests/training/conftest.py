@@ -30,7 +30,7 @@ def toys(monkeypatch):
     monkeypatch.setattr(generator, "clean_accuracies", lambda *args: accuracies)
     monkeypatch.setattr(generator, "make_train_step", make_toy_step)
     monkeypatch.setattr(
-        generator, "unet_from_config", lambda settings: ToyGenerator(settings.widths[0])
+        generator, "unet_from_config", lambda settings, memory: ToyGenerator(settings.widths[0])
     )
 
 

@@ -15,6 +15,7 @@ from jax import lax
 
 from configs import smoke
 from raeg_jax.errors import UserError
+from raeg_jax.process import EXIT_STOPPED
 from raeg_jax.training import parallel
 from raeg_jax.training.loop import Preemption
 from raeg_jax.workdir import processes as processes_lib
@@ -22,6 +23,10 @@ from raeg_jax.workdir import processes as state_lib
 from raeg_jax.workdir.checkpoint import Checkpoints, TrainState
 
 ROOT = pathlib.Path(__file__).parents[2]
+IN_EVERY_MODE = pytest.mark.parametrize(
+    "mode",
+    [pytest.param(m, marks=pytest.mark.slow if i else ()) for i, m in enumerate(parallel.MODES)],
+)
 IMAGES = np.random.RandomState(0).randn(8, 3).astype(np.float32)
 
 
@@ -68,17 +73,20 @@ def work(mode, workdir):
     print("result", *(float(value).hex() for value in (*weights, norm)))
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("localhost", 0))
-        return sock.getsockname()[1]
+def die(mode, workdir):
+    """The second process is killed behind the first checkpoint; what becomes of the first one?"""
+    with processes_lib.several_hosts():
+        import jax
+
+        share = slice(4 * jax.process_index(), 4 * jax.process_index() + 4)
+        run(mode, workdir, share, steps=2)
+        if jax.process_index() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        for _ in range(1000):
+            run(mode, workdir, share, steps=2)
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [pytest.param(m, marks=pytest.mark.slow if i else ()) for i, m in enumerate(parallel.MODES)],
-)
-def test_two_processes_agree_with_one(mode, tmp_path):
+def start_two(what, mode, workdir):
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
@@ -88,9 +96,9 @@ def test_two_processes_agree_with_one(mode, tmp_path):
         # Each process compiles its own programs, as hosts do.
         "JAX_ENABLE_COMPILATION_CACHE": "0",
     }
-    processes = [
+    return [
         subprocess.Popen(
-            [sys.executable, __file__, mode, str(tmp_path / "two")],
+            [sys.executable, __file__, what, mode, str(workdir)],
             env=environment | {"JAX_PROCESS_ID": str(i)},
             stdout=-1,
             stderr=-1,
@@ -98,8 +106,18 @@ def test_two_processes_agree_with_one(mode, tmp_path):
         )
         for i in range(2)
     ]
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("localhost", 0))
+        return sock.getsockname()[1]
+
+
+@IN_EVERY_MODE
+def test_two_processes_agree_with_one(mode, tmp_path):
     results, stops = [], []
-    for process in processes:
+    for process in start_two("work", mode, tmp_path / "two"):
         output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         stops.append([row for row in output.splitlines() if row.startswith("stopped")])
@@ -111,6 +129,29 @@ def test_two_processes_agree_with_one(mode, tmp_path):
     for _ in range(2):
         weights, norm = run(mode, tmp_path / "one", slice(None), steps=2)
     np.testing.assert_allclose(results[0], [*weights, norm], rtol=1e-5)
+    # What two have begun, one continues.
+    alone, uninterrupted = (
+        run(mode, tmp_path / name, slice(None), steps=2) for name in ("two", "one")
+    )
+    np.testing.assert_allclose(*map(np.hstack, (alone, uninterrupted)), rtol=1e-5)
+
+
+@IN_EVERY_MODE
+def test_a_process_that_loses_another_says_so_and_the_run_resumes(mode, tmp_path):
+    survivor, killed = start_two("die", mode, tmp_path / "two")
+    _, errors = survivor.communicate(timeout=120)
+    killed.communicate(timeout=10)
+    assert killed.returncode == -signal.SIGKILL
+    assert survivor.returncode == EXIT_STOPPED
+    assert "error: this process lost another one of the run" in errors
+    assert "Traceback" not in errors
+    with Checkpoints(tmp_path / "two", smoke.get_config().train) as checkpoints:
+        (saved,) = checkpoints.steps()
+    run(mode, tmp_path / "one", slice(None), steps=saved)
+    resumed, uninterrupted = (
+        run(mode, tmp_path / name, slice(None), steps=2) for name in ("two", "one")
+    )
+    np.testing.assert_allclose(*map(np.hstack, (resumed, uninterrupted)), rtol=1e-5)
 
 
 def test_a_lonely_host_learns_how_to_start_the_others(monkeypatch):
@@ -120,4 +161,4 @@ def test_a_lonely_host_learns_how_to_start_the_others(monkeypatch):
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], sys.argv[2])
+    {"work": work, "die": die}[sys.argv[1]](*sys.argv[2:])
