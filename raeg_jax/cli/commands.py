@@ -347,7 +347,7 @@ def _convert(
 
 
 def _run(
-    work: Callable[[Runner], None], verb: str, total: int, resumes: str, batch_size: int
+    work: Callable[[Runner], None], verb: str, total: int | None, resumes: str, batch_size: int
 ) -> Report:
     """Calls `work` with a runner, and prints the report."""
     # Only on a terminal.

@@ -43,7 +43,8 @@ class Entry:
       sha256: of the output's bytes, in hexadecimal.
       output_size: in bytes.
       output_mtime_ns: when the output was written.
-      left_out: of a data set's shard, why examples are missing, by their numbers.
+      left_out: of a record file, why examples are missing, by their numbers.
+      examples: of a record file, how many it holds.
     """
 
     source_sha256: str
@@ -52,6 +53,7 @@ class Entry:
     output_size: int
     output_mtime_ns: int
     left_out: Mapping[str, str] | None = None
+    examples: int | None = None
 
 
 class Manifest:
@@ -255,7 +257,12 @@ def _entry(content: Mapping[str, Any]) -> Entry:
     if not all(isinstance(value, _KINDS[name]) for name, value in values.items()):
         raise TypeError(content)
     del values["source"]
-    return Entry(**values, left_out=dict(content.get("left_out") or {}) or None)
+    left_out, examples = content.get("left_out"), content.get("examples")
+    return Entry(
+        **values,
+        left_out=dict(left_out or {}) or None,
+        examples=None if examples is None else int(examples),
+    )
 
 
 def _read(path: pathlib.Path) -> tuple[dict[str, Any] | None, dict[str, Entry], int]:
