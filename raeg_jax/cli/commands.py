@@ -22,10 +22,12 @@ from raeg_jax.cli.generators import (
 )
 from raeg_jax.cli.pipeline import Operation, Runner
 from raeg_jax.cli.protect import Protection
+from raeg_jax.cli.record_source import RecordSource
 from raeg_jax.cli.recover import Recovery
 from raeg_jax.cli.report import TOGETHER, Report, Status, echo, log
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
+from raeg_jax.cli.tar_records import TarDataset
 from raeg_jax.cli.verify import Verification, VerifiedLines
 from raeg_jax.compilation import ProgressBar
 from raeg_jax.config import command_line
@@ -159,7 +161,8 @@ def verify(options: VerifyOptions) -> int:
       StoppedError: the run ended early.
     """
     path = scan.existing(options.source)
-    single = None if path.is_dir() else SourceImage(path, path.name, "")
+    several = path.is_dir() or path.suffix in scan.RECORDS
+    single = None if several else SourceImage(path, path.name, "")
     key = key_lib.read_key(options.key)
     check_generators(options.generator)
     source = _source(Paths(path, path, single=single))
@@ -310,6 +313,9 @@ def _source(paths: Paths) -> Source:
         from raeg_jax.cli.tfds_source import TfdsSource
 
         return TfdsSource(paths)
+    suffix = scan.record_suffix(paths.source)
+    if suffix == ".tar":
+        return RecordSource(paths, TarDataset(paths.source))
     return FileSource(paths)
 
 

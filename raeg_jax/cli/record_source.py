@@ -1,8 +1,8 @@
 """A data set in record files as a source of images: file by file, into another of its kind."""
 
-import abc
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raeg_jax.cli.manifest import NAME, Manifest, open_manifest
@@ -12,11 +12,12 @@ from raeg_jax.cli.record_outputs import RecordOutputs
 from raeg_jax.cli.records import Description, Example, RecordDataset, RecordFile
 from raeg_jax.cli.report import Result, Status
 from raeg_jax.cli.scan import DEFAULT_SUFFIX, Paths
-from raeg_jax.cli.sources import Source
+from raeg_jax.cli.sources import Originals, Source
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile
 
 
-class RecordSource(Source, abc.ABC):
+class RecordSource(Source):
     """A data set in record files.
 
     An example that fails is left out, and reported again by every run that finds its record file
@@ -43,7 +44,7 @@ class RecordSource(Source, abc.ABC):
                 f"{paths.source} is a data set, whose images are written as PNG: leave --format out"
             )
         self._dataset, self._out = dataset, paths.out
-        self._overwrite = paths.overwrite
+        self._source, self._overwrite = paths.source, paths.overwrite
         self.files = dataset.files
         self.all_failures = str(paths.out / NAME)
 
@@ -52,6 +53,22 @@ class RecordSource(Source, abc.ABC):
         """See `Source`."""
         lengths = [file.length for file in self.files]
         return None if None in lengths else sum(length or 0 for length in lengths)
+
+    def label_of(
+        self, labels: str | None, class_names: Sequence[str]
+    ) -> Callable[[Any], int | None]:
+        """Classes are those of the data set, where the generator has them all."""
+        if labels == "folders":
+            raise UserError(
+                f"--labels folders is impossible: {self._dataset.folder} is a data set, whose "
+                "labels count by themselves; leave it out, or give none"
+            )
+        by_dataset = None if labels == "none" else self._dataset.label_of(class_names)
+        return by_dataset or (lambda example: None)
+
+    def originals(self, given: str) -> Originals:
+        """Finds the examples' originals in another data set of the same kind."""
+        return RecordOriginals(self._dataset, given)
 
     def describe(self, outputs: FolderOutputs, recovered: bool) -> Description | None:
         """Plans what the data set's folder has beside record files; None for nothing.
@@ -78,42 +95,30 @@ class RecordSource(Source, abc.ABC):
         recovered = settings["command"] == "recover"
         with (
             open_manifest(self._out, settings) as manifest,
-            folder_outputs(manifest, self._dataset.folder, "", self._overwrite) as outputs,
+            folder_outputs(manifest, self._source, "", self._overwrite) as outputs,
         ):
             description = self.describe(outputs, recovered)
-            targets = {file: outputs.target(file.path, file.name, file.name) for file in self.files}
-            if description and any(targets.values()):
-                description.withdraw()
-            whole = self._convert_files(targets, operation, manifest, outputs, runner)
+            # All are checked before anything is written.
+            for file in self.files:
+                outputs.may_replace(file.name, file.name)
+            whole = True
+            for file in self.files:
+                try:
+                    target = outputs.target(file.path, file.name, file.name)
+                except UserError as error:
+                    runner.add(Result(file.name, Status.FAILED, str(error)), outputs)
+                    whole = False
+                    continue
+                if target is None:
+                    _add_finished(file, manifest, runner)
+                    continue
+                if description:
+                    description.withdraw()
+                whole &= self._convert_file(file, target, operation, outputs, runner)
             if description and whole:
                 for result in description.write():
                     if result.status is Status.FAILED:
                         runner.add(result, outputs)
-
-    def _convert_files(
-        self,
-        targets: Mapping[RecordFile, Target | None],
-        operation: Operation,
-        manifest: Manifest,
-        outputs: FolderOutputs,
-        runner: Runner,
-    ) -> bool:
-        """Makes record files; returns whether all are there.
-
-        Args:
-          targets: of the files, None for one that is finished.
-          operation: done to each image.
-          manifest: of the output folder.
-          outputs: give the files their names.
-          runner: runs the images.
-        """
-        whole = True
-        for file, target in targets.items():
-            if target is None:
-                _add_finished(file, manifest, runner)
-            else:
-                whole &= self._convert_file(file, target, operation, outputs, runner)
-        return whole
 
     def _examples(
         self, file: RecordFile, outputs: Outputs, runner: Runner
@@ -154,6 +159,35 @@ class RecordSource(Source, abc.ABC):
         if result.status is Status.FAILED:
             runner.add(result, outputs)
         return result.status is Status.DONE
+
+
+class RecordOriginals(Originals):
+    """A data set as it was before protection.
+
+    Args:
+      protected: the data set whose originals these are.
+      given: where they are.
+
+    Raises:
+      UserError: it isn't a data set of the same kind, or has other examples.
+    """
+
+    def __init__(self, protected: RecordDataset[Any], given: str):
+        self.path = pathlib.Path(given)
+        self._dataset = type(protected)(self.path)
+        if self._dataset.lengths != protected.lengths:
+            raise UserError(
+                f"{given} has {self._dataset.lengths} examples, and {protected.folder} "
+                f"{protected.lengths}, so which belong together isn't known: name its original"
+            )
+
+    def cost(self, image: Example) -> int:
+        """See `Originals`."""
+        return self._dataset.original(image).cost()
+
+    def read(self, image: Example) -> tuple[ImageFile, ...]:
+        """See `Originals`."""
+        return (self._dataset.original(image).read(),)
 
 
 def _add_finished(file: RecordFile, manifest: Manifest, runner: Runner) -> None:
