@@ -33,6 +33,8 @@ from raeg_jax.errors import UserError
 from raeg_jax.methods import transform
 from raeg_jax.payload import key as key_lib
 from raeg_jax.payload.key import Key
+from raeg_jax.scale import shard as shard_lib
+from raeg_jax.scale.shard import Shard
 
 if TYPE_CHECKING:
     from raeg_jax.methods.tool import ToolProtector
@@ -54,12 +56,14 @@ class ImageOptions:
       generator: the generator file, or the name of one that comes with the package; by default
         the package's for protecting, and each image's own of the package for the rest.
       batch_size: images at a time.
+      shard: of the source that is worked on, such as '3/16'; None for all of it.
     """
 
     source: str
     key: str
     generator: str | None
     batch_size: int
+    shard: str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,7 +166,7 @@ def verify(options: VerifyOptions) -> int:
     single = None if path.is_dir() else SourceImage(path, path.name, "")
     key = key_lib.read_key(options.key)
     check_generators(options.generator)
-    source = _source(Paths(path, path, single=single))
+    source = _source(Paths(path, path, single=single, shard=_shard(options)))
     originals = source.originals(options.originals) if options.originals else None
     generators = open_generators(options.generator)
     readers_of = make_readers(generators, options.reader, options.preprocess)
@@ -180,6 +184,13 @@ def verify(options: VerifyOptions) -> int:
             "another model"
         )
     return report.status
+
+
+def merge(folder: str) -> int:
+    """Makes one manifest of those of all shards; returns the exit status."""
+    from raeg_jax.scale.merge import merge_shards
+
+    return merge_shards(pathlib.Path(folder))
 
 
 def keygen(keyfile: str) -> int:
@@ -313,9 +324,14 @@ def _source(paths: Paths) -> Source:
     return FileSource(paths)
 
 
+def _shard(options: ImageOptions) -> Shard | None:
+    return shard_lib.parse(options.shard) if options.shard is not None else None
+
+
 def _check_files(options: ConvertOptions) -> tuple[Source, Key]:
     """Checks the arguments, then opens the source; the generator is only loaded after that."""
     paths = scan.check_paths(options.source, options.out, options.format, options.overwrite)
+    paths = dataclasses.replace(paths, shard=_shard(options))
     key = key_lib.read_key(options.key)
     check_generators(options.generator)
     return _source(paths), key

@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from raeg_jax.cli.manifest import Entry, Manifest, digest, is_as_written
+from raeg_jax.cli.claims import Entry
+from raeg_jax.cli.manifest import Manifest, digest, is_as_written
 from raeg_jax.cli.report import NoSpaceError, Result, Status, failure
 from raeg_jax.cli.scan import SourceImage, is_within
 from raeg_jax.errors import UserError
@@ -157,7 +158,7 @@ class FolderOutputs(Outputs):
     def __init__(self, manifest: Manifest, source: pathlib.Path, suffix: str, overwrite: bool):
         self._manifest, self._suffix, self._overwrite = manifest, suffix, overwrite
         self._source, self._folder = source, manifest.folder
-        self.staging = manifest.folder / STAGING / uuid.uuid4().hex
+        self.staging = staging_of(manifest) / uuid.uuid4().hex
         self._numbers = itertools.count()
 
     def begin(self, image: SourceImage) -> Target | None:
@@ -212,11 +213,13 @@ class FolderOutputs(Outputs):
 
     def _check_origin(self, source: pathlib.Path | str, name: str, output: str) -> None:
         """Keeps the finished output of another image, which may have got its name before."""
-        origin = self._manifest.origin(output)
-        if origin in (None, name) or not os.path.lexists(self._source / origin):
+        found = self._manifest.origin(output)
+        if found is None:
             return
-        path, entry = self._folder / output, self._manifest.get(origin)
-        if entry and is_as_written(path, entry):
+        (origin, entry), path = found, self._folder / output
+        if origin == name or not os.path.lexists(self._source / origin):
+            return
+        if is_as_written(path, entry):
             raise UserError(
                 f"{source} would become {path}, which was made of {self._source / origin}: "
                 "rename it, or name another output folder"
@@ -274,15 +277,26 @@ class FolderOutputs(Outputs):
         return written.result
 
 
+def staging_of(manifest: Manifest) -> pathlib.Path:
+    """Returns the folder of unfinished outputs of a run, or of its shard."""
+    return manifest.folder / (STAGING + (manifest.shard.suffix if manifest.shard else ""))
+
+
+def remove_unfinished(folder: pathlib.Path, pattern: str = f"{STAGING}*") -> None:
+    """Removes what killed runs left unfinished in an output folder, by default of all shards."""
+    for path in folder.glob(pattern):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def folder_outputs(
     manifest: Manifest, source: pathlib.Path, suffix: str, overwrite: bool
 ) -> Iterator[FolderOutputs]:
     """Makes `FolderOutputs`; removes what a killed run and this one leave unfinished."""
-    staging = manifest.folder / STAGING
+    staging = staging_of(manifest)
     outputs = FolderOutputs(manifest, source, suffix, overwrite)
     try:
-        shutil.rmtree(staging, ignore_errors=True)
+        remove_unfinished(manifest.folder, staging.name + ("" if manifest.shard else "*"))
         with translate_output_errors(staging):
             staging.mkdir()
             outputs.staging.mkdir()

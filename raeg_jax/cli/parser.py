@@ -160,6 +160,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_preprocess_option(verify, "these, and the crop that an ONNX model's file says")
 
+    merge = add(
+        "merge",
+        commands.merge,
+        "make one output folder of the shards in it",
+        "Checks that all shards of --shard i/N are there and have ended, and every output.",
+    )
+    merge.add_argument("folder", metavar="OUT", help="the shards' output folder")
+
     inspect = add("inspect", commands.inspect, "show what a protected image or a generator holds")
     inspect.add_argument("file", metavar="FILE", help="a protected image, or a generator file")
     inspect.add_argument("--key", metavar="K", help="key file; shows what is locked, too")
@@ -223,6 +231,12 @@ def _add_image_options(
         metavar="G",
         help=f"generator file, or one that comes with raeg-jax ({', '.join(SHIPPED)}); default: "
         + (DEFAULT if protects else "of these the one that protected the image"),
+    )
+    command.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="work on the I-th of N shares of SOURCE only, while others do the rest"
+        + ("; then `raeg merge OUT`" if out_help else ""),
     )
     command.add_argument(
         "--batch-size", metavar="N", type=_count, default=16, help="images at a time (16)"

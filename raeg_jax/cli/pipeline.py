@@ -355,6 +355,11 @@ class Runner:
     def __init__(self, report: Report, batch_size: int):
         self._report, self._batch_size = report, batch_size
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of images that are `finished` and that `failed`."""
+        return self._report.outcome
+
     def run(self, images: Iterable[SourceImage], operation: Operation, outputs: Outputs) -> None:
         """Runs images through an operation.
 
