@@ -32,7 +32,8 @@ class Entry:
       sha256: of the output's bytes, in hexadecimal.
       output_size: in bytes.
       output_mtime_ns: when the output was written.
-      left_out: of a data set's record file, why examples are missing, by their numbers.
+      left_out: of a record file, why examples are missing, by their numbers.
+      examples: of a record file, how many it holds.
     """
 
     source_sha256: str
@@ -41,6 +42,7 @@ class Entry:
     output_size: int
     output_mtime_ns: int
     left_out: Mapping[str, str] | None = None
+    examples: int | None = None
 
 
 class Claims:
@@ -53,7 +55,8 @@ class Claims:
     def __init__(self, ignores_case: bool = False):
         self._ignores_case = ignores_case
         self._packed: dict[str, bytes] = {}
-        self._left_out: dict[str, Mapping[str, str]] = {}
+        # What only record files have, of which there are few.
+        self._of_records: dict[str, tuple[Mapping[str, str] | None, int | None]] = {}
         # By comparable output, the source of which it was made last, unless that has its name.
         self._origins: dict[str, str] = {}
 
@@ -79,9 +82,9 @@ class Claims:
             packed += entry.output.encode("utf-8", "surrogateescape")
         self._packed.pop(name, None)
         self._packed[name] = packed
-        self._left_out.pop(name, None)
-        if entry.left_out:
-            self._left_out[name] = entry.left_out
+        self._of_records.pop(name, None)
+        if entry.left_out or entry.examples is not None:
+            self._of_records[name] = entry.left_out, entry.examples
         same = self._same(entry.output)
         if same == name:
             self._origins.pop(same, None)
@@ -98,8 +101,10 @@ class Claims:
         if packed is None:
             return None
         source_sha256, sha256, size, mtime_ns = _PACKED.unpack_from(packed)
-        left_out = self._left_out.get(name)
-        return Entry(source_sha256.hex(), self.output(name), sha256.hex(), size, mtime_ns, left_out)
+        of_records = self._of_records.get(name, ())
+        return Entry(
+            source_sha256.hex(), self.output(name), sha256.hex(), size, mtime_ns, *of_records
+        )
 
     def origin(self, output: str) -> str | None:
         """Returns the source of which an output was made last."""
@@ -207,6 +212,7 @@ def fields(entry: Entry) -> dict[str, Any]:
 
 
 def _entry(content: Mapping[str, Any]) -> Entry:
+    examples = content.get("examples")
     return Entry(
         content["source_sha256"],
         _text(content["output"]),
@@ -214,6 +220,7 @@ def _entry(content: Mapping[str, Any]) -> Entry:
         content["output_size"],
         content["output_mtime_ns"],
         dict(content.get("left_out") or {}) or None,
+        None if examples is None else int(examples),
     )
 
 

@@ -166,7 +166,7 @@ def verify(options: VerifyOptions) -> int:
     single = None if path.is_dir() else SourceImage(path, path.name, "")
     key = key_lib.read_key(options.key)
     check_generators(options.generator)
-    source = _source(Paths(path, path, single=single, shard=_shard(options)))
+    source = open_source(Paths(path, path, single=single, shard=_shard(options)))
     originals = source.originals(options.originals) if options.originals else None
     generators = open_generators(options.generator)
     readers_of = make_readers(generators, options.reader, options.preprocess)
@@ -315,7 +315,8 @@ def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None
     return "none"
 
 
-def _source(paths: Paths) -> Source:
+def open_source(paths: Paths) -> Source:
+    """Opens a source of any kind."""
     if scan.is_dataset(paths.source):
         # TFDS takes a second to import.
         from raeg_jax.cli.tfds_source import TfdsSource
@@ -334,7 +335,7 @@ def _check_files(options: ConvertOptions) -> tuple[Source, Key]:
     paths = dataclasses.replace(paths, shard=_shard(options))
     key = key_lib.read_key(options.key)
     check_generators(options.generator)
-    return _source(paths), key
+    return open_source(paths), key
 
 
 def _convert(
@@ -363,7 +364,7 @@ def _convert(
 
 
 def _run(
-    work: Callable[[Runner], None], verb: str, total: int, resumes: str, batch_size: int
+    work: Callable[[Runner], None], verb: str, total: int | None, resumes: str, batch_size: int
 ) -> Report:
     """Calls `work` with a runner, and prints the report."""
     # Only on a terminal.

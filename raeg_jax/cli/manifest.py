@@ -15,6 +15,7 @@ import os
 import pathlib
 import stat
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -164,7 +165,10 @@ def locked_folder(folder: pathlib.Path, shard: Shard | None = None) -> Iterator[
 
 @contextlib.contextmanager
 def open_manifest(
-    folder: pathlib.Path, settings: Mapping[str, Any], shard: Shard | None = None
+    folder: pathlib.Path,
+    settings: Mapping[str, Any],
+    shard: Shard | None = None,
+    about: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Iterator[Manifest]:
     """Opens a folder's manifest, or begins one; no other process has it meanwhile.
 
@@ -173,6 +177,7 @@ def open_manifest(
       settings: of the run, as JSON holds them; a run resumes with the same ones only. A manifest of
         failures alone, such as that of a wrong key, binds no later run: it is written anew.
       shard: that the run works on; None for all of the source.
+      about: more for the head, by which no run is refused.
 
     Raises:
       UserError: another run is at work in the folder or on the shard; its manifest, or another
@@ -204,7 +209,7 @@ def open_manifest(
             if file.tell() > whole:
                 file.truncate(whole)
             if head is None:
-                _append(file, claims_lib.line({HEAD: FORMAT, **settings}))
+                _append(file, claims_lib.line({HEAD: FORMAT, **settings, **about}))
         except OSError as error:
             raise UserError(
                 f"{folder} can't be written ({error.strerror or error}): name another folder"

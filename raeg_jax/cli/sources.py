@@ -48,13 +48,13 @@ class Source(abc.ABC):
     """All images that a command works on.
 
     Attributes:
-      total: number of images.
+      total: number of images; None where only reading them all would tell.
       format: of the outputs' images, by name.
       resumes: how the same command resumes a stopped run; empty where it begins anew.
       all_failures: the file with all failures; empty where there is none.
     """
 
-    total: int
+    total: int | None
     format: str
     resumes: str
     all_failures: str

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from raeg_jax.cli import claims as claims_lib
-from raeg_jax.cli.claims import ENDED, Claims, Content
+from raeg_jax.cli import commands
+from raeg_jax.cli.claims import ENDED, HEAD, Claims, Content
 from raeg_jax.cli.manifest import (
     MERGED,
     NAME,
@@ -18,7 +19,9 @@ from raeg_jax.cli.manifest import (
     shards_in,
 )
 from raeg_jax.cli.outputs import STAGING, remove_unfinished, translate_output_errors
+from raeg_jax.cli.record_source import DATA_SET, RecordSource
 from raeg_jax.cli.report import FAILED, StoppedError, counted, echo, log
+from raeg_jax.cli.scan import Paths
 from raeg_jax.errors import UserError
 from raeg_jax.files import open_file
 from raeg_jax.scale.shard import Shard
@@ -58,10 +61,22 @@ def merge_shards(folder: pathlib.Path) -> int:
             raise UserError(f"{folder} was made without --shard: there is nothing to merge")
         remove_shards(folder)
         remove_unfinished(folder)
-    return _report(head)
+    problem = _describe(folder, head) if DATA_SET in head else None
+    return _report(head, problem)
 
 
-def _report(head: dict[str, Any]) -> int:
+def _describe(folder: pathlib.Path, head: dict[str, Any]) -> str | None:
+    """Describes a data set; returns why that is not possible."""
+    source = head[DATA_SET]
+    if not os.path.exists(source):
+        return f"{source}, which it is made of, isn't here"
+    settings = {name: head[name] for name in head.keys() - {HEAD, MERGED, DATA_SET}}
+    opened = commands.open_source(Paths(pathlib.Path(source), folder))
+    assert isinstance(opened, RecordSource)
+    return opened.finish(settings)
+
+
+def _report(head: dict[str, Any], problem: str | None) -> int:
     about = head[MERGED]
     echo(f"{counted(about['count'], 'shard')} merged: {counted(about['finished'], 'image')}")
     if about["failed"]:
@@ -69,7 +84,12 @@ def _report(head: dict[str, Any]) -> int:
             f"failed: {counted(about['failed'], 'image')}, as the manifest says; the command that "
             "made the shards tries them again without --shard"
         )
-    return FAILED if about["failed"] else 0
+    if problem:
+        log(
+            f"failed: it is no whole data set yet, as {problem}; the command that made the shards "
+            "makes it one, without --shard"
+        )
+    return FAILED if about["failed"] or problem else 0
 
 
 def _merge(folder: pathlib.Path) -> dict[str, Any]:
@@ -131,6 +151,9 @@ def _check_same(folder: pathlib.Path, pairs: Sequence[tuple[Shard, Content]]) ->
     head = content.head or {}
     for shard, other in others:
         for name, value in (other.head or {}).items():
+            # The source may be elsewhere on another machine.
+            if name == DATA_SET:
+                continue
             if head.get(name) != value:
                 raise UserError(
                     f"{folder} holds images of --shard={first} with {name} {head.get(name)}, and "

@@ -8,6 +8,7 @@ import pytest
 from raeg_jax.cli.manifest import MERGED, NAME, manifest_path
 from raeg_jax.scale import merge
 from raeg_jax.scale.shard import Shard
+from tests.cli import datasets
 from tests.cli.conftest import files, pixels, save
 
 SHARDS = [Shard(number, 3) for number in (1, 2, 3)]
@@ -140,3 +141,60 @@ def test_many_shards_are_named_in_short():
     assert merge._listed(shards[:1]) == "--shard=1/40"
     assert merge._listed(shards[:3]) == "--shard=1/40, --shard=2/40 and --shard=3/40"
     assert merge._listed(shards).endswith("--shard=5/40 and 35 others")
+
+
+@pytest.fixture
+def data(tmp_path):
+    features = {"image": datasets.FEATURES["image"]}
+    images = [{"image": datasets.encoded(pixels(number))} for number in range(6)]
+    shards = {"train": [images[:2], images[2:3], images[3:5]], "test": [images[5:]]}
+    return datasets.prepare(tmp_path / "data", shards, features)
+
+
+def test_record_files_are_shared_and_merging_makes_a_data_set(raeg, data, tmp_path):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    raeg("protect", data, whole)
+    made = [raeg("protect", data, out, "--shard", f"{number}/2").out for number in (1, 2)]
+    assert sum(int(text.split()[0]) for text in made) == 6
+    assert "dataset_info.json" not in files(out)
+    assert raeg("merge", out).out == "2 shards merged: 6 images\n"
+    assert files(out) == files(whole)
+    for name in files(whole):
+        if name != NAME:
+            assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    assert raeg("merge", out).out == "2 shards merged: 6 images\n"
+    assert "6 were done before" in raeg("protect", data, out).out
+    lines = [raeg("verify", out, "--shard", f"{number}/3").out for number in (1, 2, 3)]
+    assert sum(text.count("exact") for text in lines) == 6
+    for number in (1, 2, 3, 4):
+        raeg("recover", out, tmp_path / "back", "--shard", f"{number}/4")
+    raeg("merge", tmp_path / "back")
+    raeg("verify", out, "--originals", tmp_path / "back")
+
+
+def test_a_data_set_whose_source_is_elsewhere_is_merged_all_the_same(raeg, data, tmp_path):
+    out, moved = tmp_path / "out", tmp_path / "moved"
+    for number in (1, 2):
+        raeg("protect", data, out, "--shard", f"{number}/2")
+    data.rename(moved)
+    result = raeg("merge", out, status=1)
+    assert f"it is no whole data set yet, as {data}, which it is made of, isn't here" in result.err
+    assert "6 were done before" in raeg("protect", moved, out).out
+    assert "dataset_info.json" in files(out)
+
+
+def test_a_data_set_that_lacks_a_record_file_is_not_described(raeg, data, tmp_path):
+    out = tmp_path / "out"
+    shortest = min(data.glob("*train*"), key=os.path.getsize)
+    whole = shortest.read_bytes()
+    shortest.write_bytes(whole[:20])
+    statuses = [
+        raeg("protect", data, out, "--shard", f"{number}/2", status=None).status
+        for number in (1, 2)
+    ]
+    assert sorted(statuses) == [0, 1]
+    assert "is missing" in raeg("merge", out, status=1).err
+    assert "dataset_info.json" not in files(out)
+    shortest.write_bytes(whole)
+    raeg("protect", data, out)
+    assert "dataset_info.json" in files(out)

@@ -1,0 +1,203 @@
+"""A data set in record files as a source of images: file by file, into another of its kind."""
+
+import abc
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from raeg_jax.cli.manifest import Manifest, manifest_path, open_manifest
+from raeg_jax.cli.outputs import FolderOutputs, Outputs, Target, folder_outputs
+from raeg_jax.cli.pipeline import Operation, Runner
+from raeg_jax.cli.record_outputs import RecordOutputs
+from raeg_jax.cli.records import Description, Example, RecordDataset, RecordFile
+from raeg_jax.cli.report import Result, Status
+from raeg_jax.cli.scan import DEFAULT_SUFFIX, Paths
+from raeg_jax.cli.sources import Source
+from raeg_jax.errors import UserError
+
+# In the head of a shard's manifest, the source's folder, as merging describes the outputs by it.
+DATA_SET = "data_set"
+
+
+class RecordSource(Source, abc.ABC):
+    """A data set in record files.
+
+    An example that fails is left out, and reported again by every run that finds its record file
+    finished. A record file that lost all of its examples isn't written, and then the data set isn't
+    finished.
+
+    Args:
+      paths: of source and outputs.
+      dataset: the source.
+
+    Raises:
+      UserError: another format than PNG was asked for.
+
+    Attributes:
+      files: that this run works on.
+    """
+
+    format = DEFAULT_SUFFIX[1:]
+    resumes = "the same command resumes after the last whole record file"
+
+    def __init__(self, paths: Paths, dataset: RecordDataset[Any]):
+        if paths.suffix != DEFAULT_SUFFIX:
+            raise UserError(
+                f"{paths.source} is a data set, whose images are written as PNG: leave --format out"
+            )
+        self._dataset, self._out = dataset, paths.out
+        self._overwrite, self._shard = paths.overwrite, paths.shard
+        self.files = paths.shard.among(dataset.files) if paths.shard else dataset.files
+        self.all_failures = str(manifest_path(paths.out, paths.shard))
+
+    @property
+    def total(self) -> int | None:  # type: ignore[override]
+        """See `Source`."""
+        lengths = [file.length for file in self.files]
+        return None if None in lengths else sum(length or 0 for length in lengths)
+
+    def describe(self, outputs: FolderOutputs, recovered: bool) -> Description | None:
+        """Plans what the data set's folder has beside record files; None for nothing.
+
+        Args:
+          outputs: gives the files their names.
+          recovered: from a protected source; else it is protected.
+
+        Raises:
+          UserError: files of others have their names.
+        """
+        del outputs, recovered
+        return None
+
+    def look(self, operation: Operation, outputs: Outputs, runner: Runner) -> None:
+        """See `Source`."""
+        for file in self.files:
+            examples = self._examples(file, outputs, runner)
+            if examples is not None:
+                runner.run(examples, operation, outputs)
+
+    def convert(self, operation: Operation, settings: Mapping[str, Any], runner: Runner) -> None:
+        """See `Source`."""
+        with self._opened(settings) as (manifest, outputs):
+            # Of shards, what merges them.
+            description = self.describe(outputs, settings["command"] == "recover")
+            targets = {file: outputs.target(file.path, file.name, file.name) for file in self.files}
+            if description and any(targets.values()) and not self._shard:
+                description.withdraw()
+            whole = self._convert_files(targets, operation, manifest, outputs, runner)
+            if description and whole and not self._shard:
+                for result in description.write():
+                    if result.status is Status.FAILED:
+                        runner.add(result, outputs)
+            manifest.end(**runner.counts)
+
+    def finish(self, settings: Mapping[str, Any]) -> str | None:
+        """Describes a data set whose record files are there, as once its shards are merged.
+
+        Args:
+          settings: of the run, as its manifest has them.
+
+        Returns:
+          why it could not be described; None if all went well.
+        """
+        with self._opened(settings) as (_, outputs):
+            description = self.describe(outputs, settings["command"] == "recover")
+            for file in self.files:
+                if target := outputs.target(file.path, file.name, file.name):
+                    return f"{target.path} is missing"
+            results = description.write() if description else []
+            return next((r.reason for r in results if r.status is Status.FAILED), None)
+
+    @contextlib.contextmanager
+    def _opened(self, settings: Mapping[str, Any]) -> Iterator[tuple[Manifest, FolderOutputs]]:
+        """Opens the output folder."""
+        folder = self._dataset.folder
+        about = {DATA_SET: os.path.abspath(folder)} if self._shard else {}
+        with (
+            open_manifest(self._out, settings, self._shard, about) as manifest,
+            folder_outputs(manifest, folder, "", self._overwrite) as outputs,
+        ):
+            yield manifest, outputs
+
+    def _convert_files(
+        self,
+        targets: Mapping[RecordFile, Target | None],
+        operation: Operation,
+        manifest: Manifest,
+        outputs: FolderOutputs,
+        runner: Runner,
+    ) -> bool:
+        """Makes record files; returns whether all are there.
+
+        Args:
+          targets: of the files, None for one that is finished.
+          operation: done to each image.
+          manifest: of the output folder.
+          outputs: give the files their names.
+          runner: runs the images.
+        """
+        whole = True
+        for file, target in targets.items():
+            if target is None:
+                _add_finished(file, manifest, runner)
+            else:
+                whole &= self._convert_file(file, target, operation, outputs, runner)
+        return whole
+
+    def _examples(
+        self, file: RecordFile, outputs: Outputs, runner: Runner
+    ) -> Iterator[Example] | None:
+        """Opens a record file; a damaged one fails, and the run continues with the others."""
+        try:
+            return self._dataset.examples(file)
+        except UserError as error:
+            runner.add(Result(file.name, Status.FAILED, str(error)), outputs)
+            return None
+
+    def _convert_file(
+        self,
+        file: RecordFile,
+        target: Target,
+        operation: Operation,
+        outputs: FolderOutputs,
+        runner: Runner,
+    ) -> bool:
+        """Makes a record file; returns whether it is there."""
+        examples = self._examples(file, outputs, runner)
+        if examples is None:
+            return False
+        with contextlib.closing(RecordOutputs(outputs.staging, self._out)) as converted:
+            runner.run(examples, operation, converted)
+            if converted.left_out and not len(converted):
+                for result in _failures(file, converted.left_out):
+                    outputs.record(result)
+                reason = f"{target.path} isn't written, as no example of it came through"
+                runner.add(Result(file.name, Status.FAILED, reason), outputs)
+                return False
+            details = {"left_out": converted.left_out, "examples": len(converted)}
+            staged = converted.finish(
+                lambda path, examples: self._dataset.write(file, path, examples)
+            )
+            written = outputs.written(target, staged, details=details)
+            (result,) = outputs.commit([written])
+        if result.status is Status.FAILED:
+            runner.add(result, outputs)
+        return result.status is Status.DONE
+
+
+def _add_finished(file: RecordFile, manifest: Manifest, runner: Runner) -> None:
+    """Counts the examples of a record file that an earlier run made."""
+    entry = manifest.get(file.name)
+    left_out = (entry and entry.left_out) or {}
+    # Manifests of before had no number.
+    examples = entry.examples if entry else None
+    for _ in range((file.length or 0) - len(left_out) if examples is None else examples):
+        runner.add(Result(file.name, Status.SKIPPED))
+    for result in _failures(file, left_out):
+        runner.add(result)
+
+
+def _failures(file: RecordFile, left_out: Mapping[str, str]) -> Iterable[Result]:
+    for number, reason in left_out.items():
+        yield Result(f"{file.group}/{number}", Status.FAILED, reason)
