@@ -9,10 +9,8 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from raeg_jax.cli import inspect as inspect_lib
-from raeg_jax.cli import scan
+from raeg_jax.cli import operations, scan
 from raeg_jax.cli.generators import (
     check_generators,
     find_generator,
@@ -20,30 +18,22 @@ from raeg_jax.cli.generators import (
     open_generator,
     open_generators,
 )
-from raeg_jax.cli.pipeline import Operation, Runner
-from raeg_jax.cli.protect import Protection
-from raeg_jax.cli.recover import Recovery
-from raeg_jax.cli.report import TOGETHER, Report, Status, echo, log
+from raeg_jax.cli.pipeline import Operation
+from raeg_jax.cli.report import Report, Status, echo, log
+from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
 from raeg_jax.cli.verify import Verification, VerifiedLines
 from raeg_jax.compilation import ProgressBar
 from raeg_jax.config import command_line
 from raeg_jax.errors import UserError
-from raeg_jax.methods import transform
 from raeg_jax.payload import key as key_lib
 from raeg_jax.payload.key import Key
 from raeg_jax.scale import shard as shard_lib
 from raeg_jax.scale.shard import Shard
 
 if TYPE_CHECKING:
-    from raeg_jax.methods.tool import ToolProtector
     from raeg_jax.protection.loaded_generator import LoadedGenerator
-    from raeg_jax.protection.protect import Protector
-
-# The method of a generator, and those that articles compare it with.
-GENERATOR = "raeg"
-METHODS = (GENERATOR, *transform.NAMES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +79,7 @@ class ProtectOptions(ConvertOptions):
       strip: leave out EXIF, XMP and profiles.
       labels: of `sources.LABELS`, or None.
       tries: protected images made of each, of which the best is taken.
-      method: of `METHODS`.
+      method: of `operations.METHODS`.
       psnr: of the files, in decibels; None for that of the generator.
     """
 
@@ -125,7 +115,6 @@ def protect(options: ProtectOptions) -> int:
     _check_method(options)
     source, key = _check_files(options)
     generator = open_generator(find_generator(options.generator))
-    protector = make_protector(generator, key, options)
     labels = _usable_labels(options.labels, generator)
     label_of = source.label_of(labels, generator.class_names)
     settings = {
@@ -133,12 +122,11 @@ def protect(options: ProtectOptions) -> int:
         "labels": labels or "auto",
         "tries": options.tries,
     }
-    if options.method != GENERATOR:
+    if options.method != operations.GENERATOR:
         settings["method"] = options.method
-    if options.method != GENERATOR or options.psnr is not None:
+    if options.method != operations.GENERATOR or options.psnr is not None:
         settings["psnr"] = options.psnr
-    readings = make_target_reader(generator, protector.batch_size)
-    operation = Protection(protector, label_of, options.strip, readings)
+    operation = operations.protection(options, key, generator, label_of)
     return _convert("protect", options, source, key, generator.id.hex(), operation, settings)
 
 
@@ -151,7 +139,7 @@ def recover(options: ConvertOptions) -> int:
     """
     source, key = _check_files(options)
     generators = open_generators(options.generator)
-    operation = Recovery(generators.recoverer(key, options.batch_size))
+    operation = operations.recovery(options, key, generators)
     return _convert("recover", options, source, key, generators.setting, operation, {})
 
 
@@ -261,37 +249,8 @@ def launch_program(command: str, program: str, flags: Sequence[str]) -> int:
     return 0
 
 
-def make_protector(
-    generator: LoadedGenerator, key: Key, options: ProtectOptions
-) -> Protector | ToolProtector:
-    """Makes what protects pixels with the method that was asked for."""
-    if options.method != GENERATOR:
-        from raeg_jax.methods.tool import ToolProtector
-
-        return ToolProtector(options.method, generator, key, options.psnr, options.batch_size)
-    from raeg_jax.protection.protect import Protector
-
-    return Protector(
-        generator, key, batch_size=options.batch_size, tries=options.tries, psnr=options.psnr
-    )
-
-
-def make_target_reader(
-    generator: LoadedGenerator, batch_size: int
-) -> Callable[[Sequence[np.ndarray]], dict[str, np.ndarray]] | None:
-    """Makes what reads images with a generator's targets, see `Protection`; None without them."""
-    if not generator.has_targets:
-        return None
-    from raeg_jax.protection.predict import target_readings
-
-    names = (TOGETHER, *generator.config.classifiers.targets)
-    return lambda images: dict(
-        zip(names, target_readings(generator, images, batch_size), strict=True)
-    )
-
-
 def _check_method(options: ProtectOptions) -> None:
-    compared = options.method != GENERATOR
+    compared = options.method != operations.GENERATOR
     if compared and options.tries > 1:
         raise UserError(f"--tries={options.tries} is for generators, not --method={options.method}")
     if options.psnr is not None and not 5 <= options.psnr <= 80:

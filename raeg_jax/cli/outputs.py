@@ -227,30 +227,7 @@ class FolderOutputs(Outputs):
 
     def write(self, image: SourceImage, target: Target, output: Output) -> Written:
         """Writes beside the outputs."""
-        staged = self.staging / f"{next(self._numbers)}{self._suffix}"
-        with translate_output_errors(staged, target.path, output.picture.pixels.nbytes):
-            write_image_file(staged, output.picture, **output.options)
-            return self.written(target, staged, output.notes, output.details)
-
-    def written(
-        self,
-        target: Target,
-        staged: pathlib.Path,
-        notes: tuple[str, ...] = (),
-        details: Mapping[str, Any] | None = None,
-    ) -> Written:
-        """Describes an output that is on disk, at `staged`."""
-        status = os.stat(staged)
-        entry = Entry(
-            target.source_sha256,
-            target.output,
-            digest(staged),
-            status.st_size,
-            status.st_mtime_ns,
-        )
-        return Written(
-            target, Result(target.name, notes=notes, details=details or {}), staged, entry
-        )
+        return write_attempt(self.staging / f"{next(self._numbers)}{self._suffix}", target, output)
 
     def commit(self, written: Sequence[Written]) -> list[Result]:
         """See `Outputs`."""
@@ -275,6 +252,32 @@ class FolderOutputs(Outputs):
         except UserError as error:
             return failure(written.target.name, error, names_file=True)
         return written.result
+
+
+def write_attempt(staged: pathlib.Path, target: Target, output: Output) -> Written:
+    """Writes an output that gets its name later, on disk when this returns.
+
+    Raises:
+      NoSpaceError: the disk is full.
+      UserError: as `write_image_file`.
+    """
+    with translate_output_errors(staged, target.path, output.picture.pixels.nbytes):
+        write_image_file(staged, output.picture, **output.options)
+        return describe_written(target, staged, output.notes, output.details)
+
+
+def describe_written(
+    target: Target,
+    staged: pathlib.Path,
+    notes: tuple[str, ...] = (),
+    details: Mapping[str, Any] | None = None,
+) -> Written:
+    """Describes an output that is on disk, at `staged`."""
+    status = os.stat(staged)
+    entry = Entry(
+        target.source_sha256, target.output, digest(staged), status.st_size, status.st_mtime_ns
+    )
+    return Written(target, Result(target.name, notes=notes, details=details or {}), staged, entry)
 
 
 def staging_of(manifest: Manifest) -> pathlib.Path:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from raeg_jax import __version__
-from raeg_jax.cli import commands
+from raeg_jax.cli import commands, operations
 from raeg_jax.cli.report import FAILED, StoppedError, log
 from raeg_jax.cli.sources import LABELS
 from raeg_jax.files import check_local
@@ -118,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     protect.add_argument(
         "--method",
-        choices=commands.METHODS,
-        default=commands.GENERATOR,
+        choices=operations.METHODS,
+        default=operations.GENERATOR,
         help="rae and rit, which articles compare RAEG with, attack the generator's classifiers "
         "(default: raeg, the generator)",
     )

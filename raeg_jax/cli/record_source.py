@@ -2,19 +2,45 @@
 
 import abc
 import contextlib
+import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from raeg_jax.cli.manifest import Manifest, manifest_path, open_manifest
-from raeg_jax.cli.outputs import FolderOutputs, Outputs, Target, folder_outputs
-from raeg_jax.cli.pipeline import Operation, Runner
+from raeg_jax.cli.outputs import (
+    FolderOutputs,
+    Outputs,
+    Target,
+    Written,
+    describe_written,
+    folder_outputs,
+)
+from raeg_jax.cli.pipeline import Operation
 from raeg_jax.cli.record_outputs import RecordOutputs
 from raeg_jax.cli.records import Description, Example, RecordDataset, RecordFile
 from raeg_jax.cli.report import Result, Status
+from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import DEFAULT_SUFFIX, Paths
 from raeg_jax.cli.sources import Source
 from raeg_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeFile:
+    """A record file that hasn't got its name yet, or why there is none.
+
+    Attributes:
+      written: the file; None where there is none.
+      left_out: where there is none, why its examples failed, by their numbers.
+      reason: why there is none.
+    """
+
+    written: Written | None = None
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    reason: str = ""
+
 
 # In the head of a shard's manifest, the source's folder, as merging describes the outputs by it.
 DATA_SET = "data_set"
@@ -48,6 +74,7 @@ class RecordSource(Source, abc.ABC):
             )
         self._dataset, self._out = dataset, paths.out
         self._overwrite, self._shard = paths.overwrite, paths.shard
+        self._about = {DATA_SET: os.path.abspath(paths.source)} if paths.shard else {}
         self.files = paths.shard.among(dataset.files) if paths.shard else dataset.files
         self.all_failures = str(manifest_path(paths.out, paths.shard))
 
@@ -113,9 +140,8 @@ class RecordSource(Source, abc.ABC):
     def _opened(self, settings: Mapping[str, Any]) -> Iterator[tuple[Manifest, FolderOutputs]]:
         """Opens the output folder."""
         folder = self._dataset.folder
-        about = {DATA_SET: os.path.abspath(folder)} if self._shard else {}
         with (
-            open_manifest(self._out, settings, self._shard, about) as manifest,
+            open_manifest(self._out, settings, self._shard, self._about) as manifest,
             folder_outputs(manifest, folder, "", self._overwrite) as outputs,
         ):
             yield manifest, outputs
@@ -137,13 +163,44 @@ class RecordSource(Source, abc.ABC):
           outputs: give the files their names.
           runner: runs the images.
         """
-        whole = True
         for file, target in targets.items():
             if target is None:
                 _add_finished(file, manifest, runner)
-            else:
-                whole &= self._convert_file(file, target, operation, outputs, runner)
+        pending = {file: target for file, target in targets.items() if target}
+        whole = True
+        for file, made in runner.make_files(self, pending, operation, outputs.staging):
+            whole &= _finish_file(file, made, outputs, runner)
         return whole
+
+    def make_file(
+        self,
+        file: RecordFile,
+        target: Target,
+        staging: pathlib.Path,
+        run: Callable[[Iterable[Example], Outputs], None],
+    ) -> MadeFile:
+        """Makes a record file that hasn't got its name.
+
+        Args:
+          file: of which it is made.
+          target: where it will go.
+          staging: a folder for what is unfinished.
+          run: runs examples through an operation.
+        """
+        try:
+            examples = self._dataset.examples(file)
+        except UserError as error:
+            return MadeFile(reason=str(error))
+        with contextlib.closing(RecordOutputs(staging, self._out)) as converted:
+            run(examples, converted)
+            if converted.left_out and not len(converted):
+                reason = f"{target.path} isn't written, as no example of it came through"
+                return MadeFile(left_out=converted.left_out, reason=reason)
+            details = {"left_out": converted.left_out, "examples": len(converted)}
+            staged = converted.finish(
+                lambda path, examples: self._dataset.write(file, path, examples)
+            )
+            return MadeFile(describe_written(target, staged, details=details))
 
     def _examples(
         self, file: RecordFile, outputs: Outputs, runner: Runner
@@ -155,35 +212,18 @@ class RecordSource(Source, abc.ABC):
             runner.add(Result(file.name, Status.FAILED, str(error)), outputs)
             return None
 
-    def _convert_file(
-        self,
-        file: RecordFile,
-        target: Target,
-        operation: Operation,
-        outputs: FolderOutputs,
-        runner: Runner,
-    ) -> bool:
-        """Makes a record file; returns whether it is there."""
-        examples = self._examples(file, outputs, runner)
-        if examples is None:
-            return False
-        with contextlib.closing(RecordOutputs(outputs.staging, self._out)) as converted:
-            runner.run(examples, operation, converted)
-            if converted.left_out and not len(converted):
-                for result in _failures(file, converted.left_out):
-                    outputs.record(result)
-                reason = f"{target.path} isn't written, as no example of it came through"
-                runner.add(Result(file.name, Status.FAILED, reason), outputs)
-                return False
-            details = {"left_out": converted.left_out, "examples": len(converted)}
-            staged = converted.finish(
-                lambda path, examples: self._dataset.write(file, path, examples)
-            )
-            written = outputs.written(target, staged, details=details)
-            (result,) = outputs.commit([written])
-        if result.status is Status.FAILED:
-            runner.add(result, outputs)
-        return result.status is Status.DONE
+
+def _finish_file(file: RecordFile, made: MadeFile, outputs: FolderOutputs, runner: Runner) -> bool:
+    """Gives a record file its name; returns whether it is there."""
+    if made.written is None:
+        for result in _failures(file, made.left_out):
+            outputs.record(result)
+        runner.add(Result(file.name, Status.FAILED, made.reason), outputs)
+        return False
+    (result,) = outputs.commit([made.written])
+    if result.status is Status.FAILED:
+        runner.add(result, outputs)
+    return result.status is Status.DONE
 
 
 def _add_finished(file: RecordFile, manifest: Manifest, runner: Runner) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from raeg_jax.cli import scan
 from raeg_jax.cli.manifest import manifest_path, open_manifest, origins
 from raeg_jax.cli.outputs import Outputs, SingleOutput, folder_outputs
-from raeg_jax.cli.pipeline import Operation, Runner
+from raeg_jax.cli.pipeline import Operation
 from raeg_jax.cli.report import Result, Status, counted, log
+from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import ImageFile, pixel_cost, read_image_file
