@@ -1,20 +1,49 @@
 """A data set in record files as a source of images: file by file, into another of its kind."""
 
 import contextlib
+import dataclasses
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from raeg_jax.cli.manifest import NAME, Manifest, open_manifest
-from raeg_jax.cli.outputs import FolderOutputs, Outputs, Target, folder_outputs
-from raeg_jax.cli.pipeline import Operation, Runner
+from raeg_jax.cli.manifest import Manifest, manifest_path, open_manifest
+from raeg_jax.cli.outputs import (
+    FolderOutputs,
+    Outputs,
+    Target,
+    Written,
+    describe_written,
+    folder_outputs,
+)
+from raeg_jax.cli.pipeline import Operation
 from raeg_jax.cli.record_outputs import RecordOutputs
 from raeg_jax.cli.records import Description, Example, RecordDataset, RecordFile
 from raeg_jax.cli.report import Result, Status
+from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import DEFAULT_SUFFIX, Paths
 from raeg_jax.cli.sources import Originals, Source
 from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import ImageFile
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeFile:
+    """A record file that hasn't got its name yet, or why there is none.
+
+    Attributes:
+      written: the file; None where there is none.
+      left_out: where there is none, why its examples failed, by their numbers.
+      reason: why there is none.
+    """
+
+    written: Written | None = None
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    reason: str = ""
+
+
+# In the head of a shard's manifest, the source's folder, as merging describes the outputs by it.
+DATA_SET = "data_set"
 
 
 class RecordSource(Source):
@@ -43,10 +72,11 @@ class RecordSource(Source):
             raise UserError(
                 f"{paths.source} is a data set, whose images are written as PNG: leave --format out"
             )
-        self._dataset, self._out = dataset, paths.out
-        self._source, self._overwrite = paths.source, paths.overwrite
-        self.files = dataset.files
-        self.all_failures = str(paths.out / NAME)
+        self._dataset, self._source, self._out = dataset, paths.source, paths.out
+        self._overwrite, self._shard = paths.overwrite, paths.shard
+        self._about = {DATA_SET: os.path.abspath(paths.source)} if paths.shard else {}
+        self.files = paths.shard.among(dataset.files) if paths.shard else dataset.files
+        self.all_failures = str(manifest_path(paths.out, paths.shard))
 
     @property
     def total(self) -> int | None:  # type: ignore[override]
@@ -92,16 +122,68 @@ class RecordSource(Source):
 
     def convert(self, operation: Operation, settings: Mapping[str, Any], runner: Runner) -> None:
         """See `Source`."""
-        recovered = settings["command"] == "recover"
-        with (
-            open_manifest(self._out, settings) as manifest,
-            folder_outputs(manifest, self._source, "", self._overwrite) as outputs,
-        ):
-            description = self.describe(outputs, recovered)
+        with self._opened(settings) as (manifest, outputs):
+            description = self.describe(outputs, settings["command"] == "recover")
             # All are checked before anything is written.
             for file in self.files:
                 outputs.may_replace(file.name, file.name)
-            whole = True
+            # Those of shards are described when they are merged.
+            whole = self._convert_files(
+                operation, manifest, outputs, runner, None if self._shard else description
+            )
+            if description and whole and not self._shard:
+                for result in description.write():
+                    if result.status is Status.FAILED:
+                        runner.add(result, outputs)
+            manifest.end(**runner.counts)
+
+    def finish(self, settings: Mapping[str, Any]) -> str | None:
+        """Describes a data set whose record files are there, as once its shards are merged.
+
+        Args:
+          settings: of the run, as its manifest has them.
+
+        Returns:
+          why it could not be described; None if all went well.
+        """
+        with self._opened(settings) as (_, outputs):
+            description = self.describe(outputs, settings["command"] == "recover")
+            for file in self.files:
+                if target := outputs.target(file.path, file.name, file.name):
+                    return f"{target.path} is missing"
+            results = description.write() if description else []
+            return next((r.reason for r in results if r.status is Status.FAILED), None)
+
+    @contextlib.contextmanager
+    def _opened(self, settings: Mapping[str, Any]) -> Iterator[tuple[Manifest, FolderOutputs]]:
+        """Opens the output folder."""
+        with (
+            open_manifest(self._out, settings, self._shard, self._about) as manifest,
+            folder_outputs(manifest, self._source, "", self._overwrite) as outputs,
+        ):
+            yield manifest, outputs
+
+    def _convert_files(
+        self,
+        operation: Operation,
+        manifest: Manifest,
+        outputs: FolderOutputs,
+        runner: Runner,
+        description: Description | None,
+    ) -> bool:
+        """Makes record files; returns whether all are there.
+
+        Args:
+          operation: done to each image.
+          manifest: of the output folder.
+          outputs: give the files their names.
+          runner: runs the images.
+          description: of the data set, withdrawn before the first file is made.
+        """
+        whole = True
+
+        def pending() -> Iterator[tuple[RecordFile, Target]]:
+            nonlocal whole
             for file in self.files:
                 try:
                     target = outputs.target(file.path, file.name, file.name)
@@ -114,11 +196,41 @@ class RecordSource(Source):
                     continue
                 if description:
                     description.withdraw()
-                whole &= self._convert_file(file, target, operation, outputs, runner)
-            if description and whole:
-                for result in description.write():
-                    if result.status is Status.FAILED:
-                        runner.add(result, outputs)
+                yield file, target
+
+        for file, made in runner.make_files(self, pending(), operation, outputs.staging):
+            whole &= _finish_file(file, made, outputs, runner)
+        return whole
+
+    def make_file(
+        self,
+        file: RecordFile,
+        target: Target,
+        staging: pathlib.Path,
+        run: Callable[[Iterable[Example], Outputs], None],
+    ) -> MadeFile:
+        """Makes a record file that hasn't got its name.
+
+        Args:
+          file: of which it is made.
+          target: where it will go.
+          staging: a folder for what is unfinished.
+          run: runs examples through an operation.
+        """
+        try:
+            examples = self._dataset.examples(file)
+        except UserError as error:
+            return MadeFile(reason=str(error))
+        with contextlib.closing(RecordOutputs(staging, self._out)) as converted:
+            run(examples, converted)
+            if converted.left_out and not len(converted):
+                reason = f"{target.path} isn't written, as no example of it came through"
+                return MadeFile(left_out=converted.left_out, reason=reason)
+            details = {"left_out": converted.left_out, "examples": len(converted)}
+            staged = converted.finish(
+                lambda path, examples: self._dataset.write(file, path, examples)
+            )
+            return MadeFile(describe_written(target, staged, details=details))
 
     def _examples(
         self, file: RecordFile, outputs: Outputs, runner: Runner
@@ -129,36 +241,6 @@ class RecordSource(Source):
         except UserError as error:
             runner.add(Result(file.name, Status.FAILED, str(error)), outputs)
             return None
-
-    def _convert_file(
-        self,
-        file: RecordFile,
-        target: Target,
-        operation: Operation,
-        outputs: FolderOutputs,
-        runner: Runner,
-    ) -> bool:
-        """Makes a record file; returns whether it is there."""
-        examples = self._examples(file, outputs, runner)
-        if examples is None:
-            return False
-        with contextlib.closing(RecordOutputs(outputs.staging, self._out)) as converted:
-            runner.run(examples, operation, converted)
-            if converted.left_out and not len(converted):
-                for result in _failures(file, converted.left_out):
-                    outputs.record(result)
-                reason = f"{target.path} isn't written, as no example of it came through"
-                runner.add(Result(file.name, Status.FAILED, reason), outputs)
-                return False
-            details = {"left_out": converted.left_out, "examples": len(converted)}
-            staged = converted.finish(
-                lambda path, examples: self._dataset.write(file, path, examples)
-            )
-            written = outputs.written(target, staged, details=details)
-            (result,) = outputs.commit([written])
-        if result.status is Status.FAILED:
-            runner.add(result, outputs)
-        return result.status is Status.DONE
 
 
 class RecordOriginals(Originals):
@@ -188,6 +270,19 @@ class RecordOriginals(Originals):
     def read(self, image: Example) -> tuple[ImageFile, ...]:
         """See `Originals`."""
         return (self._dataset.original(image).read(),)
+
+
+def _finish_file(file: RecordFile, made: MadeFile, outputs: FolderOutputs, runner: Runner) -> bool:
+    """Gives a record file its name; returns whether it is there."""
+    if made.written is None:
+        for result in _failures(file, made.left_out):
+            outputs.record(result)
+        runner.add(Result(file.name, Status.FAILED, made.reason), outputs)
+        return False
+    (result,) = outputs.commit([made.written])
+    if result.status is Status.FAILED:
+        runner.add(result, outputs)
+    return result.status is Status.DONE
 
 
 def _add_finished(file: RecordFile, manifest: Manifest, runner: Runner) -> None:

@@ -143,6 +143,12 @@ class Report:
         return f"{self._count / max(now - self._since, 1e-9):.1f} images/s"
 
     @property
+    def outcome(self) -> dict[str, int]:
+        """Numbers of images that are `finished`, by this run or an earlier one, and `failed`."""
+        finished = self.counts[Status.DONE] + self.counts[Status.SKIPPED]
+        return {"finished": finished, "failed": self.counts[Status.FAILED]}
+
+    @property
     def status(self) -> int:
         """The exit status of a run that reached its end."""
         return FAILED if self.counts[Status.FAILED] else 0
@@ -150,7 +156,7 @@ class Report:
     @property
     def progress(self) -> str:
         """What a run that ended early has done."""
-        done = self.counts[Status.DONE] + self.counts[Status.SKIPPED]
+        done = self.outcome["finished"]
         of = f"{done} of " if self._total is not None else ""
         text = f"{of}{counted(done if self._total is None else self._total, 'image')} done"
         return text + (f", and {self._resumes}" if self._resumes else "")

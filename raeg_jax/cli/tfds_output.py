@@ -9,7 +9,7 @@ from typing import Any
 from tensorflow_datasets.core import dataset_info
 
 from raeg_jax.cli.manifest import digest
-from raeg_jax.cli.outputs import FolderOutputs, Target, translate_output_errors
+from raeg_jax.cli.outputs import FolderOutputs, Target, describe_written, translate_output_errors
 from raeg_jax.cli.records import Description
 from raeg_jax.cli.report import Result
 from raeg_jax.cli.tfds_dataset import FEATURES, INFO, TfdsDataset, open_records
@@ -64,7 +64,7 @@ class TfdsDescription(Description):
             return []
         self._write_all(self._dataset.paths)
         return self._outputs.commit(
-            [self._outputs.written(target, self._folder / target.name) for target in self._targets]
+            [describe_written(target, self._folder / target.name) for target in self._targets]
         )
 
     def _write_all(self, paths: Mapping[str, Sequence[pathlib.Path]]) -> list[str]:
