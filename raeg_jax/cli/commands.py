@@ -280,13 +280,17 @@ def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None
 def open_source(paths: Paths) -> Source:
     """Opens a source of any kind."""
     if scan.is_dataset(paths.source):
-        # TFDS takes a second to import.
+        # TFDS takes a second to import, pyarrow half of that.
         from raeg_jax.cli.tfds_source import TfdsSource
 
         return TfdsSource(paths)
     suffix = scan.record_suffix(paths.source)
     if suffix == ".tar":
         return RecordSource(paths, TarDataset(paths.source))
+    if suffix == ".parquet":
+        from raeg_jax.cli.parquet_records import ParquetDataset
+
+        return RecordSource(paths, ParquetDataset(paths.source))
     return FileSource(paths)
 
 

@@ -116,9 +116,10 @@ class RecordSource(Source):
     def look(self, operation: Operation, outputs: Outputs, runner: Runner) -> None:
         """See `Source`."""
         for file in self.files:
-            examples = self._examples(file, outputs, runner)
-            if examples is not None:
-                runner.run(examples, operation, outputs)
+            problems: list[str] = []
+            runner.run(self._examples(file, problems), operation, outputs)
+            for reason in problems:
+                runner.add(Result(file.name, Status.FAILED, reason), outputs)
 
     def convert(self, operation: Operation, settings: Mapping[str, Any], runner: Runner) -> None:
         """See `Source`."""
@@ -217,12 +218,11 @@ class RecordSource(Source):
           staging: a folder for what is unfinished.
           run: runs examples through an operation.
         """
-        try:
-            examples = self._dataset.examples(file)
-        except UserError as error:
-            return MadeFile(reason=str(error))
+        problems: list[str] = []
         with contextlib.closing(RecordOutputs(staging, self._out)) as converted:
-            run(examples, converted)
+            run(self._examples(file, problems), converted)
+            if problems:
+                return MadeFile(reason=problems[0])
             if converted.left_out and not len(converted):
                 reason = f"{target.path} isn't written, as no example of it came through"
                 return MadeFile(left_out=converted.left_out, reason=reason)
@@ -232,15 +232,17 @@ class RecordSource(Source):
             )
             return MadeFile(describe_written(target, staged, details=details))
 
-    def _examples(
-        self, file: RecordFile, outputs: Outputs, runner: Runner
-    ) -> Iterator[Example] | None:
-        """Opens a record file; a damaged one fails, and the run continues with the others."""
+    def _examples(self, file: RecordFile, problems: list[str]) -> Iterator[Example]:
+        """Yields the examples of a record file.
+
+        Args:
+          file: where they are.
+          problems: gets the reason why no more can be read: the run continues with other files.
+        """
         try:
-            return self._dataset.examples(file)
+            yield from self._dataset.examples(file)
         except UserError as error:
-            runner.add(Result(file.name, Status.FAILED, str(error)), outputs)
-            return None
+            problems.append(str(error))
 
 
 class RecordOriginals(Originals):

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import io
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from raeg_jax.cli.report import log
@@ -58,14 +58,6 @@ class Example(SourceImage):
         """
         raise NotImplementedError
 
-    def class_text(self) -> str | None:
-        """Returns what the example's class is called, if that is known.
-
-        Raises:
-          UserError: the example can't be read.
-        """
-        raise NotImplementedError
-
     def with_image(self, image: bytes) -> bytes:
         """Returns what the example is written from: all but the image as it was.
 
@@ -106,10 +98,10 @@ class RecordDataset(abc.ABC, Generic[E]):
 
     @abc.abstractmethod
     def examples(self, file: RecordFile) -> Iterator[E]:
-        """Opens a record file.
+        """Yields the examples of a record file.
 
         Raises:
-          UserError: it is damaged; the examples themselves raise none.
+          UserError: it is damaged; perhaps as late as an example is asked for.
         """
 
     @abc.abstractmethod
@@ -196,29 +188,35 @@ def feature_labels(
 
 
 def text_labels(
-    dataset: RecordDataset[E], class_names: Sequence[str]
+    texts: Iterable[str | None],
+    text_of: Callable[[E], str | None],
+    class_names: Sequence[str],
+    first: str,
 ) -> Callable[[E], int | None] | None:
     """Returns what gives the label of an example whose class is called as one of the generator.
 
     Args:
-      dataset: the examples of its first record file decide whether its classes count.
+      texts: what the examples of the first record file call their classes: these decide whether
+        the data set's classes count.
+      text_of: returns what an example calls its class.
       class_names: of the generator, by label.
+      first: name of the first record file.
 
     Returns:
-      None where not all of these have classes of the generator.
+      None where not all of these are classes of the generator.
     """
     labels = {name: label for label, name in enumerate(class_names)}
     try:
-        found = {example.class_text() for example in dataset.examples(dataset.files[0])}
+        found = set(texts)
     except UserError:
         # The run reports what can't be read.
         return None
     if not found or not labels.keys() >= found:
         return None
-    log(f"classes by {dataset.files[0].name}: all in it are the generator's")
+    log(f"classes by {first}: all in it are the generator's")
 
     def label_of(example: E) -> int:
-        text = example.class_text()
+        text = text_of(example)
         if text not in labels:
             raise UserError(
                 f"{example.source} has the class {text}, which the generator doesn't know: give "

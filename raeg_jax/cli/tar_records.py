@@ -35,7 +35,7 @@ class TarExample(Example):
         return self._reading(tar_samples.with_image, self.sample, member, image, DEFAULT_SUFFIX)
 
     def class_text(self) -> str | None:
-        """See `Example`."""
+        """Returns what the sample's class is called, if it says so."""
         return self._reading(self.sample.class_text, self.class_names)
 
     def _reading(self, read, *args):
@@ -66,8 +66,8 @@ class TarDataset(RecordDataset[TarExample]):
 
     def examples(self, file: RecordFile) -> Iterator[TarExample]:
         """See `RecordDataset`."""
-        samples = tar_samples.read_samples(file.path)
-        return (self._example(file, number, sample) for number, sample in enumerate(samples))
+        for number, sample in enumerate(tar_samples.read_samples(file.path)):
+            yield self._example(file, number, sample)
 
     def write(
         self, file: RecordFile, path: pathlib.Path, examples: Iterator[tuple[int, bytes]]
@@ -77,7 +77,9 @@ class TarDataset(RecordDataset[TarExample]):
 
     def label_of(self, class_names: Sequence[str]) -> Callable[[TarExample], int | None] | None:
         """Classes are what `cls` or `json` members say, by a `classnames.txt` if it is there."""
-        return text_labels(self, class_names)
+        first = self.files[0]
+        texts = (example.class_text() for example in self.examples(first))
+        return text_labels(texts, TarExample.class_text, class_names, first.name)
 
     def original(self, protected: TarExample) -> TarExample:
         """Finds the sample with the same key in the tar of the same name."""
