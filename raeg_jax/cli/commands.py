@@ -280,7 +280,7 @@ def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None
 def open_source(paths: Paths) -> Source:
     """Opens a source of any kind."""
     if scan.is_dataset(paths.source):
-        # TFDS takes a second to import, pyarrow half of that.
+        # TFDS takes a second to import, pyarrow a fifth of that.
         from raeg_jax.cli.tfds_source import TfdsSource
 
         return TfdsSource(paths)

@@ -84,6 +84,15 @@ class ParquetImages:
             firsts.append(firsts[-1] + self.metadata.row_group(group).num_rows)
         return firsts
 
+    def sizes(self) -> Iterator[int]:
+        """Yields by row group how many bytes an image has, on average."""
+        for number in range(self.metadata.num_row_groups):
+            group = self.metadata.row_group(number)
+            columns = (group.column(n) for n in range(group.num_columns))
+            of_images = f"{self.column}.bytes"
+            size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema == of_images)
+            yield size // max(group.num_rows, 1)
+
     def rows(self, groups: Sequence[int] | None = None) -> Iterator[Row]:
         """Yields the rows of some row groups, or of all; a few images are in memory at a time.
 
