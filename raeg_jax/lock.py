@@ -29,8 +29,8 @@ _PAUSE_SECONDS = 0.1
 
 
 @contextlib.contextmanager
-def locked(path: pathlib.Path, wait: bool = True) -> Iterator[None]:
-    """Holds an exclusive lock on a file while the block runs.
+def locked(path: pathlib.Path, wait: bool = True, shared: bool = False) -> Iterator[None]:
+    """Holds a lock on a file while the block runs.
 
     The operating system releases it when the process ends, however it ends. On file systems
     without locks nothing is locked.
@@ -38,19 +38,23 @@ def locked(path: pathlib.Path, wait: bool = True) -> Iterator[None]:
     Args:
       path: of the lock file; made if missing, and never removed.
       wait: for another process to release the lock.
+      shared: with others that share it; else nobody else has it. On Windows, nothing is locked
+        where it is shared.
 
     Raises:
       BlockingIOError: another process holds it, and `wait` is false.
       OSError: the file can't be written.
     """
-    with path.open("ab") as file, contextlib.ExitStack() as stack:
+    # NFS wants a file that is open for reading where the lock is shared, and for writing where not.
+    with path.open("a+b") as file, contextlib.ExitStack() as stack:
         if fcntl:
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
             try:
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
-        elif msvcrt:
+        elif msvcrt and not shared:
             _lock_on_windows(msvcrt, file, wait)
             stack.callback(_locking, msvcrt, file, msvcrt.LK_UNLCK)
         yield

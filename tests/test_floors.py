@@ -25,7 +25,7 @@ FLOORS = (
     ("methods", "experiments"),
     ("config.schema",),
     ("config.validate",),
-    ("cli",),
+    ("cli", "scale"),
     ("api", "__init__", "__main__"),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -9,10 +9,8 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from raeg_jax.cli import inspect as inspect_lib
-from raeg_jax.cli import scan
+from raeg_jax.cli import operations, scan
 from raeg_jax.cli.generators import (
     check_generators,
     find_generator,
@@ -20,28 +18,24 @@ from raeg_jax.cli.generators import (
     open_generator,
     open_generators,
 )
-from raeg_jax.cli.pipeline import Operation, Runner
-from raeg_jax.cli.protect import Protection
-from raeg_jax.cli.recover import Recovery
-from raeg_jax.cli.report import TOGETHER, Report, Status, echo, log
+from raeg_jax.cli.pipeline import Operation
+from raeg_jax.cli.record_source import RecordSource
+from raeg_jax.cli.report import Report, Status, echo, log
+from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
+from raeg_jax.cli.tar_records import TarDataset
 from raeg_jax.cli.verify import Verification, VerifiedLines
 from raeg_jax.compilation import ProgressBar
 from raeg_jax.config import command_line
 from raeg_jax.errors import UserError
-from raeg_jax.methods import transform
 from raeg_jax.payload import key as key_lib
 from raeg_jax.payload.key import Key
+from raeg_jax.scale import shard as shard_lib
+from raeg_jax.scale.shard import Shard
 
 if TYPE_CHECKING:
-    from raeg_jax.methods.tool import ToolProtector
     from raeg_jax.protection.loaded_generator import LoadedGenerator
-    from raeg_jax.protection.protect import Protector
-
-# The method of a generator, and those that articles compare it with.
-GENERATOR = "raeg"
-METHODS = (GENERATOR, *transform.NAMES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,12 +48,14 @@ class ImageOptions:
       generator: the generator file, or the name of one that comes with the package; by default
         the package's for protecting, and each image's own of the package for the rest.
       batch_size: images at a time.
+      shard: of the source that is worked on, such as '3/16'; None for all of it.
     """
 
     source: str
     key: str
     generator: str | None
     batch_size: int
+    shard: str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +81,7 @@ class ProtectOptions(ConvertOptions):
       strip: leave out EXIF, XMP and profiles.
       labels: of `sources.LABELS`, or None.
       tries: protected images made of each, of which the best is taken.
-      method: of `METHODS`.
+      method: of `operations.METHODS`.
       psnr: of the files, in decibels; None for that of the generator.
     """
 
@@ -121,7 +117,6 @@ def protect(options: ProtectOptions) -> int:
     _check_method(options)
     source, key = _check_files(options)
     generator = open_generator(find_generator(options.generator))
-    protector = make_protector(generator, key, options)
     labels = _usable_labels(options.labels, generator)
     label_of = source.label_of(labels, generator.class_names)
     settings = {
@@ -129,12 +124,11 @@ def protect(options: ProtectOptions) -> int:
         "labels": labels or "auto",
         "tries": options.tries,
     }
-    if options.method != GENERATOR:
+    if options.method != operations.GENERATOR:
         settings["method"] = options.method
-    if options.method != GENERATOR or options.psnr is not None:
+    if options.method != operations.GENERATOR or options.psnr is not None:
         settings["psnr"] = options.psnr
-    readings = make_target_reader(generator, protector.batch_size)
-    operation = Protection(protector, label_of, options.strip, readings)
+    operation = operations.protection(options, key, generator, label_of)
     return _convert("protect", options, source, key, generator.id.hex(), operation, settings)
 
 
@@ -147,7 +141,7 @@ def recover(options: ConvertOptions) -> int:
     """
     source, key = _check_files(options)
     generators = open_generators(options.generator)
-    operation = Recovery(generators.recoverer(key, options.batch_size))
+    operation = operations.recovery(options, key, generators)
     return _convert("recover", options, source, key, generators.setting, operation, {})
 
 
@@ -159,10 +153,11 @@ def verify(options: VerifyOptions) -> int:
       StoppedError: the run ended early.
     """
     path = scan.existing(options.source)
-    single = None if path.is_dir() else SourceImage(path, path.name, "")
+    several = path.is_dir() or path.suffix in scan.RECORDS
+    single = None if several else SourceImage(path, path.name, "")
     key = key_lib.read_key(options.key)
     check_generators(options.generator)
-    source = _source(Paths(path, path, single=single))
+    source = open_source(Paths(path, path, single=single, shard=_shard(options)))
     originals = source.originals(options.originals) if options.originals else None
     generators = open_generators(options.generator)
     readers_of = make_readers(generators, options.reader, options.preprocess)
@@ -180,6 +175,13 @@ def verify(options: VerifyOptions) -> int:
             "another model"
         )
     return report.status
+
+
+def merge(folder: str) -> int:
+    """Makes one manifest of those of all shards; returns the exit status."""
+    from raeg_jax.scale.merge import merge_shards
+
+    return merge_shards(pathlib.Path(folder))
 
 
 def keygen(keyfile: str) -> int:
@@ -250,37 +252,8 @@ def launch_program(command: str, program: str, flags: Sequence[str]) -> int:
     return 0
 
 
-def make_protector(
-    generator: LoadedGenerator, key: Key, options: ProtectOptions
-) -> Protector | ToolProtector:
-    """Makes what protects pixels with the method that was asked for."""
-    if options.method != GENERATOR:
-        from raeg_jax.methods.tool import ToolProtector
-
-        return ToolProtector(options.method, generator, key, options.psnr, options.batch_size)
-    from raeg_jax.protection.protect import Protector
-
-    return Protector(
-        generator, key, batch_size=options.batch_size, tries=options.tries, psnr=options.psnr
-    )
-
-
-def make_target_reader(
-    generator: LoadedGenerator, batch_size: int
-) -> Callable[[Sequence[np.ndarray]], dict[str, np.ndarray]] | None:
-    """Makes what reads images with a generator's targets, see `Protection`; None without them."""
-    if not generator.has_targets:
-        return None
-    from raeg_jax.protection.predict import target_readings
-
-    names = (TOGETHER, *generator.config.classifiers.targets)
-    return lambda images: dict(
-        zip(names, target_readings(generator, images, batch_size), strict=True)
-    )
-
-
 def _check_method(options: ProtectOptions) -> None:
-    compared = options.method != GENERATOR
+    compared = options.method != operations.GENERATOR
     if compared and options.tries > 1:
         raise UserError(f"--tries={options.tries} is for generators, not --method={options.method}")
     if options.psnr is not None and not 5 <= options.psnr <= 80:
@@ -304,21 +277,34 @@ def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None
     return "none"
 
 
-def _source(paths: Paths) -> Source:
+def open_source(paths: Paths) -> Source:
+    """Opens a source of any kind."""
     if scan.is_dataset(paths.source):
-        # TFDS takes a second to import.
+        # TFDS takes a second to import, pyarrow a fifth of that.
         from raeg_jax.cli.tfds_source import TfdsSource
 
         return TfdsSource(paths)
+    suffix = scan.record_suffix(paths.source)
+    if suffix == ".tar":
+        return RecordSource(paths, TarDataset(paths.source))
+    if suffix == ".parquet":
+        from raeg_jax.cli.parquet_records import ParquetDataset
+
+        return RecordSource(paths, ParquetDataset(paths.source))
     return FileSource(paths)
+
+
+def _shard(options: ImageOptions) -> Shard | None:
+    return shard_lib.parse(options.shard) if options.shard is not None else None
 
 
 def _check_files(options: ConvertOptions) -> tuple[Source, Key]:
     """Checks the arguments, then opens the source; the generator is only loaded after that."""
     paths = scan.check_paths(options.source, options.out, options.format, options.overwrite)
+    paths = dataclasses.replace(paths, shard=_shard(options))
     key = key_lib.read_key(options.key)
     check_generators(options.generator)
-    return _source(paths), key
+    return open_source(paths), key
 
 
 def _convert(
@@ -347,7 +333,7 @@ def _convert(
 
 
 def _run(
-    work: Callable[[Runner], None], verb: str, total: int, resumes: str, batch_size: int
+    work: Callable[[Runner], None], verb: str, total: int | None, resumes: str, batch_size: int
 ) -> Report:
     """Calls `work` with a runner, and prints the report."""
     # Only on a terminal.

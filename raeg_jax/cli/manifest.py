@@ -3,55 +3,34 @@
 A JSONL file in the folder: a head with the settings, then a line for each file. A line is on disk
 before its output gets its name (see `outputs`), so it is a claim: the file is finished if the
 output is there as the line says. Lines of failures are for people to read.
+
+Each of several shards has a manifest of its own, which `scale.merge` makes one of. A run holds the
+lock of the folder's manifest; shards share that, and each has one of its own besides.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import io
-import json
 import os
 import pathlib
 import stat
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from raeg_jax.cli.scan import comparable
+from raeg_jax.cli import claims as claims_lib
+from raeg_jax.cli.claims import FORMAT, HEAD, Claims, Entry
 from raeg_jax.errors import UserError
 from raeg_jax.files import RefusedFileError, check_head, open_file
 from raeg_jax.lock import locked
+from raeg_jax.scale import shard as shard_lib
+from raeg_jax.scale.shard import Shard
 
 NAME = ".raeg-manifest.jsonl"
-FORMAT = 2
-_HEAD = "raeg_manifest"
-# Of the claims in a manifest.
-_KINDS = {
-    **dict.fromkeys(("source", "source_sha256", "output", "sha256"), str),
-    **dict.fromkeys(("output_size", "output_mtime_ns"), int),
-}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
-    """A finished file.
-
-    Attributes:
-      source_sha256: of the source's bytes, in hexadecimal. Names, sizes and times don't tell two
-        images apart: another folder's may have the same.
-      output: relative to the output folder, '/' between folders.
-      sha256: of the output's bytes, in hexadecimal.
-      output_size: in bytes.
-      output_mtime_ns: when the output was written.
-      left_out: of a data set's shard, why examples are missing, by their numbers.
-    """
-
-    source_sha256: str
-    output: str
-    sha256: str
-    output_size: int
-    output_mtime_ns: int
-    left_out: Mapping[str, str] | None = None
+# In the head of a merged manifest, how many shards it was made of.
+MERGED = "shards"
+_STEM, _SUFFIX = os.path.splitext(NAME)
 
 
 class Manifest:
@@ -61,30 +40,41 @@ class Manifest:
 
     Attributes:
       folder: the output folder.
-      ignores_case: whether its file system takes `A.png` and `a.png` for one name.
+      shard: that the run works on; None for all of the source.
+      ignores_case: whether the folder's file system takes `A.png` and `a.png` for one name.
     """
 
-    def __init__(self, path: pathlib.Path, file: io.FileIO, entries: dict[str, Entry]):
-        self.folder = path.parent
-        # The file is there: so is this one where case doesn't count.
-        self.ignores_case = os.path.exists(path.with_name(NAME.upper()))
-        self._file, self._entries = file, entries
-        # By comparable output, the source of which it was made last.
-        self._origins: dict[str, str] = {}
-        self._add_origins(entries)
+    def __init__(
+        self,
+        path: pathlib.Path,
+        file: io.FileIO,
+        claims: Claims,
+        shard: Shard | None,
+        ended: Mapping[str, int] | None,
+    ):
+        self.folder, self.shard = path.parent, shard
+        self.ignores_case = _ignores_case(path)
+        self._path, self._file, self._claims, self._ended = path, file, claims, ended
+        self._others: Claims | None = None
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Entry | None:
         """The last claim for a source, by its name relative to the source folder."""
-        return self._entries.get(name)
+        return self._claims.get(name)
 
-    def origin(self, output: str) -> str | None:
-        """The source of which an output was made last, by its name."""
-        name = self._origins.get(self._same(output))
-        # The source may have got another output since.
-        if name is None or self._same(self._entries[name].output) != self._same(output):
-            return None
-        return name
+    def origin(self, output: str) -> tuple[str, Entry] | None:
+        """The source of which an output was made last, by its name, and the claim for it."""
+        own = _origin(self._claims, output)
+        # The claims of other shards are only read where an output of theirs may be in the way.
+        if own or self.shard is None or not os.path.lexists(self.folder / output):
+            return own
+        with self._lock:
+            if self._others is None:
+                self._others = Claims(self.ignores_case)
+                for shard in shards_in(self.folder):
+                    if shard != self.shard:
+                        claims_lib.read(manifest_path(self.folder, shard), self._others)
+        return _origin(self._others, output)
 
     def claim(self, lines: Mapping[str, tuple[Entry, Mapping[str, Any]]]) -> None:
         """Writes down what will be finished in a moment; on disk when this returns.
@@ -96,60 +86,71 @@ class Manifest:
           OSError: the disk is full, or the like; nothing is written down.
         """
         self._append(
-            {"source": name, **_fields(entry), **details}
+            {"source": name, **claims_lib.fields(entry), **details}
             for name, (entry, details) in lines.items()
         )
-        entries = {name: entry for name, (entry, _) in lines.items()}
-        self._entries.update(entries)
-        self._add_origins(entries)
+        for name, (entry, _) in lines.items():
+            self._claims.add(name, entry)
 
     def fail(self, name: str, reason: str) -> None:
         """Writes down why a source has no output; the next run tries it again."""
         self._append([{"source": name, "failed": reason}])
 
-    def _add_origins(self, entries: Mapping[str, Entry]) -> None:
-        self._origins.update((self._same(entry.output), name) for name, entry in entries.items())
+    def end(self, **counts: int) -> None:
+        """Writes down that all of a shard has been tried, unless that is known.
 
-    def _same(self, output: str) -> str:
-        return comparable(output, self.ignores_case)
+        Args:
+          counts: `finished` and `failed`, numbers of images.
+        """
+        if self.shard and counts != self._ended:
+            self._append([{claims_lib.ENDED: counts}])
+            self._ended = counts
 
-    def _append(self, lines: Iterable[Mapping[str, Any]]) -> None:
+    def _append(self, contents: Iterable[Mapping[str, Any]]) -> None:
         with self._lock:
-            _append(self._file, b"".join(map(_line, lines)))
+            self._ended = None
+            _append(self._file, b"".join(map(claims_lib.line, contents)))
+
+
+def _origin(claims: Claims, output: str) -> tuple[str, Entry] | None:
+    name = claims.origin(output)
+    entry = None if name is None else claims.get(name)
+    return (name, entry) if name is not None and entry else None
+
+
+def manifest_path(folder: pathlib.Path, shard: Shard | None) -> pathlib.Path:
+    """Returns the path of the manifest of a folder, or of one of its shards."""
+    return folder / f"{_STEM}{shard.suffix}{_SUFFIX}" if shard else folder / NAME
+
+
+def shards_in(folder: pathlib.Path) -> list[Shard]:
+    """Returns the shards that have manifests in a folder, in order."""
+    shards = [
+        shard_lib.of_suffix(name.removeprefix(_STEM).removesuffix(_SUFFIX))
+        for name in os.listdir(folder)
+        if name.startswith(_STEM) and name.endswith(_SUFFIX)
+    ]
+    return sorted(shard for shard in shards if shard)
+
+
+def remove_shards(folder: pathlib.Path) -> None:
+    """Removes the manifests of shards, once they are merged."""
+    for shard in shards_in(folder):
+        manifest_path(folder, shard).unlink()
 
 
 @contextlib.contextmanager
-def open_manifest(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator[Manifest]:
-    """Opens a folder's manifest, or begins one; no other process has it meanwhile.
-
-    Args:
-      folder: made if missing, with the folders above it.
-      settings: of the run, as JSON holds them; a run resumes with the same ones only. A manifest of
-        failures alone, such as that of a wrong key, binds no later run: it is written anew.
+def locked_folder(folder: pathlib.Path, shard: Shard | None = None) -> Iterator[None]:
+    """Lets no other process work in an output folder, or on a shard in it, while the block runs.
 
     Raises:
-      UserError: another run is at work in the folder, its manifest has other settings or is damaged
-        or of a later version, or the folder can't be written.
+      UserError: another run is at work, or the folder can't be written.
     """
-    path = folder / NAME
     with contextlib.ExitStack() as stack:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if path.exists() and not path.is_file():
-                raise UserError(f"{path} is not a file: name another folder")
-            stack.enter_context(locked(path, wait=False))
-            head, entries, whole = _read(path)
-            if head is not None:
-                _check_head(head, settings, folder, binding=bool(entries))
-                if not entries:
-                    head, whole = None, 0
-            # Not buffered: what could not be written must not be tried again when it is closed.
-            # Appending: where nothing is locked, another run's lines must not be written over.
-            file = stack.enter_context(path.open("ab", buffering=0))
-            if file.tell() > whole:
-                file.truncate(whole)
-            if head is None:
-                _append(file, _line({_HEAD: FORMAT, **settings}))
+            stack.enter_context(locked(folder / NAME, wait=False, shared=shard is not None))
+            if shard:
+                stack.enter_context(locked(manifest_path(folder, shard), wait=False))
         except BlockingIOError as error:
             raise UserError(
                 f"another run is at work in {folder}: wait until it has ended, or name another "
@@ -159,22 +160,114 @@ def open_manifest(folder: pathlib.Path, settings: Mapping[str, Any]) -> Iterator
             raise UserError(
                 f"{folder} can't be written ({error.strerror or error}): name another folder"
             ) from error
-        yield Manifest(path, file, entries)
+        yield
+
+
+@contextlib.contextmanager
+def open_manifest(
+    folder: pathlib.Path,
+    settings: Mapping[str, Any],
+    shard: Shard | None = None,
+    about: Mapping[str, Any] = types.MappingProxyType({}),
+) -> Iterator[Manifest]:
+    """Opens a folder's manifest, or begins one; no other process has it meanwhile.
+
+    Args:
+      folder: made if missing, with the folders above it.
+      settings: of the run, as JSON holds them; a run resumes with the same ones only. A manifest of
+        failures alone, such as that of a wrong key, binds no later run: it is written anew.
+      shard: that the run works on; None for all of the source.
+      about: more for the head, by which no run is refused.
+
+    Raises:
+      UserError: another run is at work in the folder or on the shard; its manifest, or another
+        shard's, has other settings or is damaged or of a later version; the folder has shards, and
+        this run is none of them; or the folder can't be written.
+    """
+    path = manifest_path(folder, shard)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for one in (folder / NAME, path):
+                if one.exists() and not one.is_file():
+                    raise UserError(f"{one} is not a file: name another folder")
+            _check_shards(folder, settings, shard)
+            stack.enter_context(locked_folder(folder, shard))
+            # Again: a run may have begun or ended meanwhile.
+            _check_shards(folder, settings, shard)
+            if shard is None:
+                remove_shards(folder)
+            claims = Claims(_ignores_case(path))
+            head, whole, ended = claims_lib.read(path, claims)
+            if head is not None:
+                _check_head(head, settings, folder, binding=bool(len(claims)))
+                if not len(claims):
+                    head, whole, ended = None, 0, None
+            # Not buffered: what could not be written must not be tried again when it is closed.
+            # Appending: where nothing is locked, another run's lines must not be written over.
+            file = stack.enter_context(path.open("ab", buffering=0))
+            if file.tell() > whole:
+                file.truncate(whole)
+            if head is None:
+                _append(file, claims_lib.line({HEAD: FORMAT, **settings, **about}))
+        except OSError as error:
+            raise UserError(
+                f"{folder} can't be written ({error.strerror or error}): name another folder"
+            ) from error
+        yield Manifest(path, file, claims, shard, ended)
+
+
+def _check_shards(folder: pathlib.Path, settings: Mapping[str, Any], shard: Shard | None) -> None:
+    """Raises UserError where the other manifests in a folder don't let a run begin."""
+    head, shards = claims_lib.read_head(folder / NAME), shards_in(folder)
+    if shard is None:
+        if shards and not (head and MERGED in head):
+            raise UserError(
+                f"{folder} holds shards of {shards[0].count} that aren't merged: `raeg merge "
+                f"{folder}` once all have ended, or name another folder"
+            )
+        return
+    if head:
+        raise UserError(
+            f"{folder} is merged, or was made without --shard: leave --shard={shard} out, or name "
+            "another folder"
+        )
+    for other in shards:
+        if other.count != shard.count:
+            raise UserError(
+                f"{folder} holds shards of {other.count}, and --shard={shard} is of {shard.count}: "
+                f"resume with --shard=i/{other.count}, or name another folder"
+            )
+    # All that others have claimed have the same settings, so one is enough.
+    for other in shards:
+        if other != shard and (found := _binding_head(manifest_path(folder, other))):
+            _check_head(found, settings, folder, binding=True)
+            return
+
+
+def _binding_head(path: pathlib.Path) -> dict[str, Any] | None:
+    """The head of a manifest that claims anything."""
+    claims = Claims()
+    head = claims_lib.read(path, claims, most=1).head
+    return head if len(claims) else None
 
 
 def origins(folder: pathlib.Path) -> dict[str, str]:
-    """Names of the images of which protected ones were made, by output, as a manifest says.
+    """Names of the images of which protected ones were made, by output, as manifests say.
 
     Args:
-      folder: of the outputs; without a manifest of protection there are none.
+      folder: of the outputs, whose shards needn't be merged; without a manifest of protection there
+        are none.
     """
-    try:
-        head, entries, _ = _read(folder / NAME)
-    except (OSError, UserError):
-        return {}
-    if head is None or head.get("command") != "protect":
-        return {}
-    return {entry.output: name for name, entry in entries.items()}
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for shard in (None, *shards_in(folder)):
+            claims = Claims()
+            with contextlib.suppress(OSError, UserError):
+                head = claims_lib.read(manifest_path(folder, shard), claims).head
+                if head is not None and head.get("command") == "protect":
+                    found.update((claims.output(name), name) for name in claims)
+    return found
 
 
 def is_as_written(path: pathlib.Path, entry: Entry) -> bool | None:
@@ -227,11 +320,6 @@ def digest(path: pathlib.Path | str, look: Callable[[bytes], None] | None = None
         ) from error
 
 
-def _line(content: Mapping[str, Any]) -> bytes:
-    # ASCII, so that any name can be written, also one that isn't Unicode.
-    return json.dumps(content, allow_nan=False).encode() + b"\n"
-
-
 def _append(file: io.FileIO, content: bytes) -> None:
     """Appends all or nothing, on disk when this returns."""
     before = file.seek(0, os.SEEK_END)
@@ -245,53 +333,16 @@ def _append(file: io.FileIO, content: bytes) -> None:
         raise
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(entry).items() if value is not None}
-
-
-def _entry(content: Mapping[str, Any]) -> Entry:
-    """Raises KeyError, TypeError or ValueError for what isn't a claim."""
-    values = {name: content[name] for name in _KINDS}
-    if not all(isinstance(value, _KINDS[name]) for name, value in values.items()):
-        raise TypeError(content)
-    del values["source"]
-    return Entry(**values, left_out=dict(content.get("left_out") or {}) or None)
-
-
-def _read(path: pathlib.Path) -> tuple[dict[str, Any] | None, dict[str, Entry], int]:
-    """Returns head (or None), entries, and where a torn end begins."""
-    head: dict[str, Any] | None = None
-    entries: dict[str, Entry] = {}
-    whole = 0
-    with open_file(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                content = json.loads(line)
-                if head is None:
-                    head = {**content, _HEAD: content[_HEAD]}
-                    if head[_HEAD] != FORMAT:
-                        break
-                elif "failed" not in content:
-                    name, entry = content["source"], _entry(content)
-                    # In the order of the last claims.
-                    entries.pop(name, None)
-                    entries[name] = entry
-            except (KeyError, TypeError, ValueError):
-                raise UserError(
-                    f"{path}, line {number}, is not what raeg wrote: name another output folder, "
-                    "or delete this file and give --overwrite to make all files anew"
-                ) from None
-            whole += len(line)
-    return head, entries, whole
+def _ignores_case(path: pathlib.Path) -> bool:
+    # The file is there: so is this one where case doesn't count.
+    return os.path.exists(path.with_name(path.name.upper()))
 
 
 def _check_head(
     head: Mapping[str, Any], settings: Mapping[str, Any], folder: pathlib.Path, binding: bool
 ) -> None:
     """Raises UserError for another version's manifest, and if `binding` for other settings."""
-    if head[_HEAD] != FORMAT:
+    if head[HEAD] != FORMAT:
         raise UserError(
             f"{folder} was written by another version of raeg-jax: resume with that version, or "
             "name another folder"

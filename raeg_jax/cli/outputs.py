@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from raeg_jax.cli.manifest import Entry, Manifest, digest, is_as_written
+from raeg_jax.cli.claims import Entry
+from raeg_jax.cli.manifest import Manifest, digest, is_as_written
 from raeg_jax.cli.report import NoSpaceError, Result, Status, failure
 from raeg_jax.cli.scan import SourceImage, is_within
 from raeg_jax.errors import UserError
@@ -157,7 +158,7 @@ class FolderOutputs(Outputs):
     def __init__(self, manifest: Manifest, source: pathlib.Path, suffix: str, overwrite: bool):
         self._manifest, self._suffix, self._overwrite = manifest, suffix, overwrite
         self._source, self._folder = source, manifest.folder
-        self.staging = manifest.folder / STAGING / uuid.uuid4().hex
+        self.staging = staging_of(manifest) / uuid.uuid4().hex
         self._numbers = itertools.count()
 
     def begin(self, image: SourceImage) -> Target | None:
@@ -202,21 +203,33 @@ class FolderOutputs(Outputs):
                     f"{made} has changed since it was written: move it away, or give --overwrite"
                 )
         self._check_origin(source, name, output)
-        is_ours = entry is not None and entry.output == output
-        if os.path.lexists(path) and not (is_ours or self._overwrite):
+        return Target(name, path, output, self.may_replace(name, output), source_sha256)
+
+    def may_replace(self, name: str, output: str) -> bool:
+        """Whether an output may replace what has its name; arguments as for `target`.
+
+        Raises:
+          UserError: it may not, and something has it.
+        """
+        path, entry = self._folder / output, self._manifest.get(name)
+        if self._overwrite or (entry is not None and entry.output == output):
+            return True
+        if os.path.lexists(path):
             raise UserError(
                 f"{path} exists and isn't of this run: name another output folder, or give "
                 "--overwrite"
             )
-        return Target(name, path, output, is_ours or self._overwrite, source_sha256)
+        return False
 
     def _check_origin(self, source: pathlib.Path | str, name: str, output: str) -> None:
         """Keeps the finished output of another image, which may have got its name before."""
-        origin = self._manifest.origin(output)
-        if origin in (None, name) or not os.path.lexists(self._source / origin):
+        found = self._manifest.origin(output)
+        if found is None:
             return
-        path, entry = self._folder / output, self._manifest.get(origin)
-        if entry and is_as_written(path, entry):
+        (origin, entry), path = found, self._folder / output
+        if origin == name or not os.path.lexists(self._source / origin):
+            return
+        if is_as_written(path, entry):
             raise UserError(
                 f"{source} would become {path}, which was made of {self._source / origin}: "
                 "rename it, or name another output folder"
@@ -224,30 +237,7 @@ class FolderOutputs(Outputs):
 
     def write(self, image: SourceImage, target: Target, output: Output) -> Written:
         """Writes beside the outputs."""
-        staged = self.staging / f"{next(self._numbers)}{self._suffix}"
-        with translate_output_errors(staged, target.path, output.picture.pixels.nbytes):
-            write_image_file(staged, output.picture, **output.options)
-            return self.written(target, staged, output.notes, output.details)
-
-    def written(
-        self,
-        target: Target,
-        staged: pathlib.Path,
-        notes: tuple[str, ...] = (),
-        details: Mapping[str, Any] | None = None,
-    ) -> Written:
-        """Describes an output that is on disk, at `staged`."""
-        status = os.stat(staged)
-        entry = Entry(
-            target.source_sha256,
-            target.output,
-            digest(staged),
-            status.st_size,
-            status.st_mtime_ns,
-        )
-        return Written(
-            target, Result(target.name, notes=notes, details=details or {}), staged, entry
-        )
+        return write_attempt(self.staging / f"{next(self._numbers)}{self._suffix}", target, output)
 
     def commit(self, written: Sequence[Written]) -> list[Result]:
         """See `Outputs`."""
@@ -274,15 +264,52 @@ class FolderOutputs(Outputs):
         return written.result
 
 
+def write_attempt(staged: pathlib.Path, target: Target, output: Output) -> Written:
+    """Writes an output that gets its name later, on disk when this returns.
+
+    Raises:
+      NoSpaceError: the disk is full.
+      UserError: as `write_image_file`.
+    """
+    with translate_output_errors(staged, target.path, output.picture.pixels.nbytes):
+        write_image_file(staged, output.picture, **output.options)
+        return describe_written(target, staged, output.notes, output.details)
+
+
+def describe_written(
+    target: Target,
+    staged: pathlib.Path,
+    notes: tuple[str, ...] = (),
+    details: Mapping[str, Any] | None = None,
+) -> Written:
+    """Describes an output that is on disk, at `staged`."""
+    status = os.stat(staged)
+    entry = Entry(
+        target.source_sha256, target.output, digest(staged), status.st_size, status.st_mtime_ns
+    )
+    return Written(target, Result(target.name, notes=notes, details=details or {}), staged, entry)
+
+
+def staging_of(manifest: Manifest) -> pathlib.Path:
+    """Returns the folder of unfinished outputs of a run, or of its shard."""
+    return manifest.folder / (STAGING + (manifest.shard.suffix if manifest.shard else ""))
+
+
+def remove_unfinished(folder: pathlib.Path, pattern: str = f"{STAGING}*") -> None:
+    """Removes what killed runs left unfinished in an output folder, by default of all shards."""
+    for path in folder.glob(pattern):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def folder_outputs(
     manifest: Manifest, source: pathlib.Path, suffix: str, overwrite: bool
 ) -> Iterator[FolderOutputs]:
     """Makes `FolderOutputs`; removes what a killed run and this one leave unfinished."""
-    staging = manifest.folder / STAGING
+    staging = staging_of(manifest)
     outputs = FolderOutputs(manifest, source, suffix, overwrite)
     try:
-        shutil.rmtree(staging, ignore_errors=True)
+        remove_unfinished(manifest.folder, staging.name + ("" if manifest.shard else "*"))
         with translate_output_errors(staging):
             staging.mkdir()
             outputs.staging.mkdir()

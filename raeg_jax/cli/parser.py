@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from raeg_jax import __version__
-from raeg_jax.cli import commands
+from raeg_jax.cli import commands, operations
 from raeg_jax.cli.report import FAILED, StoppedError, log
 from raeg_jax.cli.sources import LABELS
 from raeg_jax.files import check_local
@@ -118,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     protect.add_argument(
         "--method",
-        choices=commands.METHODS,
-        default=commands.GENERATOR,
+        choices=operations.METHODS,
+        default=operations.GENERATOR,
         help="rae and rit, which articles compare RAEG with, attack the generator's classifiers "
         "(default: raeg, the generator)",
     )
@@ -159,6 +159,14 @@ def _parser() -> argparse.ArgumentParser:
         "import` made; may be given several times",
     )
     _add_preprocess_option(verify, "these, and the crop that an ONNX model's file says")
+
+    merge = add(
+        "merge",
+        commands.merge,
+        "make one output folder of the shards in it",
+        "Checks that all shards of --shard i/N are there and have ended, and every output.",
+    )
+    merge.add_argument("folder", metavar="OUT", help="the shards' output folder")
 
     inspect = add("inspect", commands.inspect, "show what a protected image or a generator holds")
     inspect.add_argument("file", metavar="FILE", help="a protected image, or a generator file")
@@ -223,6 +231,12 @@ def _add_image_options(
         metavar="G",
         help=f"generator file, or one that comes with raeg-jax ({', '.join(SHIPPED)}); default: "
         + (DEFAULT if protects else "of these the one that protected the image"),
+    )
+    command.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="work on the I-th of N shares of SOURCE only, while others do the rest"
+        + ("; then `raeg merge OUT`" if out_help else ""),
     )
     command.add_argument(
         "--batch-size", metavar="N", type=_count, default=16, help="images at a time (16)"

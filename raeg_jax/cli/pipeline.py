@@ -19,11 +19,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from raeg_jax.cli.outputs import Output, Outputs, Target, Written
-from raeg_jax.cli.report import NoSpaceError, Report, Result, Status, StoppedError, failure
+from raeg_jax.cli.report import NoSpaceError, Result, Status, failure
 from raeg_jax.cli.scan import SourceImage
-from raeg_jax.errors import DivergedError, UserError
+from raeg_jax.errors import DivergedError
 from raeg_jax.image_file.read import ImageFile
-from raeg_jax.process import interruption
 
 # Between reading and writing at most so many pixels, or a single picture: 200 MB as uint8, three
 # or four times that with what is made of them. Small pictures count as `LEAST`, and the bytes of
@@ -342,52 +341,3 @@ def _result_of(image: SourceImage, future: concurrent.futures.Future) -> Any:
         raise
     except Exception as error:
         return failure(image.name, error, names_file=True)
-
-
-class Runner:
-    """Runs images through operations.
-
-    Args:
-      report: counts every result.
-      batch_size: number of pictures that the network takes at a time.
-    """
-
-    def __init__(self, report: Report, batch_size: int):
-        self._report, self._batch_size = report, batch_size
-
-    def run(self, images: Iterable[SourceImage], operation: Operation, outputs: Outputs) -> None:
-        """Runs images through an operation.
-
-        Args:
-          images: of the source.
-          operation: done to each.
-          outputs: take what it makes, and every result.
-
-        Raises:
-          StoppedError: Ctrl-C, SIGTERM, or an output folder that can't be written any more.
-        """
-        pipeline = Pipeline(images, operation, outputs, self._batch_size)
-        try:
-            for result in pipeline:
-                self.add(result, outputs)
-        except KeyboardInterrupt as error:
-            self._stop(pipeline, outputs)
-            message, status = interruption(error)
-            raise StoppedError(f"{message}: {self._report.progress}", status) from None
-        except UserError as error:
-            self._stop(pipeline, outputs)
-            raise self._report.stopped(error) from error
-        finally:
-            pipeline.close()
-
-    def add(self, result: Result, outputs: Outputs | None = None) -> None:
-        """Counts a result; the outputs take note of it."""
-        self._report.add(result)
-        if outputs is not None:
-            outputs.record(result)
-
-    def _stop(self, pipeline: Pipeline, outputs: Outputs) -> None:
-        # The manifest may be what can't be written; then the next run does these again.
-        with contextlib.suppress(UserError):
-            for result in pipeline.stop():
-                self.add(result, outputs)

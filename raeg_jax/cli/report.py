@@ -89,7 +89,7 @@ class Report:
     """Counts results, also in a progress bar, and remembers the first failures and notes.
 
     Args:
-      total: number of images.
+      total: number of images; None where it isn't known.
       resumes: how the same command resumes a stopped run, such as 'the same command resumes from
         there'; empty where it begins anew.
       bar: counts images.
@@ -99,7 +99,7 @@ class Report:
       failures: reasons, the first ones.
     """
 
-    def __init__(self, total: int, resumes: str, bar: tqdm.tqdm):
+    def __init__(self, total: int | None, resumes: str, bar: tqdm.tqdm):
         self.counts: collections.Counter[Status] = collections.Counter()
         self.failures: list[str] = []
         # By note, the names of the images that have it: their number, and the first.
@@ -143,6 +143,12 @@ class Report:
         return f"{self._count / max(now - self._since, 1e-9):.1f} images/s"
 
     @property
+    def outcome(self) -> dict[str, int]:
+        """Numbers of images that are `finished`, by this run or an earlier one, and `failed`."""
+        finished = self.counts[Status.DONE] + self.counts[Status.SKIPPED]
+        return {"finished": finished, "failed": self.counts[Status.FAILED]}
+
+    @property
     def status(self) -> int:
         """The exit status of a run that reached its end."""
         return FAILED if self.counts[Status.FAILED] else 0
@@ -150,8 +156,9 @@ class Report:
     @property
     def progress(self) -> str:
         """What a run that ended early has done."""
-        done = self.counts[Status.DONE] + self.counts[Status.SKIPPED]
-        text = f"{done} of {counted(self._total, 'image')} done"
+        done = self.outcome["finished"]
+        of = f"{done} of " if self._total is not None else ""
+        text = f"{of}{counted(done if self._total is None else self._total, 'image')} done"
         return text + (f", and {self._resumes}" if self._resumes else "")
 
     def stopped(self, error: UserError) -> StoppedError:

@@ -14,6 +14,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import ImageFile, pixel_cost, read_image_file
 from raeg_jax.image_file.write import SUFFIXES as WRITTEN
 from raeg_jax.image_file.write import output_format
+from raeg_jax.scale.shard import Shard
 
 # By these suffixes a file counts as an image. What `read_image_file` doesn't read is there too: the
 # owner must know that such an image was not protected.
@@ -28,6 +29,8 @@ _NOT_READ = (
 SUFFIXES = frozenset(_READ + _NOT_READ)
 _EXAMPLES = 3
 
+# Of files with many images in each: WebDataset's, and those of Hugging Face.
+RECORDS = (".tar", ".parquet")
 DEFAULT_SUFFIX = ".png"
 _FORMAT_SUFFIX = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tiff"}
 # Names of TFDS's files.
@@ -65,6 +68,7 @@ class Survey:
 
     Attributes:
       images: number of image files.
+      share: number of those in the shard, or of all.
       folders: first folders of the images' names; '' for those that lie in none.
       others: number of files that aren't images by their names, and of linked folders.
       examples: a few of the others' names.
@@ -72,14 +76,15 @@ class Survey:
     """
 
     images: int = 0
+    share: int = 0
     folders: set[str] = dataclasses.field(default_factory=set)
     others: int = 0
     examples: list[str] = dataclasses.field(default_factory=list)
     unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
 
-def survey(source: pathlib.Path) -> Survey:
-    """Counts a folder's images and other files."""
+def survey(source: pathlib.Path, shard: Shard | None = None) -> Survey:
+    """Counts a folder's images, of these those in the shard, and its other files."""
     content = Survey()
 
     def note_unreadable(error: OSError) -> None:
@@ -87,6 +92,7 @@ def survey(source: pathlib.Path) -> Survey:
 
     for folder, images, others in _walk(source, note_unreadable):
         content.images += len(images)
+        content.share += sum(not shard or shard.has(_join(folder, name)) for name in images)
         if images:
             content.folders.add(folder.split("/")[0])
         content.others += len(others)
@@ -100,6 +106,7 @@ def find_images(
     suffix: str,
     origins: Mapping[str, str] | None = None,
     ignores_case: bool = False,
+    shard: Shard | None = None,
 ) -> Iterator[SourceImage]:
     """Yields a folder's images in the order of their names, a folder's own files first.
 
@@ -112,6 +119,7 @@ def find_images(
       origins: names of the images of which these were made, by name, where that is known: outputs
         are named after them.
       ignores_case: the outputs' file system takes `A.png` and `a.png` for one name.
+      shard: whose images to yield; they are named as they are without it.
     """
     origins = origins or {}
     for folder, images, _ in _walk(source, lambda error: None):
@@ -120,9 +128,9 @@ def find_images(
         }
         outputs = output_names(named_after, suffix, ignores_case)
         for image in images:
-            yield SourceImage(
-                source / folder / image, _join(folder, image), _join(folder, outputs[image])
-            )
+            name = _join(folder, image)
+            if not shard or shard.has(name):
+                yield SourceImage(source / folder / image, name, _join(folder, outputs[image]))
 
 
 def output_names(
@@ -176,6 +184,7 @@ class Paths:
       suffix: of the outputs, such as '.png'.
       single: the only image, where the source is a file.
       overwrite: files of others may be replaced.
+      shard: of the source that is worked on; None for all of it.
     """
 
     source: pathlib.Path
@@ -183,6 +192,7 @@ class Paths:
     suffix: str = DEFAULT_SUFFIX
     single: SourceImage | None = None
     overwrite: bool = False
+    shard: Shard | None = None
 
 
 def check_paths(
@@ -212,6 +222,12 @@ def check_paths(
         if os.path.exists(there) and not os.path.isdir(there):
             raise UserError(f"{out} is a file: name a folder for what is made of the images")
         _check_apart(here, there)
+        return Paths(here, there, suffix or DEFAULT_SUFFIX, None, overwrite)
+    if here.suffix in RECORDS:
+        if os.path.isfile(there) or there.suffix in RECORDS:
+            raise UserError(f"{out} can't be the output of {source}: name a folder for it")
+        if os.path.exists(there) and os.path.samefile(here.parent, there):
+            raise UserError(f"{out} holds {source} itself: name another folder")
         return Paths(here, there, suffix or DEFAULT_SUFFIX, None, overwrite)
     if os.path.isdir(there) or not there.suffix or out.endswith(("/", os.sep)):
         suffix = suffix or DEFAULT_SUFFIX
@@ -247,6 +263,37 @@ def is_dataset(source: pathlib.Path) -> bool:
     except OSError:
         # A file, or a folder that can't be listed.
         return False
+
+
+def find_files(source: pathlib.Path, suffix: str) -> list[str]:
+    """Names of a folder's files with a suffix, in the order of `find_images`."""
+    return [
+        _join(folder, name)
+        for folder, _, others in _walk(source, lambda error: None)
+        for name in others
+        if name.endswith(suffix) and os.path.isfile(source / folder / name)
+    ]
+
+
+def record_suffix(source: pathlib.Path) -> str:
+    """Returns the suffix of the record files that a source is or holds, such as '.tar'; or ''.
+
+    A folder in which there is an image is one of images.
+
+    Raises:
+      UserError: there are record files of several kinds.
+    """
+    if not source.is_dir():
+        return source.suffix if source.suffix in RECORDS else ""
+    found = set()
+    for _, images, others in _walk(source, lambda error: None):
+        if images:
+            return ""
+        found |= {suffix for suffix in RECORDS if any(name.endswith(suffix) for name in others)}
+    if len(found) > 1:
+        kinds = " and ".join(sorted(found))
+        raise UserError(f"{source} holds {kinds} files: name a folder of one kind")
+    return found.pop() if found else ""
 
 
 def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:

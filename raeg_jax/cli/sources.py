@@ -1,4 +1,4 @@
-"""Sources of images: what a source is, and image files as one; `tfds_source` has data sets."""
+"""Sources of images: what a source is, and image files as one; `record_source` has data sets."""
 
 import abc
 import collections
@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raeg_jax.cli import scan
-from raeg_jax.cli.manifest import NAME, open_manifest, origins
+from raeg_jax.cli.manifest import manifest_path, open_manifest, origins
 from raeg_jax.cli.outputs import Outputs, SingleOutput, folder_outputs
-from raeg_jax.cli.pipeline import Operation, Runner
+from raeg_jax.cli.pipeline import Operation
 from raeg_jax.cli.report import Result, Status, counted, log
+from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import ImageFile, pixel_cost, read_image_file
@@ -48,13 +49,13 @@ class Source(abc.ABC):
     """All images that a command works on.
 
     Attributes:
-      total: number of images.
+      total: number of images; None where only reading them all would tell.
       format: of the outputs' images, by name.
       resumes: how the same command resumes a stopped run; empty where it begins anew.
       all_failures: the file with all failures; empty where there is none.
     """
 
-    total: int
+    total: int | None
     format: str
     resumes: str
     all_failures: str
@@ -110,13 +111,18 @@ class FileSource(Source):
     def __init__(self, paths: Paths):
         self._paths = paths
         if paths.single:
-            self._survey = scan.Survey(images=1, folders={""})
+            if paths.shard:
+                raise UserError(
+                    f"--shard={paths.shard} is for folders and data sets, and {paths.source} is a "
+                    "file: leave it out"
+                )
+            self._survey = scan.Survey(images=1, share=1, folders={""})
         else:
-            self._survey = _survey(paths.source)
-        self.total = self._survey.images
+            self._survey = _survey(paths)
+        self.total = self._survey.share
         self.format = paths.suffix[1:]
         self.resumes = "" if paths.single else "the same command resumes from there"
-        self.all_failures = "" if paths.single else str(paths.out / NAME)
+        self.all_failures = "" if paths.single else str(manifest_path(paths.out, paths.shard))
 
     def originals(self, given: str) -> Originals:
         """Finds the images' originals in a folder."""
@@ -157,10 +163,11 @@ class FileSource(Source):
             self._run(self._images(), operation, SingleOutput(paths.out, paths.overwrite), runner)
             return
         with (
-            open_manifest(paths.out, settings) as manifest,
+            open_manifest(paths.out, settings, paths.shard) as manifest,
             folder_outputs(manifest, paths.source, paths.suffix, paths.overwrite) as outputs,
         ):
             self._run(self._images(manifest.ignores_case), operation, outputs, runner)
+            manifest.end(**runner.counts)
 
     def _images(self, ignores_case: bool = False) -> Iterator[SourceImage]:
         paths = self._paths
@@ -168,7 +175,7 @@ class FileSource(Source):
             return iter([paths.single])
         # Of protected images, the manifest in their folder has the originals' names.
         named_after = origins(paths.source)
-        return scan.find_images(paths.source, paths.suffix, named_after, ignores_case)
+        return scan.find_images(paths.source, paths.suffix, named_after, ignores_case, paths.shard)
 
     def _run(
         self,
@@ -177,14 +184,18 @@ class FileSource(Source):
         outputs: Outputs,
         runner: Runner,
     ) -> None:
+        shard = self._paths.shard
         for folder, reason in self._survey.unreadable:
+            if shard and not shard.has(folder):
+                continue
             reason = f"the folder {folder} can't be read ({reason})"
             runner.add(Result(folder, Status.FAILED, reason), outputs)
         runner.run(images, operation, outputs)
 
 
-def _survey(source: pathlib.Path) -> scan.Survey:
-    content = scan.survey(source)
+def _survey(paths: Paths) -> scan.Survey:
+    source = paths.source
+    content = scan.survey(source, paths.shard)
     others = f"{counted(content.others, 'other file')}, such as {', '.join(content.examples)}"
     if not content.images and not content.unreadable:
         if inner := scan.find_dataset(source):

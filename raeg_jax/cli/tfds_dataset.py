@@ -9,7 +9,6 @@ was, bit for bit.
 import collections
 import dataclasses
 import functools
-import io
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,69 +17,42 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
-from tensorflow_datasets.core.file_adapters import FileFormat
+from tensorflow_datasets.core.file_adapters import ADAPTER_FOR_FORMAT, FileFormat
 from tensorflow_datasets.proto import tf_example_pb2
 
-from raeg_jax.cli.scan import SourceImage
+from raeg_jax.cli.records import Example, RecordDataset, RecordFile, feature_labels
 from raeg_jax.errors import UserError
-from raeg_jax.image_file.read import ImageFile, decode_image_file, pixel_cost
 
 FEATURES = "features.json"
 INFO = "dataset_info.json"
 
 
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One record file.
-
-    Attributes:
-      path: of the file.
-      split: which it belongs to.
-      first: number of its first example in the split.
-      length: number of its examples.
-    """
-
-    path: pathlib.Path
-    split: str
-    first: int
-    length: int
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Example(SourceImage):
-    """An example with its image.
+class TfdsExample(Example):
+    """An example of a data set of TFDS.
 
     Attributes:
       record: reads it, serialised; any thread may do so.
       split: which it belongs to.
-      number: in its split.
       feature: name of the image feature.
     """
 
     record: Callable[[], bytes]
     split: str
-    number: int
     feature: str
-
-    def cost(self) -> int:
-        """See `SourceImage`."""
-        return pixel_cost(io.BytesIO(self._image()))
-
-    def read(self) -> ImageFile:
-        """Decodes the image."""
-        return decode_image_file(self._image(), str(self.source))
 
     def label(self, feature: str) -> int:
         """Returns the value of a label feature."""
         return self._only(self._parsed().features.feature[feature].int64_list.value, feature)
 
     def with_image(self, image: bytes) -> bytes:
-        """Returns the example, serialised, with another image file."""
+        """Returns the example, serialised, with another image file; see `Example`."""
         parsed = self._parsed()
         parsed.features.feature[self.feature].bytes_list.value[:] = [image]
         return parsed.SerializeToString(deterministic=True)
 
-    def _image(self) -> bytes:
+    def image(self) -> bytes:
+        """See `Example`."""
         return self._only(
             self._parsed().features.feature[self.feature].bytes_list.value, self.feature
         )
@@ -102,11 +74,11 @@ class Example(SourceImage):
         return values[0]
 
 
-class Dataset:
+class TfdsDataset(RecordDataset[TfdsExample]):
     """A prepared data set.
 
     Args:
-      folder: of the version.
+      source: the folder of the version.
 
     Raises:
       UserError: it isn't such a data set, or one whose images can't be protected.
@@ -116,11 +88,11 @@ class Dataset:
       builder: what TFDS reads it with.
       image: names of the image feature, from outside to inside.
       labels: classes of each label feature, by the name that it has in examples.
-      shards: in order.
+      files: in order.
     """
 
-    def __init__(self, folder: pathlib.Path):
-        self.folder = folder
+    def __init__(self, source: pathlib.Path):
+        self.folder = folder = source
         for name in (INFO, FEATURES):
             if not (folder / name).is_file():
                 raise UserError(
@@ -128,7 +100,7 @@ class Dataset:
                 )
         try:
             self.builder = tfds.builder_from_directory(os.fspath(folder))
-            self.shards = _shards(self.builder.info)
+            self.files = _files(self.builder.info)
         except Exception as error:
             # TFDS raises almost anything on damaged files.
             raise UserError(
@@ -140,9 +112,9 @@ class Dataset:
                 "without TensorFlow: convert it first, `tfds convert_format "
                 f"--dataset_version_dir={folder} --out_file_format=array_record --out_dir=...`"
             )
-        for shard in self.shards:
-            if not shard.path.is_file():
-                raise UserError(f"{shard.path} is missing: copy the data set again")
+        for file in self.files:
+            if not file.path.is_file():
+                raise UserError(f"{file.path} is missing: copy the data set again")
         self.image = self._find_image()
         self.labels = {
             "/".join(names): tuple(feature.names)
@@ -151,7 +123,7 @@ class Dataset:
         }
 
     @property
-    def lengths(self) -> dict[str, int]:
+    def lengths(self) -> dict[str, int | None]:
         """Number of examples by split."""
         return {name: split.num_examples for name, split in self.builder.info.splits.items()}
 
@@ -159,30 +131,55 @@ class Dataset:
     def paths(self) -> dict[str, list[pathlib.Path]]:
         """Record files by split."""
         paths = collections.defaultdict(list)
-        for shard in self.shards:
-            paths[shard.split].append(shard.path)
+        for file in self.files:
+            paths[file.group].append(file.path)
         return paths
 
-    def examples(self, shard: Shard) -> Iterator[Example]:
-        """Opens a record file.
-
-        Raises:
-          UserError: it is damaged.
-        """
-        serialised = open_records(shard.path)
-        if len(serialised) != shard.length:
+    def examples(self, file: RecordFile) -> Iterator[TfdsExample]:
+        """See `RecordDataset`."""
+        serialised, length = open_records(file.path), file.length or 0
+        if len(serialised) != length:
             raise UserError(
-                f"{shard.path} has {len(serialised)} examples, and {INFO} says {shard.length}: "
+                f"{file.path} has {len(serialised)} examples, and {INFO} says {length}: "
                 "copy the data set again"
             )
-        numbers = range(shard.first, shard.first + shard.length)
-        return (self.example(serialised, shard.split, number, shard.first) for number in numbers)
+        numbers = range(file.first, file.first + length)
+        return (self.example(serialised, file.group, number, file.first) for number in numbers)
+
+    def label_of(self, class_names: Sequence[str]) -> Callable[[TfdsExample], int | None] | None:
+        """Classes are those of a label feature, where the generator has them all."""
+        return feature_labels(self.labels, TfdsExample.label, class_names)
+
+    def original(self, protected: TfdsExample) -> TfdsExample:
+        """Finds the example of the same split and number."""
+        return self.example(self._serialised[protected.split], protected.split, protected.number)
+
+    @functools.cached_property
+    def _serialised(self) -> dict[str, Sequence[bytes]]:
+        return {split: open_records(*paths) for split, paths in self.paths.items()}
+
+    def write(
+        self, file: RecordFile, path: pathlib.Path, examples: Iterator[tuple[int, bytes]]
+    ) -> None:
+        """See `RecordDataset`."""
+        count = 0
+
+        def counted() -> Iterator[tuple[int, bytes]]:
+            nonlocal count
+            for example in examples:
+                count += 1
+                yield example
+
+        ADAPTER_FOR_FORMAT[FileFormat.ARRAY_RECORD].write_examples(path, counted())
+        written = len(open_records(path))
+        if written != count:
+            raise ValueError(f"only {written} of {count} examples could be written")
 
     def example(
         self, serialised: Sequence[bytes], split: str, number: int, first: int = 0
-    ) -> Example:
+    ) -> TfdsExample:
         """Returns an example of records that begin with the example `first` of a split."""
-        return Example(
+        return TfdsExample(
             source=f"{self.folder}, example {number} of {split},",
             name=f"{split}/{number}",
             output=f"{split}/{number}.png",
@@ -229,14 +226,15 @@ def open_records(*paths: pathlib.Path) -> Sequence[bytes]:
         ) from error
 
 
-def _shards(info: tfds.core.DatasetInfo) -> list[Shard]:
-    shards = []
+def _files(info: tfds.core.DatasetInfo) -> list[RecordFile]:
+    files = []
     for split in info.splits.values():
         first = 0
         for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
-            shards.append(Shard(pathlib.Path(path), split.name, first, length))
+            path = pathlib.Path(path)
+            files.append(RecordFile(path, path.name, split.name, first, length))
             first += length
-    return shards
+    return files
 
 
 def _leaves(

@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 from raeg_jax import hiding
-from raeg_jax.cli import commands, generators
+from raeg_jax.cli import generators, operations
 from raeg_jax.errors import UserError
 from raeg_jax.payload.errors import PayloadError
 from raeg_jax.payload.key import Key
@@ -153,7 +153,7 @@ def install(set_attribute=setattr, seconds: float = 0.0) -> list[Protector]:
     set_attribute(generators, "check_generator", check)
     set_attribute(generators, "load_generator", opened)
     set_attribute(generators, "make_recoverer", Recoverer)
-    set_attribute(commands, "make_protector", protector)
+    set_attribute(operations, "make_protector", protector)
     return made
 
 

@@ -106,6 +106,17 @@ def test_a_kill_at_any_operation_on_the_disk_loses_nothing(tmp_path, owner):
     assert len(left) > 3
 
 
+def test_a_kill_of_shards_or_of_merging_them_loses_nothing(tmp_path, owner):
+    for name in ("a", "b"):
+        save(tmp_path / "photos" / f"{name}.png", pixels(0, 4, 4))
+    script = start("kill_points.py", tmp_path, tmp_path / "photos", "1")
+    moments = int(finish(script).splitlines()[-1])
+    assert moments > 15
+    finish(start("fake_codec.py", "protect", tmp_path / "photos", tmp_path / "undisturbed", *owner))
+    for moment in range(1, moments + 1):
+        assert_same_outputs(tmp_path / f"out{moment}", tmp_path / "undisturbed")
+
+
 @pytest.mark.slow
 def test_a_kill_while_a_data_set_is_made_leaves_none_or_a_whole_one(tmp_path, owner):
     features = {"image": datasets.FEATURES["image"]}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from raeg_jax.cli import commands
+from raeg_jax.cli import operations
 from raeg_jax.cli.pipeline import Loaded
 from raeg_jax.cli.protect import Protection
 from raeg_jax.errors import UserError
@@ -263,7 +263,7 @@ def test_what_targets_still_read_is_counted_and_resuming_counts_anew(
         bits = np.array([image[0, 0, 0] & 1 for image in images])
         return {"together": 1 - bits, "same": np.full(len(images), 3), "bit": bits}
 
-    monkeypatch.setattr(commands, "make_target_reader", lambda *_: read)
+    monkeypatch.setattr(operations, "make_target_reader", lambda *_: read)
     (photos / "bad.png").touch()
     save(photos / "impossible.png", np.full((24, 24, 3), IMPOSSIBLE, np.uint8))
     result = raeg("protect", photos, tmp_path / "out", status=1)

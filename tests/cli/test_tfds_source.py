@@ -225,7 +225,7 @@ def test_ctrl_c_leaves_whole_shards_and_no_data_set(raeg, source, tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr(Protector, "protect", interrupted)
         result = raeg("protect", source, out, "--batch-size", "1", status=130)
-    assert "done, and the same command resumes after the last whole shard\n" in result.err
+    assert "done, and the same command resumes after the last whole record file\n" in result.err
     assert files(out) == [NAME, "toy-train.array_record-00000-of-00003"]
     result = raeg("recover", out, tmp_path / "back", status=2)
     assert "out has record files, but no dataset_info.json: let whatever prepares it" in result.err
