@@ -16,8 +16,8 @@ from raeg_jax.scale.worker import Worker
 
 # While the network works on one task, files of another are read and written.
 _TASKS_A_WORKER = 2
-# After so many deaths of its workers a task is divided, as one of its images may kill them; and
-# after so many an image is given up.
+# After so many deaths of its workers a task is divided, as one of its images may kill them, and
+# each part has a worker for itself, so that no other is blamed; after so many it is given up.
 _DEATHS_OF_MANY, _DEATHS = 2, 10
 # So many workers in a row may die before they have started.
 _FAILED_STARTS = 8
@@ -42,6 +42,11 @@ class Task:
     divide: Callable[[Task], list[Task]]
     deaths: int = 0
 
+    @property
+    def weight(self) -> int:
+        """How many of the tasks that a worker may have it counts for."""
+        return _TASKS_A_WORKER if self.deaths >= _DEATHS_OF_MANY else 1
+
 
 class Workers:
     """Actors that do tasks; those that die, with their nodes or alone, are replaced.
@@ -56,7 +61,7 @@ class Workers:
         self._actor = cluster.ray.remote(Worker).options(
             max_concurrency=_TASKS_A_WORKER, scheduling_strategy="SPREAD", **cluster.resources
         )
-        # Actors, with how many tasks each has.
+        # Actors, with the weights of their tasks.
         self._load: dict[Any, int] = {}
         self._starting: dict[Any, Any] = {}
         self._running: dict[Any, tuple[Task, Any]] = {}
@@ -87,14 +92,16 @@ class Workers:
                     yield None
                     continue
                 self._start_all()
-            actor = self._free()
-            if actor and self._again:
-                self._submit(self._again.popleft(), actor)
-            elif actor and waiting:
-                self._submit(waiting, actor)
+            task = self._again[0] if self._again else waiting
+            actor = self._free(task.weight) if task else None
+            if not task or not actor:
+                yield from self._arrived(_POLL_SECONDS)
+                continue
+            self._submit(task, actor)
+            if task is waiting:
                 waiting = None
             else:
-                yield from self._arrived(_POLL_SECONDS)
+                self._again.popleft()
 
     def arrived(self) -> Iterator[tuple[Task, Any]]:
         """Yields what has been done by now, and waits for nothing."""
@@ -115,15 +122,15 @@ class Workers:
             actor = self._actor.remote(*self._arguments)
             self._starting[actor.start.remote()] = actor
 
-    def _free(self) -> Any:
-        """Returns the actor that has the fewest tasks, if it may have one more."""
+    def _free(self, weight: int) -> Any:
+        """Returns the actor that has the fewest tasks, if it may have more."""
         actor = min(self._load, key=self._load.__getitem__, default=None)
-        return actor if actor and self._load[actor] < _TASKS_A_WORKER else None
+        return actor if actor and self._load[actor] + weight <= _TASKS_A_WORKER else None
 
     def _submit(self, task: Task, actor: Any) -> None:
         reference = getattr(actor, task.method).remote(*task.work, task.staging)
         self._running[reference] = task, actor
-        self._load[actor] += 1
+        self._load[actor] += task.weight
 
     def _arrived(self, seconds: float, every: bool = False) -> Iterator[tuple[Task, Any]]:
         pending = [*self._running, *self._starting]
@@ -138,7 +145,7 @@ class Workers:
                 continue
             task, actor = self._running.pop(reference)
             if not died:
-                self._load[actor] -= 1
+                self._load[actor] -= task.weight
                 yield task, value
                 continue
             self._replace(actor)
