@@ -63,11 +63,6 @@ def usable(options: O) -> O:
             if getattr(options, name) is not None:
                 raise UserError(f"--{name} is for --engine=ray: give that too, or leave it out")
         return options
-    if os.path.isfile(options.source):
-        raise UserError(
-            f"--engine={options.engine} is for folders and data sets, and {options.source} is a "
-            "file: leave it out"
-        )
     generator = options.generator
     return dataclasses.replace(
         options,
@@ -85,11 +80,16 @@ def open_engine(options: ConvertOptions, paths: Paths) -> Iterator[Engine]:
     """Opens the engine that was asked for.
 
     Raises:
-      UserError: its library or its cluster is missing.
+      UserError: its library or its cluster is missing, or it is for more than one image.
     """
     if options.engine is None:
         yield Engine()
         return
+    if paths.single:
+        raise UserError(
+            f"--engine={options.engine} is for folders and data sets, and {paths.source} is an "
+            "image: leave it out"
+        )
     from raeg_jax.scale.ray_engine import open_ray
 
     with open_ray(options.address, options.workers, paths) as engine:

@@ -203,13 +203,23 @@ class FolderOutputs(Outputs):
                     f"{made} has changed since it was written: move it away, or give --overwrite"
                 )
         self._check_origin(source, name, output)
-        is_ours = entry is not None and entry.output == output
-        if os.path.lexists(path) and not (is_ours or self._overwrite):
+        return Target(name, path, output, self.may_replace(name, output), source_sha256)
+
+    def may_replace(self, name: str, output: str) -> bool:
+        """Whether an output may replace what has its name; arguments as for `target`.
+
+        Raises:
+          UserError: it may not, and something has it.
+        """
+        path, entry = self._folder / output, self._manifest.get(name)
+        if self._overwrite or (entry is not None and entry.output == output):
+            return True
+        if os.path.lexists(path):
             raise UserError(
                 f"{path} exists and isn't of this run: name another output folder, or give "
                 "--overwrite"
             )
-        return Target(name, path, output, is_ours or self._overwrite, source_sha256)
+        return False
 
     def _check_origin(self, source: pathlib.Path | str, name: str, output: str) -> None:
         """Keeps the finished output of another image, which may have got its name before."""

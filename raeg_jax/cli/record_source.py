@@ -1,11 +1,10 @@
 """A data set in record files as a source of images: file by file, into another of its kind."""
 
-import abc
 import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raeg_jax.cli.manifest import Manifest, manifest_path, open_manifest
@@ -23,8 +22,9 @@ from raeg_jax.cli.records import Description, Example, RecordDataset, RecordFile
 from raeg_jax.cli.report import Result, Status
 from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import DEFAULT_SUFFIX, Paths
-from raeg_jax.cli.sources import Source
+from raeg_jax.cli.sources import Originals, Source
 from raeg_jax.errors import UserError
+from raeg_jax.image_file.read import ImageFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class MadeFile:
 DATA_SET = "data_set"
 
 
-class RecordSource(Source, abc.ABC):
+class RecordSource(Source):
     """A data set in record files.
 
     An example that fails is left out, and reported again by every run that finds its record file
@@ -72,7 +72,7 @@ class RecordSource(Source, abc.ABC):
             raise UserError(
                 f"{paths.source} is a data set, whose images are written as PNG: leave --format out"
             )
-        self._dataset, self._out = dataset, paths.out
+        self._dataset, self._source, self._out = dataset, paths.source, paths.out
         self._overwrite, self._shard = paths.overwrite, paths.shard
         self._about = {DATA_SET: os.path.abspath(paths.source)} if paths.shard else {}
         self.files = paths.shard.among(dataset.files) if paths.shard else dataset.files
@@ -83,6 +83,22 @@ class RecordSource(Source, abc.ABC):
         """See `Source`."""
         lengths = [file.length for file in self.files]
         return None if None in lengths else sum(length or 0 for length in lengths)
+
+    def label_of(
+        self, labels: str | None, class_names: Sequence[str]
+    ) -> Callable[[Any], int | None]:
+        """Classes are those of the data set, where the generator has them all."""
+        if labels == "folders":
+            raise UserError(
+                f"--labels folders is impossible: {self._dataset.folder} is a data set, whose "
+                "labels count by themselves; leave it out, or give none"
+            )
+        by_dataset = None if labels == "none" else self._dataset.label_of(class_names)
+        return by_dataset or (lambda example: None)
+
+    def originals(self, given: str) -> Originals:
+        """Finds the examples' originals in another data set of the same kind."""
+        return RecordOriginals(self._dataset, given)
 
     def describe(self, outputs: FolderOutputs, recovered: bool) -> Description | None:
         """Plans what the data set's folder has beside record files; None for nothing.
@@ -100,19 +116,22 @@ class RecordSource(Source, abc.ABC):
     def look(self, operation: Operation, outputs: Outputs, runner: Runner) -> None:
         """See `Source`."""
         for file in self.files:
-            examples = self._examples(file, outputs, runner)
-            if examples is not None:
-                runner.run(examples, operation, outputs)
+            problems: list[str] = []
+            runner.run(self._examples(file, problems), operation, outputs)
+            for reason in problems:
+                runner.add(Result(file.name, Status.FAILED, reason), outputs)
 
     def convert(self, operation: Operation, settings: Mapping[str, Any], runner: Runner) -> None:
         """See `Source`."""
         with self._opened(settings) as (manifest, outputs):
-            # Of shards, what merges them.
             description = self.describe(outputs, settings["command"] == "recover")
-            targets = {file: outputs.target(file.path, file.name, file.name) for file in self.files}
-            if description and any(targets.values()) and not self._shard:
-                description.withdraw()
-            whole = self._convert_files(targets, operation, manifest, outputs, runner)
+            # All are checked before anything is written.
+            for file in self.files:
+                outputs.may_replace(file.name, file.name)
+            # Those of shards are described when they are merged.
+            whole = self._convert_files(
+                operation, manifest, outputs, runner, None if self._shard else description
+            )
             if description and whole and not self._shard:
                 for result in description.write():
                     if result.status is Status.FAILED:
@@ -139,36 +158,48 @@ class RecordSource(Source, abc.ABC):
     @contextlib.contextmanager
     def _opened(self, settings: Mapping[str, Any]) -> Iterator[tuple[Manifest, FolderOutputs]]:
         """Opens the output folder."""
-        folder = self._dataset.folder
         with (
             open_manifest(self._out, settings, self._shard, self._about) as manifest,
-            folder_outputs(manifest, folder, "", self._overwrite) as outputs,
+            folder_outputs(manifest, self._source, "", self._overwrite) as outputs,
         ):
             yield manifest, outputs
 
     def _convert_files(
         self,
-        targets: Mapping[RecordFile, Target | None],
         operation: Operation,
         manifest: Manifest,
         outputs: FolderOutputs,
         runner: Runner,
+        description: Description | None,
     ) -> bool:
         """Makes record files; returns whether all are there.
 
         Args:
-          targets: of the files, None for one that is finished.
           operation: done to each image.
           manifest: of the output folder.
           outputs: give the files their names.
           runner: runs the images.
+          description: of the data set, withdrawn before the first file is made.
         """
-        for file, target in targets.items():
-            if target is None:
-                _add_finished(file, manifest, runner)
-        pending = {file: target for file, target in targets.items() if target}
         whole = True
-        for file, made in runner.make_files(self, pending, operation, outputs.staging):
+
+        def pending() -> Iterator[tuple[RecordFile, Target]]:
+            nonlocal whole
+            for file in self.files:
+                try:
+                    target = outputs.target(file.path, file.name, file.name)
+                except UserError as error:
+                    runner.add(Result(file.name, Status.FAILED, str(error)), outputs)
+                    whole = False
+                    continue
+                if target is None:
+                    _add_finished(file, manifest, runner)
+                    continue
+                if description:
+                    description.withdraw()
+                yield file, target
+
+        for file, made in runner.make_files(self, pending(), operation, outputs.staging):
             whole &= _finish_file(file, made, outputs, runner)
         return whole
 
@@ -187,12 +218,11 @@ class RecordSource(Source, abc.ABC):
           staging: a folder for what is unfinished.
           run: runs examples through an operation.
         """
-        try:
-            examples = self._dataset.examples(file)
-        except UserError as error:
-            return MadeFile(reason=str(error))
+        problems: list[str] = []
         with contextlib.closing(RecordOutputs(staging, self._out)) as converted:
-            run(examples, converted)
+            run(self._examples(file, problems), converted)
+            if problems:
+                return MadeFile(reason=problems[0])
             if converted.left_out and not len(converted):
                 reason = f"{target.path} isn't written, as no example of it came through"
                 return MadeFile(left_out=converted.left_out, reason=reason)
@@ -202,15 +232,46 @@ class RecordSource(Source, abc.ABC):
             )
             return MadeFile(describe_written(target, staged, details=details))
 
-    def _examples(
-        self, file: RecordFile, outputs: Outputs, runner: Runner
-    ) -> Iterator[Example] | None:
-        """Opens a record file; a damaged one fails, and the run continues with the others."""
+    def _examples(self, file: RecordFile, problems: list[str]) -> Iterator[Example]:
+        """Yields the examples of a record file.
+
+        Args:
+          file: where they are.
+          problems: gets the reason why no more can be read: the run continues with other files.
+        """
         try:
-            return self._dataset.examples(file)
+            yield from self._dataset.examples(file)
         except UserError as error:
-            runner.add(Result(file.name, Status.FAILED, str(error)), outputs)
-            return None
+            problems.append(str(error))
+
+
+class RecordOriginals(Originals):
+    """A data set as it was before protection.
+
+    Args:
+      protected: the data set whose originals these are.
+      given: where they are.
+
+    Raises:
+      UserError: it isn't a data set of the same kind, or has other examples.
+    """
+
+    def __init__(self, protected: RecordDataset[Any], given: str):
+        self.path = pathlib.Path(given)
+        self._dataset = type(protected)(self.path)
+        if self._dataset.lengths != protected.lengths:
+            raise UserError(
+                f"{given} has {self._dataset.lengths} examples, and {protected.folder} "
+                f"{protected.lengths}, so which belong together isn't known: name its original"
+            )
+
+    def cost(self, image: Example) -> int:
+        """See `Originals`."""
+        return self._dataset.original(image).cost()
+
+    def read(self, image: Example) -> tuple[ImageFile, ...]:
+        """See `Originals`."""
+        return (self._dataset.original(image).read(),)
 
 
 def _finish_file(file: RecordFile, made: MadeFile, outputs: FolderOutputs, runner: Runner) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from raeg_jax.cli.outputs import Outputs, Target
@@ -67,12 +67,12 @@ class Runner:
     def make_files(
         self,
         source: RecordSource,
-        targets: Mapping[RecordFile, Target],
+        targets: Iterable[tuple[RecordFile, Target]],
         operation: Operation,
         staging: pathlib.Path,
     ) -> Iterator[tuple[RecordFile, MadeFile]]:
         """Makes record files, one after the other; arguments as for `RecordSource.make_file`."""
-        for file, target in targets.items():
+        for file, target in targets:
             made = source.make_file(
                 file, target, staging, lambda images, outputs: self.run(images, operation, outputs)
             )

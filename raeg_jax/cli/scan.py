@@ -29,6 +29,8 @@ _NOT_READ = (
 SUFFIXES = frozenset(_READ + _NOT_READ)
 _EXAMPLES = 3
 
+# Of files with many images in each: WebDataset's, and those of Hugging Face.
+RECORDS = (".tar", ".parquet")
 DEFAULT_SUFFIX = ".png"
 _FORMAT_SUFFIX = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tiff"}
 # Names of TFDS's files.
@@ -221,6 +223,12 @@ def check_paths(
             raise UserError(f"{out} is a file: name a folder for what is made of the images")
         _check_apart(here, there)
         return Paths(here, there, suffix or DEFAULT_SUFFIX, None, overwrite)
+    if here.suffix in RECORDS:
+        if os.path.isfile(there) or there.suffix in RECORDS:
+            raise UserError(f"{out} can't be the output of {source}: name a folder for it")
+        if os.path.exists(there) and os.path.samefile(here.parent, there):
+            raise UserError(f"{out} holds {source} itself: name another folder")
+        return Paths(here, there, suffix or DEFAULT_SUFFIX, None, overwrite)
     if os.path.isdir(there) or not there.suffix or out.endswith(("/", os.sep)):
         suffix = suffix or DEFAULT_SUFFIX
         folder, output = there, output_names({here.name: here.name}, suffix)[here.name]
@@ -255,6 +263,37 @@ def is_dataset(source: pathlib.Path) -> bool:
     except OSError:
         # A file, or a folder that can't be listed.
         return False
+
+
+def find_files(source: pathlib.Path, suffix: str) -> list[str]:
+    """Names of a folder's files with a suffix, in the order of `find_images`."""
+    return [
+        _join(folder, name)
+        for folder, _, others in _walk(source, lambda error: None)
+        for name in others
+        if name.endswith(suffix) and os.path.isfile(source / folder / name)
+    ]
+
+
+def record_suffix(source: pathlib.Path) -> str:
+    """Returns the suffix of the record files that a source is or holds, such as '.tar'; or ''.
+
+    A folder in which there is an image is one of images.
+
+    Raises:
+      UserError: there are record files of several kinds.
+    """
+    if not source.is_dir():
+        return source.suffix if source.suffix in RECORDS else ""
+    found = set()
+    for _, images, others in _walk(source, lambda error: None):
+        if images:
+            return ""
+        found |= {suffix for suffix in RECORDS if any(name.endswith(suffix) for name in others)}
+    if len(found) > 1:
+        kinds = " and ".join(sorted(found))
+        raise UserError(f"{source} holds {kinds} files: name a folder of one kind")
+    return found.pop() if found else ""
 
 
 def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:

@@ -1,4 +1,4 @@
-"""Sources of images: what a source is, and image files as one; `tfds_source` has data sets."""
+"""Sources of images: what a source is, and image files as one; `record_source` has data sets."""
 
 import abc
 import collections

@@ -20,7 +20,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tensorflow_datasets.core.file_adapters import ADAPTER_FOR_FORMAT, FileFormat
 from tensorflow_datasets.proto import tf_example_pb2
 
-from raeg_jax.cli.records import Example, RecordDataset, RecordFile
+from raeg_jax.cli.records import Example, RecordDataset, RecordFile, feature_labels
 from raeg_jax.errors import UserError
 
 FEATURES = "features.json"
@@ -78,7 +78,7 @@ class TfdsDataset(RecordDataset[TfdsExample]):
     """A prepared data set.
 
     Args:
-      folder: of the version.
+      source: the folder of the version.
 
     Raises:
       UserError: it isn't such a data set, or one whose images can't be protected.
@@ -91,8 +91,8 @@ class TfdsDataset(RecordDataset[TfdsExample]):
       files: in order.
     """
 
-    def __init__(self, folder: pathlib.Path):
-        self.folder = folder
+    def __init__(self, source: pathlib.Path):
+        self.folder = folder = source
         for name in (INFO, FEATURES):
             if not (folder / name).is_file():
                 raise UserError(
@@ -123,7 +123,7 @@ class TfdsDataset(RecordDataset[TfdsExample]):
         }
 
     @property
-    def lengths(self) -> dict[str, int]:
+    def lengths(self) -> dict[str, int | None]:
         """Number of examples by split."""
         return {name: split.num_examples for name, split in self.builder.info.splits.items()}
 
@@ -145,6 +145,18 @@ class TfdsDataset(RecordDataset[TfdsExample]):
             )
         numbers = range(file.first, file.first + length)
         return (self.example(serialised, file.group, number, file.first) for number in numbers)
+
+    def label_of(self, class_names: Sequence[str]) -> Callable[[TfdsExample], int | None] | None:
+        """Classes are those of a label feature, where the generator has them all."""
+        return feature_labels(self.labels, TfdsExample.label, class_names)
+
+    def original(self, protected: TfdsExample) -> TfdsExample:
+        """Finds the example of the same split and number."""
+        return self.example(self._serialised[protected.split], protected.split, protected.number)
+
+    @functools.cached_property
+    def _serialised(self) -> dict[str, Sequence[bytes]]:
+        return {split: open_records(*paths) for split, paths in self.paths.items()}
 
     def write(
         self, file: RecordFile, path: pathlib.Path, examples: Iterator[tuple[int, bytes]]

@@ -66,22 +66,25 @@ def digest_of(content: bytes | memoryview) -> str:
     return hashlib.blake2b(content, digest_size=DIGITS // 2).hexdigest()
 
 
-def digests(paths: Iterable[pathlib.Path], memory: pathlib.Path) -> dict[pathlib.Path, str]:
+def digests(
+    paths: Iterable[pathlib.Path], memory: pathlib.Path, any_size: bool = False
+) -> dict[pathlib.Path, str]:
     """Digests of whole files.
 
     Args:
       paths: of the files; each is read once, and not again as long as its size and times stay.
       memory: a JSON file that remembers digests from run to run; if it can't be read or written,
         files are read again.
+      any_size: files may have more bytes than an image.
 
     Returns:
       `digest_of` the content of each path; '' for what can't be read, isn't a file, or has more
-      bytes than an image.
+      bytes than an image, unless `any_size`.
     """
     known = _recall(memory)
     paths = list(dict.fromkeys(paths))
     with ThreadPool(min(os.cpu_count() or 1, 8)) as pool:
-        in_order = pool.imap(lambda path: _digest(path, known), paths, chunksize=64)
+        in_order = pool.imap(lambda path: _digest(path, known, any_size), paths, chunksize=64)
         bar = tqdm(in_order, "reading the images", len(paths), unit="img", leave=False, delay=1)
         rows = dict(zip(paths, bar, strict=True))
     now = time.time_ns()
@@ -95,7 +98,9 @@ def digests(paths: Iterable[pathlib.Path], memory: pathlib.Path) -> dict[pathlib
     return {path: row[3] if row else "" for path, row in rows.items()}
 
 
-def _digest(path: pathlib.Path, known: dict[str, tuple]) -> tuple[int, int, int, str] | None:
+def _digest(
+    path: pathlib.Path, known: dict[str, tuple], any_size: bool
+) -> tuple[int, int, int, str] | None:
     """(size, time of modification, time of change, digest); None if it can't be read."""
     try:
         status = path.stat()
@@ -103,7 +108,7 @@ def _digest(path: pathlib.Path, known: dict[str, tuple]) -> tuple[int, int, int,
         row = known.get(os.path.abspath(path))
         if row and row[:3] == key:
             return row
-        if status.st_size > MAX_BYTES:
+        if status.st_size > MAX_BYTES and not any_size:
             return None
         with open_file(path) as file:
             content = hashlib.blake2b(digest_size=DIGITS // 2)

@@ -1,10 +1,13 @@
-"""The data set of any tree of class folders."""
+"""The data set of any tree of class folders, or of record files with classes."""
 
+import os
 import pathlib
 
-from raeg_jax.data.builder import ListingBuilder
-from raeg_jax.data.listing import Listing, draw_splits, make_listing
+from raeg_jax.data import decode
+from raeg_jax.data.builder import ChangedError, ListingBuilder
+from raeg_jax.data.listing import Entry, Listing, draw_splits, make_listing
 from raeg_jax.data.parts import inner, part_of, split_folders, split_root
+from raeg_jax.data.record_listing import RecordReader, list_records, record_names
 from raeg_jax.data.source import (
     ClassFiles,
     class_images,
@@ -19,7 +22,7 @@ from raeg_jax.files import printable
 LAYOUT = (
     "Expected: one folder a class, FOLDER/<class>/**/<image>, or FOLDER/train/<class>/... beside "
     "FOLDER/test/<class>/... (or val, validation, valid, dev, eval; in other spellings too) to "
-    "keep a split of your own."
+    "keep a split of your own; or files of WebDataset (.tar) or of parquet with classes."
 )
 
 
@@ -27,14 +30,23 @@ class ImageFolder(ListingBuilder):
     """Images in one folder a class.
 
     If a training and a test part (see `parts`) hold the class folders, that split is used; else
-    a share `test_fraction` of each class is drawn for testing, by file name.
+    a share `test_fraction` of each class is drawn for testing, by file name. A folder of tars or
+    parquet files, and without images, is listed by `record_listing`.
     """
+
+    def __init__(self, listing: Listing, data_dir: os.PathLike | str):
+        super().__init__(listing, data_dir)
+        self._reader = RecordReader()
+        self._before = self._record_files()
 
     @classmethod
     def list_source(cls, settings, cache_dir) -> Listing:
         """Lists every class folder of `settings.source`."""
         del cache_dir
-        source = split_root(source_folder("image_folder", settings.source, LAYOUT))
+        folder = source_folder("image_folder", settings.source, LAYOUT)
+        if records := record_names(folder):
+            return list_records("image_folder", folder, records, settings.test_fraction)
+        source = split_root(folder)
         names = folders_in(source)
         train, test = split_folders(source)
         if train:
@@ -49,6 +61,29 @@ class ImageFolder(ListingBuilder):
             warnings=_warnings(source, names),
             loose=loose_images(source),
         )
+
+    def read(self, entry: Entry) -> bytes:
+        """See `ListingBuilder`."""
+        if entry.place is None:
+            return super().read(entry)
+        return decode.storable(self._reader.read(entry))
+
+    def _check_written(self) -> None:
+        if self._record_files() != self._before:
+            raise ChangedError(
+                "image_folder: record files changed while the data were prepared: run the same "
+                "command again when nothing writes to them"
+            )
+        super()._check_written()
+
+    def _record_files(self) -> dict[pathlib.Path, tuple[int, int]]:
+        """Sizes and times of the record files; none where one is gone."""
+        paths = {entry.path for entry in self.listing.entries if entry.place}
+        try:
+            statuses = {path: path.stat() for path in paths}
+        except OSError:
+            return {}
+        return {path: (one.st_size, one.st_mtime_ns) for path, one in statuses.items()}
 
 
 def _presplit(source: pathlib.Path, train: str, test: str | None, siblings: list[str]) -> Listing:

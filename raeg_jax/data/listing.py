@@ -28,6 +28,8 @@ class Entry:
       train: whether it belongs to the training split.
       box: (left, top, right, bottom) of a crop, in pixels of the file; None for the whole image.
       digest: of the file's content; '' if it wasn't read.
+      place: of an image in a record file: first byte and size in a tar, numbers of row group and
+        row in a parquet file; else None.
     """
 
     file_name: str
@@ -37,6 +39,7 @@ class Entry:
     train: bool
     box: tuple[int, int, int, int] | None = None
     digest: str = ""
+    place: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +82,18 @@ class Listing:
     @functools.cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with the files' names, contents, labels and split."""
-        rows = [(e.file_name, e.size, e.label, e.train, e.box, e.digest) for e in self.entries]
+        rows = [
+            (e.file_name, e.size, e.label, e.train, e.box, e.digest, *filter(None, (e.place,)))
+            for e in self.entries
+        ]
         text = json.dumps([FORMAT_VERSION, self.dataset, self.class_names, rows])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def with_contents(self, memory: pathlib.Path) -> "Listing":
         """The same listing with the digest of every file."""
-        read = digests((entry.path for entry in self.entries), memory)
+        # Record files may be of any size.
+        any_size = any(entry.place for entry in self.entries)
+        read = digests((entry.path for entry in self.entries), memory, any_size)
         entries = (dataclasses.replace(entry, digest=read[entry.path]) for entry in self.entries)
         return dataclasses.replace(self, entries=tuple(entries))
 
@@ -94,7 +102,7 @@ class Listing:
         first: dict[tuple, Entry] = {}
         pairs = []
         for entry in self.entries:
-            other = first.setdefault((entry.digest, entry.box), entry)
+            other = first.setdefault((entry.digest, entry.box, entry.place), entry)
             if entry.digest and other.label != entry.label:
                 pairs.append((other.file_name, entry.file_name))
         return pairs

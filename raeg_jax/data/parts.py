@@ -16,7 +16,7 @@ _SPELLINGS = {
     "dev": "dev",
     **dict.fromkeys(("eval", "evaluation"), "eval"),
 }
-_ORDER = tuple(_SPELLINGS)
+ORDER = tuple(_SPELLINGS)
 # Words beside which a part is still a part: Training_set, test images, trainset.
 _FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "folder", "split"}
 # Levels of folders that hold a single folder: links may lead round in circles.
@@ -86,7 +86,7 @@ def split_folders(source: pathlib.Path) -> tuple[str | None, str | None]:
     )
     for name, part in training:
         tests = [
-            (_ORDER.index(other.spelling), test)
+            (ORDER.index(other.spelling), test)
             for test, other in parts
             if other.part != TRAIN and other.rest == part.rest
         ]

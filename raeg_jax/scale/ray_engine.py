@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from raeg_jax.cli.engine import Engine
@@ -136,12 +136,12 @@ class RayRunner(Runner):
     def make_files(
         self,
         source: RecordSource,
-        targets: Mapping[RecordFile, Target],
+        targets: Iterable[tuple[RecordFile, Target]],
         operation: Operation,
         staging: pathlib.Path,
     ) -> Iterator[tuple[RecordFile, MadeFile]]:
         """See `Runner`: several at a time."""
-        tasks = iter([Task("make_file", pair, staging, lambda t: [t]) for pair in targets.items()])
+        tasks = (Task("make_file", pair, staging, lambda task: [task]) for pair in targets)
         with self._reported(lambda: None):
             for done in self._workers.results(tasks):
                 if done:

@@ -8,9 +8,9 @@ import pytest
 from raeg_jax import lock
 from raeg_jax.cli.manifest import NAME, open_manifest
 from raeg_jax.cli.outputs import STAGING, Output, folder_outputs, translate_output_errors
+from raeg_jax.cli.record_outputs import RecordOutputs
 from raeg_jax.cli.report import Status
 from raeg_jax.cli.scan import SourceImage
-from raeg_jax.cli.tfds_output import ShardOutputs
 from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import ImageFile, read_image_file
 from tests.cli.conftest import files, pixels, save
@@ -60,13 +60,16 @@ def test_shards_are_not_mixed(two, tmp_path):
         def with_image(self, image):
             return self.name.encode()
 
-    shards = [ShardOutputs(outputs.staging, tmp_path / "out") for outputs in two]
+    def write(path, examples):
+        path.write_bytes(b"".join(example for _, example in examples))
+
+    shards = [RecordOutputs(outputs.staging, tmp_path / "out") for outputs in two]
     for name, shard in zip("ab", shards, strict=True):
         example = Example(name)
         shard.write(example, shard.begin(example), Output(ImageFile(pixels()), (), {}))
-    made = [shard.finish() for shard in shards]
+    made = [shard.finish(write) for shard in shards]
     for name, shard, path in zip("ab", shards, made, strict=True):
-        assert f"train/{name}".encode() in pathlib.Path(path).read_bytes()
+        assert f"train/{name}".encode() == path.read_bytes()
         shard.close()
 
 

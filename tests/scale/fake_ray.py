@@ -1,6 +1,9 @@
 """What the engine uses of Ray, in this process; actors die when they are told to."""
 
+import pickle
 import types
+
+import cloudpickle
 
 
 class RayError(Exception):
@@ -54,6 +57,11 @@ class FakeRay:
         return reference()
 
 
+def sent(values):
+    """What arrives in another process."""
+    return pickle.loads(cloudpickle.dumps(values))
+
+
 class _Remote:
     def __init__(self, ray, cls):
         self._ray, self._cls = ray, cls
@@ -64,7 +72,7 @@ class _Remote:
 
     def remote(self, *arguments):
         self._ray.started += 1
-        return _Actor(self._ray, self._cls(*arguments))
+        return _Actor(self._ray, self._cls(*sent(arguments)))
 
 
 class _Actor:
@@ -79,6 +87,6 @@ class _Actor:
         if self.dead:
             raise RayError("the actor died")
         try:
-            return getattr(self._instance, name)(*arguments)
+            return sent(getattr(self._instance, name)(*sent(arguments)))
         except Exception as error:
             raise RayTaskError(error) from error

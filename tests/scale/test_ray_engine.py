@@ -12,7 +12,7 @@ import pytest
 
 from raeg_jax.cli.manifest import NAME
 from raeg_jax.cli.outputs import STAGING
-from tests.cli import datasets
+from tests.cli import datasets, tars
 from tests.cli.conftest import files, pixels, save
 from tests.cli.fake_codec import BROKEN
 from tests.cli.test_killed import assert_same_outputs, finish, owner, start
@@ -138,6 +138,19 @@ def test_record_files_are_made_by_workers(raeg, ray, tmp_path, dead):
             assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     raeg("recover", out, tmp_path / "back", "--engine=ray")
     raeg("verify", out, "--originals", tmp_path / "back")
+
+
+def test_tars_are_made_by_workers_and_in_shards(raeg, ray, tmp_path):
+    source = tars.prepare(tmp_path / "data")
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    raeg("protect", source, whole)
+    for number in (1, 2):
+        result = raeg("protect", source, out, "--engine=ray", f"--shard={number}/2")
+        assert result.out.startswith(f"{4 - number} images protected")
+    assert raeg("merge", out).out == "2 shards merged: 5 images\n"
+    assert files(out) == files(whole)
+    raeg("verify", out, "--originals", source)
+    assert "5 were done before" in raeg("protect", source, out).out
 
 
 def test_a_record_file_that_kills_workers_fails_alone(raeg, ray, tmp_path):
