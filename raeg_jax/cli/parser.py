@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from raeg_jax import __version__
 from raeg_jax.cli import commands, operations
+from raeg_jax.cli.engine import ENGINES
 from raeg_jax.cli.report import FAILED, StoppedError, log
 from raeg_jax.cli.sources import LABELS
 from raeg_jax.files import check_local
@@ -230,6 +231,20 @@ def _add_image_options(
         command.add_argument("out", metavar="OUT", help=out_help)
         command.add_argument("--format", help="png (default), webp or tiff")
         command.add_argument("--overwrite", action="store_true", help="replace what is in OUT")
+        command.add_argument(
+            "--engine", choices=ENGINES, help="ray: images run on the workers of a Ray cluster"
+        )
+        command.add_argument(
+            "--address",
+            metavar="HOST:PORT",
+            help="of the Ray cluster, or auto; default: one of this machine alone",
+        )
+        command.add_argument(
+            "--workers",
+            metavar="N",
+            type=_count,
+            help="of the Ray cluster (one for each GPU, or for every two cores)",
+        )
     command.add_argument("--key", metavar="K", required=True, help="key file")
     command.add_argument(
         "--generator",
