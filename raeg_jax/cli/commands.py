@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from raeg_jax.cli import inspect as inspect_lib
 from raeg_jax.cli import operations, scan
+from raeg_jax.cli.engine import Engine, open_engine, usable
 from raeg_jax.cli.generators import (
     check_generators,
     find_generator,
@@ -24,7 +26,6 @@ from raeg_jax.cli.report import Report, Status, echo, log
 from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
-from raeg_jax.cli.tar_records import TarDataset
 from raeg_jax.cli.verify import Verification, VerifiedLines
 from raeg_jax.compilation import ProgressBar
 from raeg_jax.config import command_line
@@ -66,11 +67,17 @@ class ConvertOptions(ImageOptions):
       out: folder of the outputs, or name of a single one.
       format: of the outputs; by default that of `out`, or PNG.
       overwrite: replace what is in `out`.
+      engine: of `engine.ENGINES`, or None for this process.
+      address: of a Ray cluster; None for one of this machine alone.
+      workers: their number; None for as many as suit the cluster.
     """
 
     out: str
     format: str | None
     overwrite: bool
+    engine: str | None
+    address: str | None
+    workers: int | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,21 +122,24 @@ def protect(options: ProtectOptions) -> int:
       StoppedError: the run ended early.
     """
     _check_method(options)
-    source, key = _check_files(options)
-    generator = open_generator(find_generator(options.generator))
-    labels = _usable_labels(options.labels, generator)
-    label_of = source.label_of(labels, generator.class_names)
-    settings = {
-        "strip": options.strip,
-        "labels": labels or "auto",
-        "tries": options.tries,
-    }
-    if options.method != operations.GENERATOR:
-        settings["method"] = options.method
-    if options.method != operations.GENERATOR or options.psnr is not None:
-        settings["psnr"] = options.psnr
-    operation = operations.protection(options, key, generator, label_of)
-    return _convert("protect", options, source, key, generator.id.hex(), operation, settings)
+    options = usable(options)
+    paths, source, key = _check_files(options)
+    with open_engine(options, paths) as engine:
+        generator = open_generator(find_generator(options.generator))
+        labels = _usable_labels(options.labels, generator)
+        label_of = source.label_of(labels, generator.class_names)
+        settings = {
+            "strip": options.strip,
+            "labels": labels or "auto",
+            "tries": options.tries,
+        }
+        if options.method != operations.GENERATOR:
+            settings["method"] = options.method
+        if options.method != operations.GENERATOR or options.psnr is not None:
+            settings["psnr"] = options.psnr
+        head = _head("protect", source, key, generator.id.hex()) | settings
+        operation = engine.protection(options, key, generator, label_of)
+        return _convert(options, source, engine, operation, head)
 
 
 def recover(options: ConvertOptions) -> int:
@@ -139,10 +149,13 @@ def recover(options: ConvertOptions) -> int:
       UserError: a mistake in the options.
       StoppedError: the run ended early.
     """
-    source, key = _check_files(options)
-    generators = open_generators(options.generator)
-    operation = operations.recovery(options, key, generators)
-    return _convert("recover", options, source, key, generators.setting, operation, {})
+    options = usable(options)
+    paths, source, key = _check_files(options)
+    with open_engine(options, paths) as engine:
+        generators = open_generators(options.generator)
+        head = _head("recover", source, key, generators.setting)
+        operation = engine.recovery(options, key, generators)
+        return _convert(options, source, engine, operation, head)
 
 
 def verify(options: VerifyOptions) -> int:
@@ -165,7 +178,8 @@ def verify(options: VerifyOptions) -> int:
     operation, lines = Verification(recoverer, readers_of, originals), VerifiedLines()
     look = functools.partial(source.look, operation, lines)
     # Failures have had their lines.
-    report = _run(look, "verified", source.total, "", options.batch_size)
+    make_runner = functools.partial(Engine().runner, operation, batch_size=options.batch_size)
+    report = _run(look, make_runner, "verified", source.total, "")
     for line in lines.summary():
         echo(line)
     if report.counts[Status.DONE] and not lines.counts:
@@ -280,12 +294,14 @@ def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None
 def open_source(paths: Paths) -> Source:
     """Opens a source of any kind."""
     if scan.is_dataset(paths.source):
-        # TFDS takes a second to import, pyarrow a fifth of that.
+        # TFDS takes a second to import, and the readers of data sets import JAX.
         from raeg_jax.cli.tfds_source import TfdsSource
 
         return TfdsSource(paths)
     suffix = scan.record_suffix(paths.source)
     if suffix == ".tar":
+        from raeg_jax.cli.tar_records import TarDataset
+
         return RecordSource(paths, TarDataset(paths.source))
     if suffix == ".parquet":
         from raeg_jax.cli.parquet_records import ParquetDataset
@@ -298,42 +314,42 @@ def _shard(options: ImageOptions) -> Shard | None:
     return shard_lib.parse(options.shard) if options.shard is not None else None
 
 
-def _check_files(options: ConvertOptions) -> tuple[Source, Key]:
+def _check_files(options: ConvertOptions) -> tuple[Paths, Source, Key]:
     """Checks the arguments, then opens the source; the generator is only loaded after that."""
     paths = scan.check_paths(options.source, options.out, options.format, options.overwrite)
     paths = dataclasses.replace(paths, shard=_shard(options))
     key = key_lib.read_key(options.key)
     check_generators(options.generator)
-    return open_source(paths), key
+    return paths, open_source(paths), key
+
+
+def _head(command: str, source: Source, key: Key, generator: str) -> dict[str, Any]:
+    """The settings that all manifests have."""
+    return {"command": command, "generator": generator, "key": key.id, "format": source.format}
 
 
 def _convert(
-    command: str,
     options: ConvertOptions,
     source: Source,
-    key: Key,
-    generator: str,
+    engine: Engine,
     operation: Operation,
     settings: dict[str, Any],
 ) -> int:
     """Runs all images through an operation that writes; returns the exit status."""
-    settings = {
-        "command": command,
-        "generator": generator,
-        "key": key.id,
-        "format": source.format,
-        **settings,
-    }
     convert = functools.partial(source.convert, operation, settings)
-    verb = f"{command}ed"
-    report = _run(convert, verb, source.total, source.resumes, options.batch_size)
+    make_runner = functools.partial(engine.runner, operation, batch_size=options.batch_size)
+    report = _run(convert, make_runner, f"{settings['command']}ed", source.total, source.resumes)
     for line in report.failure_lines(source.all_failures):
         log(line)
     return report.status
 
 
 def _run(
-    work: Callable[[Runner], None], verb: str, total: int | None, resumes: str, batch_size: int
+    work: Callable[[Runner], None],
+    make_runner: Callable[..., contextlib.AbstractContextManager[Runner]],
+    verb: str,
+    total: int | None,
+    resumes: str,
 ) -> Report:
     """Calls `work` with a runner, and prints the report."""
     # Only on a terminal.
@@ -346,7 +362,8 @@ def _run(
     ) as bar:
         report = Report(total, resumes, bar)
         try:
-            work(Runner(report, batch_size))
+            with make_runner(report=report) as runner:
+                work(runner)
         except UserError as error:
             if report.counts:
                 raise report.stopped(error) from error

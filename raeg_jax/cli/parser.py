@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from raeg_jax import __version__
 from raeg_jax.cli import commands, operations
+from raeg_jax.cli.engine import ENGINES
 from raeg_jax.cli.report import FAILED, StoppedError, log
 from raeg_jax.cli.sources import LABELS
 from raeg_jax.files import check_local
@@ -23,8 +24,10 @@ def run(argv: Sequence[str] | None) -> int:
         # Names of files may hold anything. Tests have streams of their own, with this method.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     arguments = vars(_parser().parse_args(argv))
-    for value in arguments.values():
-        if isinstance(value, str):
+    # Images may be elsewhere.
+    anywhere = {"source", "out", "originals"} if "source" in arguments else set()
+    for name, value in arguments.items():
+        if isinstance(value, str) and name not in anywhere:
             check_local(value)
     command: Callable[..., int] = arguments.pop("run")
     try:
@@ -219,12 +222,29 @@ def _add_image_options(
 ) -> None:
     """Adds what `commands.ImageOptions` has and, with a help on OUT, `commands.ConvertOptions`."""
     command.add_argument(
-        "source", metavar="SOURCE", help="an image, a folder of images, or a TFDS data set's folder"
+        "source",
+        metavar="SOURCE",
+        help="an image, a folder of images, or a data set: TFDS's folder, tars of WebDataset, "
+        "parquet files; may be a URL such as s3://BUCKET/FOLDER",
     )
     if out_help:
         command.add_argument("out", metavar="OUT", help=out_help)
         command.add_argument("--format", help="png (default), webp or tiff")
         command.add_argument("--overwrite", action="store_true", help="replace what is in OUT")
+        command.add_argument(
+            "--engine", choices=ENGINES, help="ray: images run on the workers of a Ray cluster"
+        )
+        command.add_argument(
+            "--address",
+            metavar="HOST:PORT",
+            help="of the Ray cluster, or auto; default: one of this machine alone",
+        )
+        command.add_argument(
+            "--workers",
+            metavar="N",
+            type=_count,
+            help="of the Ray cluster (one for each GPU, or for every two cores)",
+        )
     command.add_argument("--key", metavar="K", required=True, help="key file")
     command.add_argument(
         "--generator",

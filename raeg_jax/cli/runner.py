@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 from raeg_jax.cli.outputs import Outputs, Target
 from raeg_jax.cli.pipeline import Operation, Pipeline
@@ -17,6 +17,16 @@ from raeg_jax.process import interruption
 if TYPE_CHECKING:
     from raeg_jax.cli.record_source import MadeFile, RecordSource
     from raeg_jax.cli.records import RecordFile
+
+
+class Stream(Protocol):
+    """Images on their way; see `Pipeline`."""
+
+    def __iter__(self) -> Iterator[Result]: ...
+
+    def stop(self) -> Iterator[Result]: ...
+
+    def close(self) -> None: ...
 
 
 class Runner:
@@ -46,19 +56,13 @@ class Runner:
         Raises:
           StoppedError: Ctrl-C, SIGTERM, or an output folder that can't be written any more.
         """
-        pipeline = Pipeline(images, operation, outputs, self._batch_size)
-        try:
+        pipeline = self._pipeline(images, operation, outputs)
+        with (
+            contextlib.closing(pipeline),
+            self._reported(lambda: self._stop(pipeline, outputs)),
+        ):
             for result in pipeline:
                 self.add(result, outputs)
-        except KeyboardInterrupt as error:
-            self._stop(pipeline, outputs)
-            message, status = interruption(error)
-            raise StoppedError(f"{message}: {self._report.progress}", status) from None
-        except UserError as error:
-            self._stop(pipeline, outputs)
-            raise self._report.stopped(error) from error
-        finally:
-            pipeline.close()
 
     def make_files(
         self,
@@ -80,7 +84,25 @@ class Runner:
         if outputs is not None:
             outputs.record(result)
 
-    def _stop(self, pipeline: Pipeline, outputs: Outputs) -> None:
+    def _pipeline(
+        self, images: Iterable[SourceImage], operation: Operation, outputs: Outputs
+    ) -> Stream:
+        return Pipeline(images, operation, outputs, self._batch_size)
+
+    @contextlib.contextmanager
+    def _reported(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Raises what ends the run early as `StoppedError`, with what has been done."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            stop()
+            message, status = interruption(error)
+            raise StoppedError(f"{message}: {self._report.progress}", status) from None
+        except UserError as error:
+            stop()
+            raise self._report.stopped(error) from error
+
+    def _stop(self, pipeline: Stream, outputs: Outputs) -> None:
         # The manifest may be what can't be written; then the next run does these again.
         with contextlib.suppress(UserError):
             for result in pipeline.stop():

@@ -6,6 +6,7 @@ code of the real one.
 """
 
 import dataclasses
+import functools
 import hashlib
 import math
 import os
@@ -24,6 +25,7 @@ from raeg_jax.payload.key import Key
 from raeg_jax.payload.overflow import Overflow
 from raeg_jax.payload.payload import Payload, SourceMode, check_pixels, digest
 from raeg_jax.payload.seal import check_generator, open_sealed, seal
+from raeg_jax.scale.recipe import Recipe
 
 CLASS_NAMES = ("anchor", "ibis", "lotus")
 # The red of an image's first pixel by which these faults are asked for.
@@ -157,10 +159,27 @@ def install(set_attribute=setattr, seconds: float = 0.0) -> list[Protector]:
     return made
 
 
+class FakeRecipe(Recipe):
+    """Makes an operation with this codec on a worker."""
+
+    @functools.cached_property
+    def made(self):
+        install(seconds=seconds_a_batch())
+        return super().made
+
+
+def seconds_a_batch() -> float:
+    return float(os.environ.get("SECONDS_A_BATCH", "0"))
+
+
 if __name__ == "__main__":
     # Who runs the tests in the background may have Ctrl-C switched off.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from raeg_jax import cli
+    from raeg_jax.scale import ray_engine
+    from tests.cli import fake_codec
 
-    install(seconds=float(os.environ.get("SECONDS_A_BATCH", "0")))
+    install(seconds=seconds_a_batch())
+    # Workers import it.
+    ray_engine.Recipe = fake_codec.FakeRecipe
     sys.exit(cli.main())
