@@ -67,8 +67,8 @@ def usable(options: O) -> O:
     for place in (options.source, options.out):
         if URL.match(place):
             raise UserError(
-                f"{place} is a URL, and --engine={options.engine} reads and writes folders that its "
-                "machines share: mount it, or leave the engine out and give --shard i/N"
+                f"{place} is a URL, and --engine={options.engine} reads and writes folders that "
+                "its machines share: mount it, or leave the engine out and give --shard i/N"
             )
     generator = options.generator
     return dataclasses.replace(
