@@ -17,6 +17,11 @@ def system():
     system.rm("memory://here", recursive=True)
 
 
+def content(path):
+    with path.open_copy() as file:
+        return file.read()
+
+
 def test_a_path_keeps_its_url():
     path = RemotePath("s3://bucket/a") / "b/c.png"
     assert str(path) == f"{path}" == "s3://bucket/a/b/c.png"
@@ -30,10 +35,10 @@ def test_each_path_reads_what_was_there_first(system):
     system.pipe_file("memory://here/a", b"one")
     path = locate("memory://here/a")
     assert isinstance(path, RemotePath)
-    assert path.open_copy().read() == b"one"
+    assert content(path) == b"one"
     system.pipe_file("memory://here/a", b"two")
-    assert path.open_copy().read() == b"one"
-    assert RemotePath(str(path)).open_copy().read() == b"two"
+    assert content(path) == b"one"
+    assert content(RemotePath(str(path))) == b"two"
 
 
 def test_copies_make_room_for_others_and_are_fetched_again(system, monkeypatch):
@@ -41,13 +46,12 @@ def test_copies_make_room_for_others_and_are_fetched_again(system, monkeypatch):
     paths = [RemotePath(f"memory://here/{number}") for number in range(4)]
     for path in paths:
         system.pipe_file(str(path), bytes(10))
-    opened = [path.open_copy() for path in paths]
-    assert [len(file.read()) for file in opened] == [10] * 4
+    assert [len(content(path)) for path in paths] == [10] * 4
     system.pipe_file(str(paths[0]), bytes(50))
     system.pipe_file(str(paths[3]), bytes(50))
     # The last one is still here; a larger one than all room is let in.
-    assert len(paths[3].open_copy().read()) == 10
-    assert len(paths[0].open_copy().read()) == 50
+    assert len(content(paths[3])) == 10
+    assert len(content(paths[0])) == 50
 
 
 def test_errors_have_numbers_and_names(system):
