@@ -254,6 +254,19 @@ def test_bad_places_are_reported(raeg, photos, tmp_path, monkeypatch, name, sour
     fsspec.filesystem("memory").rm("memory://bucket", recursive=True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("memory://a", "out", "--engine", "ray"), "memory://a is a URL, and --engine=ray reads"),
+        (("PHOTOS", "memory://a", "--engine", "ray"), "memory://a is a URL, and --engine=ray"),
+        (("PHOTOS", "out", "--generator", "memory://g"), "memory://g is a URL, and only files"),
+    ],
+)
+def test_only_images_may_be_elsewhere(raeg, photos, arguments, message):
+    arguments = [argument.replace("PHOTOS", str(photos)) for argument in arguments]
+    assert message in raeg("protect", *arguments, status=2).err
+
+
 def test_a_file_url_is_a_path(raeg, photos, tmp_path):
     raeg("protect", f"file://{photos}", f"file://{tmp_path}/out")
     assert len(files(tmp_path / "out")) == 6
