@@ -163,9 +163,8 @@ class Lines:
     """
 
     def __init__(self, folder: pathlib.Path, way: str):
-        count = _WORKERS.value if way == "shards" else 0
-        named = [Shard(number + 1, count) for number in range(count)] or [None]
-        self._paths = [manifest_path(folder, each) for each in named]
+        paths = [manifest_path(folder, Shard(n + 1, _WORKERS.value)) for n in range(_WORKERS.value)]
+        self._paths = paths if way == "shards" else [folder / NAME]
         self._read = dict.fromkeys(self._paths, (0, 0))
 
     def count(self) -> int:
