@@ -39,17 +39,18 @@ from raeg_jax.cli.outputs import STAGING
 from raeg_jax.config import command_line
 from raeg_jax.errors import UserError
 
-_SOURCE = flags.DEFINE_string("source", "", "Folder of images.")
-_GENERATOR = flags.DEFINE_string("generator", "", "Generator file.")
-_KEY = flags.DEFINE_string("key", "", "Key file.")
+SOURCE = flags.DEFINE_string("source", "", "Folder of images.")
+GENERATOR = flags.DEFINE_string("generator", "", "Generator file.")
+KEY = flags.DEFINE_string("key", "", "Key file.")
 OUT = flags.DEFINE_string("out", "", "New folder of the results.")
 KILLS = flags.DEFINE_integer("kills", 200, "Number of kills.", lower_bound=1)
-_MAX_IMAGES = flags.DEFINE_integer(
+MAX_IMAGES = flags.DEFINE_integer(
     "max_images", 256, "Images, taken from all over the folder; 0 is all.", lower_bound=0
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Images at a time.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
 
+_HIDDEN = (STAGING, NAME.removesuffix(".jsonl"))
 _EARLY = 0.25
 _POLL_SECONDS = 0.002
 # What may differ between two runs over the same images.
@@ -90,12 +91,12 @@ def main() -> None:
     """Kills, goes on, compares, prints and writes."""
     from raeg_jax.cli import scan
 
-    source = inputs.existing("source", _SOURCE.value)
-    options = [*inputs.owner(_KEY, _GENERATOR), "--batch-size", str(_BATCH_SIZE.value)]
+    source = inputs.existing("source", SOURCE.value)
+    options = [*inputs.owner(KEY, GENERATOR), "--batch-size", str(_BATCH_SIZE.value)]
     names = [job.name for job in scan.find_images(source, ".png")]
     out = inputs.new_folder(OUT.value)
     originals, runs = out / "originals", out / "runs"
-    inputs.link(source, inputs.spread(names, _MAX_IMAGES.value), originals)
+    inputs.link(source, inputs.spread(names, MAX_IMAGES.value), originals)
 
     def protect(folder):
         return subprocess_timing.command("protect", originals, folder, *options)
@@ -266,7 +267,7 @@ def look(folder: pathlib.Path) -> Left:
     files = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in named(folder)
     }
-    staged = [path.name for path in (folder / STAGING).rglob("*") if path.is_file()]
+    staged = [path.name for path in folder.glob(f"{STAGING}*/**/*") if path.is_file()]
     half = sum(name.endswith(".tmp") for name in staged)
     claimed = {entry["output"] for entry in entries(folder).values() if "output" in entry}
     return Left(files, len(staged), half, len(claimed - files.keys()))
@@ -277,7 +278,8 @@ def named(folder: pathlib.Path) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and path != folder / NAME and folder / STAGING not in path.parents
+        # Shards have manifests and folders of unfinished files of their own.
+        if path.is_file() and not path.relative_to(folder).as_posix().startswith(_HIDDEN)
     )
 
 

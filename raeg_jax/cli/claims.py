@@ -5,6 +5,7 @@ import json
 import math
 import os
 import struct
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -57,8 +58,9 @@ class Claims:
         self._packed: dict[str, bytes] = {}
         # What only record files have, of which there are few.
         self._of_records: dict[str, tuple[Mapping[str, str] | None, int | None]] = {}
-        # By comparable output, the source of which it was made last, unless that has its name.
-        self._origins: dict[str, str] = {}
+        # By comparable output, the source of which it was made last, once that was asked for.
+        self._origins: dict[str, str] | None = None
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -80,16 +82,14 @@ class Claims:
         )
         if entry.output != name:
             packed += entry.output.encode("utf-8", "surrogateescape")
-        self._packed.pop(name, None)
-        self._packed[name] = packed
-        self._of_records.pop(name, None)
-        if entry.left_out or entry.examples is not None:
-            self._of_records[name] = entry.left_out, entry.examples
-        same = self._same(entry.output)
-        if same == name:
-            self._origins.pop(same, None)
-        else:
-            self._origins[same] = name
+        with self._lock:
+            self._packed.pop(name, None)
+            self._packed[name] = packed
+            self._of_records.pop(name, None)
+            if entry.left_out or entry.examples is not None:
+                self._of_records[name] = entry.left_out, entry.examples
+            if self._origins is not None:
+                self._origins[self._same(entry.output)] = name
 
     def output(self, name: str) -> str:
         """Returns the output that a source has."""
@@ -109,11 +109,12 @@ class Claims:
     def origin(self, output: str) -> str | None:
         """Returns the source of which an output was made last."""
         same = self._same(output)
-        name = self._origins.get(same, same)
+        with self._lock:
+            if self._origins is None:
+                self._origins = {self._same(self.output(name)): name for name in self._packed}
+            name = self._origins.get(same)
         # The source may have got another output since.
-        if name not in self._packed or self._same(self.output(name)) != same:
-            return None
-        return name
+        return None if name is None or self._same(self.output(name)) != same else name
 
     def _same(self, output: str) -> str:
         return comparable(output, self._ignores_case)

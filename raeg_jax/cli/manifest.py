@@ -67,10 +67,12 @@ class Manifest:
         return self._claims.get(name)
 
     def origin(self, output: str) -> tuple[str, Entry] | None:
-        """The source of which an output was made last, by its name, and the claim for it."""
+        """The source of which an output was made last, by its name, and the claim for it.
+
+        The first call reads the manifests of the other shards, too.
+        """
         own = _origin(self._claims, output)
-        # The claims of other shards are only read where an output of theirs may be in the way.
-        if own or self.shard is None or not os.path.lexists(self.folder / output):
+        if own or self.shard is None:
             return own
         with self._lock:
             if self._others is None:

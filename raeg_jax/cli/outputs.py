@@ -224,10 +224,11 @@ class FolderOutputs(Outputs):
 
     def _check_origin(self, source: pathlib.Path | str, name: str, output: str) -> None:
         """Keeps the finished output of another image, which may have got its name before."""
-        found = self._manifest.origin(output)
+        path = self._folder / output
+        found = self._manifest.origin(output) if exists(path) else None
         if found is None:
             return
-        (origin, entry), path = found, self._folder / output
+        origin, entry = found
         if origin == name or not exists(self._source / origin):
             return
         if self._as_written(path, entry):
