@@ -274,8 +274,8 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.batch_size = 32
     # plain | remat | reversible: what blocks of the learned stage keep for gradients. remat keeps
-    # their inputs, reversible inverts them: then more blocks a level take no more memory, and a
-    # step takes about a third longer (docs/training.md).
+    # their inputs, reversible inverts them: then memory hardly grows with the number of blocks
+    # (docs/training.md).
     config.train.memory = "plain"
     config.train.steps = 2000
     config.train.log_every = 20
