@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from raeg_jax.errors import UserError
+from raeg_jax.remote import URL, RemotePath
 
 # More than any image that Pillow opens takes without compression at 8 bits a sample.
 MAX_BYTES = 2**30
 _HEAD_BYTES = 32
-_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 # Control characters, what else ends a line, and bytes that are not UTF-8, which Python represents
 # as lone surrogates.
 _UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
@@ -43,10 +43,14 @@ class RefusedFileError(OSError):
 def open_file(path: os.PathLike | str) -> BinaryIO:
     """Opens a regular file for reading; never waits for a pipe, a device or a socket.
 
+    Of a `RemotePath` it opens a copy.
+
     Raises:
       RefusedFileError: "is not a file".
       OSError: it can't be opened; a folder raises IsADirectoryError.
     """
+    if isinstance(path, RemotePath):
+        return path.open_copy()
     # Opening some devices has effects, so the kind is checked before, and again on what was opened.
     if not stat.S_ISDIR(mode := os.stat(path).st_mode):
         _check_regular(mode)
@@ -271,7 +275,7 @@ def check_local(path: str) -> None:
     Raises:
       UserError: the path is a URL.
     """
-    if _URL.match(path):
+    if URL.match(path):
         raise UserError(
             f"{path} is a URL, and only files and folders of this machine are read and written: "
             "copy it here or mount it, and name the folder"

@@ -8,7 +8,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # module that has an entry of its own doesn't belong to the floor of its package.
 FLOORS = (
     ("errors", "config.__init__"),
-    ("files", "lock", "process", "compilation"),
+    ("files", "lock", "process", "compilation", "remote"),
     ("config.rules", "config.run_config", "config.command_line"),
     ("image",),
     ("networks",),

@@ -26,7 +26,6 @@ from raeg_jax.cli.report import Report, Status, echo, log
 from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.cli.sources import FileSource, Source
-from raeg_jax.cli.tar_records import TarDataset
 from raeg_jax.cli.verify import Verification, VerifiedLines
 from raeg_jax.compilation import ProgressBar
 from raeg_jax.config import command_line
@@ -295,12 +294,14 @@ def _usable_labels(labels: str | None, generator: LoadedGenerator) -> str | None
 def open_source(paths: Paths) -> Source:
     """Opens a source of any kind."""
     if scan.is_dataset(paths.source):
-        # TFDS takes a second to import, pyarrow a fifth of that.
+        # TFDS takes a second to import, and the readers of data sets import JAX.
         from raeg_jax.cli.tfds_source import TfdsSource
 
         return TfdsSource(paths)
     suffix = scan.record_suffix(paths.source)
     if suffix == ".tar":
+        from raeg_jax.cli.tar_records import TarDataset
+
         return RecordSource(paths, TarDataset(paths.source))
     if suffix == ".parquet":
         from raeg_jax.cli.parquet_records import ParquetDataset

@@ -16,6 +16,7 @@ from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import Paths
 from raeg_jax.errors import UserError
 from raeg_jax.payload.key import Key
+from raeg_jax.remote import URL
 
 if TYPE_CHECKING:
     from raeg_jax.cli.commands import ConvertOptions, ProtectOptions
@@ -63,6 +64,12 @@ def usable(options: O) -> O:
             if getattr(options, name) is not None:
                 raise UserError(f"--{name} is for --engine=ray: give that too, or leave it out")
         return options
+    for place in (options.source, options.out):
+        if URL.match(place):
+            raise UserError(
+                f"{place} is a URL, and --engine={options.engine} reads and writes folders that "
+                "its machines share: mount it, or leave the engine out and give --shard i/N"
+            )
     generator = options.generator
     return dataclasses.replace(
         options,

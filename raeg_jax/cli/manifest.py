@@ -24,6 +24,7 @@ from raeg_jax.cli.claims import FORMAT, HEAD, Claims, Entry
 from raeg_jax.errors import UserError
 from raeg_jax.files import RefusedFileError, check_head, open_file
 from raeg_jax.lock import locked
+from raeg_jax.remote import names_in
 from raeg_jax.scale import shard as shard_lib
 from raeg_jax.scale.shard import Shard
 
@@ -41,6 +42,7 @@ class Manifest:
     Attributes:
       folder: the output folder.
       shard: that the run works on; None for all of the source.
+      mirror: is given the lines that are written down, to keep them elsewhere.
       ignores_case: whether the folder's file system takes `A.png` and `a.png` for one name.
     """
 
@@ -56,6 +58,8 @@ class Manifest:
         self.ignores_case = _ignores_case(path)
         self._path, self._file, self._claims, self._ended = path, file, claims, ended
         self._others: Claims | None = None
+        # Called with all that is written down.
+        self.mirror: Callable[[bytes], None] = lambda content: None
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Entry | None:
@@ -111,7 +115,9 @@ class Manifest:
     def _append(self, contents: Iterable[Mapping[str, Any]]) -> None:
         with self._lock:
             self._ended = None
-            _append(self._file, b"".join(map(claims_lib.line, contents)))
+            lines = b"".join(map(claims_lib.line, contents))
+            _append(self._file, lines)
+            self.mirror(lines)
 
 
 def _origin(claims: Claims, output: str) -> tuple[str, Entry] | None:
@@ -125,11 +131,11 @@ def manifest_path(folder: pathlib.Path, shard: Shard | None) -> pathlib.Path:
     return folder / f"{_STEM}{shard.suffix}{_SUFFIX}" if shard else folder / NAME
 
 
-def shards_in(folder: pathlib.Path) -> list[Shard]:
+def shards_in(folder: pathlib.PurePath) -> list[Shard]:
     """Returns the shards that have manifests in a folder, in order."""
     shards = [
         shard_lib.of_suffix(name.removeprefix(_STEM).removesuffix(_SUFFIX))
-        for name in os.listdir(folder)
+        for name in names_in(folder)
         if name.startswith(_STEM) and name.endswith(_SUFFIX)
     ]
     return sorted(shard for shard in shards if shard)
@@ -297,7 +303,7 @@ def is_as_written(path: pathlib.Path, entry: Entry) -> bool | None:
     return status.st_mtime_ns == entry.output_mtime_ns or digest(path) == entry.sha256
 
 
-def digest(path: pathlib.Path | str, look: Callable[[bytes], None] | None = None) -> str:
+def digest(path: pathlib.PurePath | str, look: Callable[[bytes], None] | None = None) -> str:
     """Returns the SHA-256 of what must be a file, in hexadecimal.
 
     Args:

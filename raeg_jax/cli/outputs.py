@@ -20,6 +20,7 @@ from raeg_jax.errors import UserError
 from raeg_jax.files import DISK_FULL, move_new
 from raeg_jax.image_file.read import ImageFile, check_format
 from raeg_jax.image_file.write import write_image_file
+from raeg_jax.remote import exists
 
 STAGING = ".raeg-unfinished"
 
@@ -190,7 +191,7 @@ class FolderOutputs(Outputs):
         entry = self._manifest.get(name)
         if entry:
             made = self._folder / entry.output
-            unchanged = is_as_written(made, entry)
+            unchanged = self._as_written(made, entry)
             if unchanged and entry.source_sha256 == source_sha256:
                 return None
             if unchanged and not self._overwrite:
@@ -214,7 +215,7 @@ class FolderOutputs(Outputs):
         path, entry = self._folder / output, self._manifest.get(name)
         if self._overwrite or (entry is not None and entry.output == output):
             return True
-        if os.path.lexists(path):
+        if exists(path):
             raise UserError(
                 f"{path} exists and isn't of this run: name another output folder, or give "
                 "--overwrite"
@@ -224,17 +225,21 @@ class FolderOutputs(Outputs):
     def _check_origin(self, source: pathlib.Path | str, name: str, output: str) -> None:
         """Keeps the finished output of another image, which may have got its name before."""
         path = self._folder / output
-        found = self._manifest.origin(output) if os.path.lexists(path) else None
+        found = self._manifest.origin(output) if exists(path) else None
         if found is None:
             return
         origin, entry = found
-        if origin == name or not os.path.lexists(self._source / origin):
+        if origin == name or not exists(self._source / origin):
             return
-        if is_as_written(path, entry):
+        if self._as_written(path, entry):
             raise UserError(
                 f"{source} would become {path}, which was made of {self._source / origin}: "
                 "rename it, or name another output folder"
             )
+
+    def _as_written(self, path: pathlib.Path, entry: Entry) -> bool | None:
+        """See `is_as_written`."""
+        return is_as_written(path, entry)
 
     def write(self, image: SourceImage, target: Target, output: Output) -> Written:
         """Writes beside the outputs."""

@@ -24,8 +24,10 @@ def run(argv: Sequence[str] | None) -> int:
         # Names of files may hold anything. Tests have streams of their own, with this method.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     arguments = vars(_parser().parse_args(argv))
-    for value in arguments.values():
-        if isinstance(value, str):
+    # Images may be elsewhere.
+    anywhere = {"source", "out", "originals"} if "source" in arguments else set()
+    for name, value in arguments.items():
+        if isinstance(value, str) and name not in anywhere:
             check_local(value)
     command: Callable[..., int] = arguments.pop("run")
     try:
@@ -220,7 +222,10 @@ def _add_image_options(
 ) -> None:
     """Adds what `commands.ImageOptions` has and, with a help on OUT, `commands.ConvertOptions`."""
     command.add_argument(
-        "source", metavar="SOURCE", help="an image, a folder of images, or a TFDS data set's folder"
+        "source",
+        metavar="SOURCE",
+        help="an image, a folder of images, or a data set: TFDS's folder, tars of WebDataset, "
+        "parquet files; may be a URL such as s3://BUCKET/FOLDER",
     )
     if out_help:
         command.add_argument("out", metavar="OUT", help=out_help)

@@ -2,29 +2,23 @@
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from raeg_jax.cli.manifest import Manifest, manifest_path, open_manifest
-from raeg_jax.cli.outputs import (
-    FolderOutputs,
-    Outputs,
-    Target,
-    Written,
-    describe_written,
-    folder_outputs,
-)
+from raeg_jax.cli.manifest import Manifest, manifest_path
+from raeg_jax.cli.outputs import FolderOutputs, Outputs, Target, Written, describe_written
 from raeg_jax.cli.pipeline import Operation
 from raeg_jax.cli.record_outputs import RecordOutputs
 from raeg_jax.cli.records import Description, Example, RecordDataset, RecordFile
+from raeg_jax.cli.remote_outputs import open_outputs
 from raeg_jax.cli.report import Result, Status
 from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import DEFAULT_SUFFIX, Paths
 from raeg_jax.cli.sources import Originals, Source
 from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import ImageFile
+from raeg_jax.remote import RemotePath, locate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +66,10 @@ class RecordSource(Source):
             raise UserError(
                 f"{paths.source} is a data set, whose images are written as PNG: leave --format out"
             )
-        self._dataset, self._source, self._out = dataset, paths.source, paths.out
-        self._overwrite, self._shard = paths.overwrite, paths.shard
-        self._about = {DATA_SET: os.path.abspath(paths.source)} if paths.shard else {}
+        self._dataset, self._paths = dataset, paths
+        self._out, self._shard = paths.out, paths.shard
+        here = paths.source if isinstance(paths.source, RemotePath) else paths.source.absolute()
+        self._about = {DATA_SET: str(here)} if paths.shard else {}
         self.files = paths.shard.among(dataset.files) if paths.shard else dataset.files
         self.all_failures = str(manifest_path(paths.out, paths.shard))
 
@@ -158,11 +153,9 @@ class RecordSource(Source):
     @contextlib.contextmanager
     def _opened(self, settings: Mapping[str, Any]) -> Iterator[tuple[Manifest, FolderOutputs]]:
         """Opens the output folder."""
-        with (
-            open_manifest(self._out, settings, self._shard, self._about) as manifest,
-            folder_outputs(manifest, self._source, "", self._overwrite) as outputs,
-        ):
-            yield manifest, outputs
+        paths = dataclasses.replace(self._paths, suffix="")
+        with open_outputs(paths, settings, self._about) as opened:
+            yield opened
 
     def _convert_files(
         self,
@@ -257,7 +250,7 @@ class RecordOriginals(Originals):
     """
 
     def __init__(self, protected: RecordDataset[Any], given: str):
-        self.path = pathlib.Path(given)
+        self.path = locate(given)
         self._dataset = type(protected)(self.path)
         if self._dataset.lengths != protected.lengths:
             raise UserError(

@@ -8,12 +8,13 @@ import os
 import pathlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import ImageFile, pixel_cost, read_image_file
 from raeg_jax.image_file.write import SUFFIXES as WRITTEN
 from raeg_jax.image_file.write import output_format
+from raeg_jax.remote import RemotePath, exists, locate, names_in
 from raeg_jax.scale.shard import Shard
 
 # By these suffixes a file counts as an image. What `read_image_file` doesn't read is there too: the
@@ -215,20 +216,25 @@ def check_paths(
     suffix = None
     if format_name is not None:
         suffix = _FORMAT_SUFFIX[output_format(f"output.{format_name.lower()}")]
-    here, there = existing(source), pathlib.Path(out)
+    here, there = existing(source), locate(out)
     # Unlike those of `Path`, the questions of `os.path` are answered for impossible names too;
     # whoever makes the output raises the error of such a name.
     if here.is_dir():
-        if os.path.exists(there) and not os.path.isdir(there):
+        if exists(there) and not there.is_dir():
             raise UserError(f"{out} is a file: name a folder for what is made of the images")
         _check_apart(here, there)
         return Paths(here, there, suffix or DEFAULT_SUFFIX, None, overwrite)
     if here.suffix in RECORDS:
-        if os.path.isfile(there) or there.suffix in RECORDS:
+        if there.suffix in RECORDS or (exists(there) and not there.is_dir()):
             raise UserError(f"{out} can't be the output of {source}: name a folder for it")
-        if os.path.exists(there) and os.path.samefile(here.parent, there):
+        if here.parent == there or _same(here.parent, there):
             raise UserError(f"{out} holds {source} itself: name another folder")
         return Paths(here, there, suffix or DEFAULT_SUFFIX, None, overwrite)
+    if isinstance(there, RemotePath):
+        raise UserError(
+            f"{out} is a URL, and {source} a single image: name a folder of images, or a file of "
+            "this machine"
+        )
     if os.path.isdir(there) or not there.suffix or out.endswith(("/", os.sep)):
         suffix = suffix or DEFAULT_SUFFIX
         folder, output = there, output_names({here.name: here.name}, suffix)[here.name]
@@ -248,8 +254,8 @@ def existing(source: str) -> pathlib.Path:
     Raises:
       UserError: there is nothing, or something like a device.
     """
-    path = pathlib.Path(source)
-    if not os.path.exists(path):
+    path = locate(source)
+    if not (path.exists() if isinstance(path, RemotePath) else os.path.exists(path)):
         raise UserError(f"{source} doesn't exist: check the name of the source")
     if not path.is_dir() and not path.is_file():
         raise UserError(f"{source} is neither a file nor a folder: name an image or a folder")
@@ -259,7 +265,7 @@ def existing(source: str) -> pathlib.Path:
 def is_dataset(source: pathlib.Path) -> bool:
     """Whether a source is a prepared TFDS data set, or what is there of one."""
     try:
-        return any(name == _INFO or _RECORDS.search(name) for name in os.listdir(source))
+        return any(name == _INFO or _RECORDS.search(name) for name in names_in(source))
     except OSError:
         # A file, or a folder that can't be listed.
         return False
@@ -271,7 +277,8 @@ def find_files(source: pathlib.Path, suffix: str) -> list[str]:
         _join(folder, name)
         for folder, _, others in _walk(source, lambda error: None)
         for name in others
-        if name.endswith(suffix) and os.path.isfile(source / folder / name)
+        # A link to a folder is among the others.
+        if name.endswith(suffix) and not os.path.isdir(source / folder / name)
     ]
 
 
@@ -299,8 +306,10 @@ def record_suffix(source: pathlib.Path) -> str:
 def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
     """Returns a prepared TFDS data set that lies as TFDS puts them below a folder, if there is one.
 
-    They are in NAME[/CONFIG]/VERSION.
+    They are in NAME[/CONFIG]/VERSION, on this machine.
     """
+    if isinstance(folder, RemotePath):
+        return None
     for pattern in ("*", "*/*", "*/*/*"):
         for path in sorted(folder.glob(f"{pattern}/{_INFO}")):
             return path.parent
@@ -309,6 +318,8 @@ def find_dataset(folder: pathlib.Path) -> pathlib.Path | None:
 
 def is_within(inner: pathlib.Path, outer: pathlib.Path) -> bool:
     """Whether a path, of something or nothing, leads to a folder or into it, links followed."""
+    if isinstance(inner, RemotePath) or isinstance(outer, RemotePath):
+        return inner.is_relative_to(outer)
     # Unlike `Path.resolve`, this raises nothing where links go round in circles.
     real = pathlib.Path(os.path.realpath(inner))
     return any(_same(outer, folder) for folder in (real, *real.parents))
@@ -335,6 +346,9 @@ def _walk(
     source: pathlib.Path, on_unreadable: Callable[[OSError], None]
 ) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yields (folder relative to the source, names of its images, names of others)."""
+    if isinstance(source, RemotePath):
+        yield from _walk_elsewhere(source, on_unreadable)
+        return
     waiting = [os.fspath(source)]
     while waiting:
         # A folder at a time: up to Python 3.11 `os.walk` can't go down a thousand of them.
@@ -346,14 +360,36 @@ def _walk(
         links = [name for name in visible if os.path.islink(os.path.join(parent, name))]
         inner = [name for name in visible if name not in links]
         waiting += [os.path.join(parent, name) for name in reversed(inner)]
-        images: list[str] = []
-        others = links
-        for name in sorted(files):
-            if not name.startswith("."):
-                is_image = os.path.splitext(name)[1].lower() in SUFFIXES
-                (images if is_image else others).append(name)
+        images, others = _sort_names(files)
         folder = pathlib.Path(parent).relative_to(source).as_posix()
-        yield "" if folder == "." else folder, images, others
+        yield "" if folder == "." else folder, images, links + others
+
+
+def _walk_elsewhere(
+    source: RemotePath, on_unreadable: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            folders, files = (source / folder if folder else source).listed()
+        except OSError as error:
+            on_unreadable(error)
+            continue
+        visible = (name for name in folders if not name.startswith("."))
+        waiting += reversed([_join(folder, name) for name in visible])
+        yield folder, *_sort_names(files)
+
+
+def _sort_names(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Returns the names of images and of others; hidden ones are left out."""
+    images: list[str] = []
+    others: list[str] = []
+    for name in sorted(names):
+        if not name.startswith("."):
+            is_image = os.path.splitext(name)[1].lower() in SUFFIXES
+            (images if is_image else others).append(name)
+    return images, others
 
 
 def _join(folder: str, name: str) -> str:

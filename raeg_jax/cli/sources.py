@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raeg_jax.cli import scan
-from raeg_jax.cli.manifest import manifest_path, open_manifest, origins
-from raeg_jax.cli.outputs import Outputs, SingleOutput, folder_outputs
+from raeg_jax.cli.manifest import manifest_path, origins
+from raeg_jax.cli.outputs import Outputs, SingleOutput
 from raeg_jax.cli.pipeline import Operation
+from raeg_jax.cli.remote_outputs import open_outputs
 from raeg_jax.cli.report import Result, Status, counted, log
 from raeg_jax.cli.runner import Runner
 from raeg_jax.cli.scan import Paths, SourceImage
 from raeg_jax.errors import UserError
 from raeg_jax.image_file.read import ImageFile, pixel_cost, read_image_file
+from raeg_jax.remote import exists, locate, names_in
 
 # Of --labels.
 LABELS = ("folders", "none")
@@ -162,10 +164,7 @@ class FileSource(Source):
         if paths.single:
             self._run(self._images(), operation, SingleOutput(paths.out, paths.overwrite), runner)
             return
-        with (
-            open_manifest(paths.out, settings, paths.shard) as manifest,
-            folder_outputs(manifest, paths.source, paths.suffix, paths.overwrite) as outputs,
-        ):
+        with open_outputs(paths, settings) as (manifest, outputs):
             self._run(self._images(manifest.ignores_case), operation, outputs, runner)
             manifest.end(**runner.counts)
 
@@ -224,8 +223,8 @@ class FolderOriginals(Originals):
     """
 
     def __init__(self, source: pathlib.Path, given: str):
-        self.path = pathlib.Path(given)
-        if not os.path.exists(given):
+        self.path = locate(given)
+        if not exists(self.path):
             raise UserError(f"{given} doesn't exist: check the name of the originals")
         if source.is_dir() and not self.path.is_dir():
             raise UserError(f"{given} is a file, and {source} a folder: name the originals' folder")
@@ -254,7 +253,7 @@ class FolderOriginals(Originals):
             return [self.path]
         folder = self.path / os.path.dirname(image.name)
         origin = os.path.basename(self._origins.get(image.name, ""))
-        if origin and os.path.lexists(folder / origin):
+        if origin and exists(folder / origin):
             return [folder / origin]
         name = os.path.basename(image.name)
         candidates = sorted(self._candidates(folder, os.path.splitext(name)[1]).get(name, ()))
@@ -267,7 +266,7 @@ def _candidates(folder: pathlib.Path, suffix: str) -> dict[str, set[str]]:
     """A folder's images by the names that their outputs may have got, whatever lay beside them."""
     names: list[str] = []
     with contextlib.suppress(OSError):
-        names = [n for n in os.listdir(folder) if os.path.splitext(n)[1].lower() in scan.SUFFIXES]
+        names = [n for n in names_in(folder) if os.path.splitext(n)[1].lower() in scan.SUFFIXES]
     by_output = collections.defaultdict(set)
     for name, output in scan.output_names(dict(zip(names, names, strict=True)), suffix).items():
         for possible in (output, os.path.splitext(name)[0] + suffix, name + suffix):

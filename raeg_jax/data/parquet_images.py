@@ -13,13 +13,14 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow
 from pyarrow import parquet
 
 from raeg_jax.errors import UserError
 from raeg_jax.files import open_file
+from raeg_jax.remote import RemotePath
 
 # Of the column with classes where the metadata names none.
 LABEL = "label"
@@ -204,7 +205,8 @@ def open_parquet(path: pathlib.Path) -> ParquetImages:
     Raises:
       UserError: it can't be read, or has not one image a row.
     """
-    with _reading(path), open_file(path) as opened:
+    # Of a file elsewhere, only its end is fetched.
+    with _reading(path), _open_parts(path) as opened:
         file = parquet.ParquetFile(opened)
         schema, metadata = file.schema_arrow, file.metadata
     images = [name for field in schema for name in _image_columns(field)]
@@ -215,6 +217,10 @@ def open_parquet(path: pathlib.Path) -> ParquetImages:
             f"columns are: {listed}: export its images as files first"
         )
     return ParquetImages(path, schema, metadata, images[0])
+
+
+def _open_parts(path: pathlib.Path) -> BinaryIO:
+    return path.open_parts() if isinstance(path, RemotePath) else open_file(path)
 
 
 def without_mode(schema: pyarrow.Schema, column: str) -> pyarrow.Schema:

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import os
-import pathlib
 import struct
 import threading
 import warnings
@@ -110,7 +109,6 @@ def read_image_file(path: os.PathLike | str) -> ImageFile:
         if head:
             check_format(head, path)
 
-    path = pathlib.Path(path)
     try:
         data = read_file(path, look)
     except RefusedFileError as error:
