@@ -1,5 +1,6 @@
 import errno
 import fcntl
+import functools
 import os
 import threading
 
@@ -14,6 +15,15 @@ def test_a_held_lock_can_be_an_error(tmp_path):
     with locked(path), pytest.raises(BlockingIOError), locked(path, wait=False):
         pass
     with locked(tmp_path / "lock", wait=False):
+        pass
+
+
+def test_a_shared_lock_keeps_out_only_those_that_want_it_alone(tmp_path):
+    path = tmp_path / "lock"
+    shared = functools.partial(locked, path, wait=False, shared=True)
+    with shared(), shared(), pytest.raises(BlockingIOError), locked(path, wait=False):
+        pass
+    with locked(path, wait=False), pytest.raises(BlockingIOError), shared():
         pass
 
 

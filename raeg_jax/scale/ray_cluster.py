@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from raeg_jax.errors import UserError
@@ -29,11 +29,22 @@ class Cluster:
       ray: the library.
       workers: number of actors.
       resources: that each of them takes.
+      on_interrupt: called where Ray was interrupted; raises what Ray made a Ctrl-C of.
     """
 
     ray: types.ModuleType
     workers: int
     resources: dict[str, Any]
+    on_interrupt: Callable[[], None]
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Lets Ray wait while the block runs; SIGTERM stays what it is."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.on_interrupt()
+            raise
 
 
 @contextlib.contextmanager
@@ -61,7 +72,6 @@ def connect(address: str | None, workers: int | None) -> Iterator[Cluster]:
         raise UserError(
             f"--engine=ray needs Ray ({error}): pip install 'raeg-jax[ray]', or leave it out"
         ) from error
-    handler = signal.getsignal(signal.SIGTERM)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {
@@ -72,6 +82,7 @@ def connect(address: str | None, workers: int | None) -> Iterator[Cluster]:
         }
     else:
         options["address"] = address
+    signals = _Signals()
     try:
         ray.init(**options)
     except Exception as error:
@@ -83,17 +94,44 @@ def connect(address: str | None, workers: int | None) -> Iterator[Cluster]:
             else f"Ray can't be started on this machine ({first}): leave --engine=ray out"
         ) from error
     # Ray's would end this process at once.
-    signal.signal(signal.SIGTERM, handler)
+    signals.install()
     # The driver computes nothing, so GPUs are the workers', which have their environment by now.
     os.environ["JAX_PLATFORMS"] = "cpu"
     try:
-        yield _cluster(ray, workers)
+        yield _cluster(ray, workers, signals)
     finally:
+        signals.restore()
         ray.shutdown()
 
 
-def _cluster(ray: Any, workers: int | None) -> Cluster:
+class _Signals:
+    """SIGTERM as it was handled before, and whether it came: for Ray any signal is Ctrl-C."""
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+        self._came = False
+
+    def install(self) -> None:
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def restore(self) -> None:
+        signal.signal(signal.SIGTERM, self._handler)
+
+    def again(self) -> None:
+        """Handles SIGTERM, if it came."""
+        if self._came:
+            self._handle(signal.SIGTERM, None)
+
+    def _handle(self, number: int, frame: types.FrameType | None) -> None:
+        self._came = True
+        if callable(self._handler):
+            self._handler(number, frame)
+        elif self._handler == signal.SIG_DFL:
+            raise SystemExit(128 + number)
+
+
+def _cluster(ray: Any, workers: int | None, signals: _Signals) -> Cluster:
     resources = ray.cluster_resources()
     gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     count = workers or gpus or max(1, cores // _CORES_A_WORKER)
-    return Cluster(ray, count, {"num_gpus": 1} if gpus else {"num_cpus": 1})
+    return Cluster(ray, count, {"num_gpus": 1} if gpus else {"num_cpus": 1}, signals.again)

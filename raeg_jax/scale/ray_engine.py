@@ -73,8 +73,9 @@ class RayPipeline:
             yield from self._commit(*done)
 
     def close(self) -> None:
-        """Waits for no worker."""
+        """Ends the workers."""
         self._readers.shutdown(cancel_futures=True)
+        self._workers.close()
 
     def _commit(self, task: Task, value: Any) -> Iterator[Result]:
         if isinstance(value, UserError):
@@ -142,7 +143,7 @@ class RayRunner(Runner):
     ) -> Iterator[tuple[RecordFile, MadeFile]]:
         """See `Runner`: several at a time."""
         tasks = (Task("make_file", pair, staging, lambda task: [task]) for pair in targets)
-        with self._reported(lambda: None):
+        with contextlib.closing(self._workers), self._reported(lambda: None):
             for done in self._workers.results(tasks):
                 if done:
                     yield self._take_file(*done)

@@ -21,7 +21,7 @@ _TASKS_A_WORKER = 2
 _DEATHS_OF_MANY, _DEATHS = 2, 10
 # So many workers in a row may die before they have started.
 _FAILED_STARTS = 8
-_POLL_SECONDS = 1.0
+_POLL_SECONDS, _END_SECONDS = 1.0, 5.0
 
 
 @dataclasses.dataclass
@@ -57,7 +57,7 @@ class Workers:
     """
 
     def __init__(self, cluster: Cluster, worker: Sequence[Any]):
-        self._ray, self._count, self._arguments = cluster.ray, cluster.workers, worker
+        self._cluster, self._ray, self._arguments = cluster, cluster.ray, worker
         self._actor = cluster.ray.remote(Worker).options(
             max_concurrency=_TASKS_A_WORKER, scheduling_strategy="SPREAD", **cluster.resources
         )
@@ -108,17 +108,20 @@ class Workers:
         yield from self._arrived(0, every=True)
 
     def close(self) -> None:
-        """Ends all actors."""
+        """Ends all actors, which write nothing any more when this returns."""
+        pending = [*self._running, *self._starting]
         for actor in [*self._load, *self._starting.values()]:
             with contextlib.suppress(Exception):
                 self._ray.kill(actor)
+        with contextlib.suppress(Exception):
+            self._ray.wait(pending, num_returns=len(pending), timeout=_END_SECONDS)
         self._load.clear()
         self._starting.clear()
         self._running.clear()
 
     def _start_all(self) -> None:
         """Starts the workers that aren't there, also those whose predecessors died."""
-        while len(self._load) + len(self._starting) < self._count:
+        while len(self._load) + len(self._starting) < self._cluster.workers:
             actor = self._actor.remote(*self._arguments)
             self._starting[actor.start.remote()] = actor
 
@@ -137,7 +140,8 @@ class Workers:
         if not pending:
             return
         most = len(pending) if every else 1
-        ready, _ = self._ray.wait(pending, num_returns=most, timeout=seconds)
+        with self._cluster.interruptible():
+            ready, _ = self._ray.wait(pending, num_returns=most, timeout=seconds)
         for reference in ready:
             value, died = self._value(reference)
             if actor := self._starting.pop(reference, None):
@@ -158,7 +162,8 @@ class Workers:
     def _value(self, reference: Any) -> tuple[Any, bool]:
         """Returns what a method returned, or why its worker died; and whether it did."""
         try:
-            return self._ray.get(reference), False
+            with self._cluster.interruptible():
+                return self._ray.get(reference), False
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise error.cause from None

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import pathlib
+import re
 import signal
 import sys
 import time
@@ -161,6 +162,31 @@ def test_a_record_file_that_kills_workers_fails_alone(raeg, ray, tmp_path):
     assert result.out.startswith("7 images protected")
     ray.dies = lambda name, arguments: False
     raeg("protect", source, tmp_path / "out", "--engine=ray")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stay_what_they_are(raeg, ray, photos, tmp_path, number):
+    """Ray makes a Ctrl-C of every signal that comes while it waits."""
+
+    came = []
+
+    def signalled(name, arguments):
+        if name == "convert" and not came:
+            came.append(name)
+            try:
+                signal.raise_signal(number)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt from None
+        return False
+
+    ray.dies = signalled
+    arguments = ["protect", photos, tmp_path / "out", "--engine=ray", "--batch-size=1"]
+    result = raeg(*arguments, status=75 if number == signal.SIGTERM else 130)
+    word = "stopped by SIGTERM" if number == signal.SIGTERM else "interrupted"
+    last = result.err.splitlines()[-1]
+    assert re.fullmatch(rf"{word}: \d of 5 images done, and the same command resumes .*", last)
+    assert not (tmp_path / "out" / STAGING).exists()
+    raeg(*arguments)
 
 
 def test_mistakes_are_refused(raeg, ray, photos, tmp_path, monkeypatch):
