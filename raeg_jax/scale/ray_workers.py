@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import pathlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,8 +20,10 @@ _TASKS_A_WORKER = 2
 # After so many deaths of its workers a task is divided, as one of its images may kill them, and
 # each part has a worker for itself, so that no other is blamed; after so many it is given up.
 _DEATHS_OF_MANY, _DEATHS = 2, 10
-# So many workers in a row may die before they have started.
+# So many workers in a row may die before they have started, as where other programs take the
+# memory for a while; after each the pause doubles.
 _FAILED_STARTS = 8
+_PAUSE_SECONDS = 0.5
 _POLL_SECONDS, _END_SECONDS = 1.0, 5.0
 
 
@@ -66,7 +69,7 @@ class Workers:
         self._starting: dict[Any, Any] = {}
         self._running: dict[Any, tuple[Task, Any]] = {}
         self._again: collections.deque[Task] = collections.deque()
-        self._failed_starts = 0
+        self._failed_starts, self._starts_from = 0, 0.0
 
     def results(self, tasks: Iterator[Task | None]) -> Iterator[tuple[Task, Any] | None]:
         """Does tasks, in any order.
@@ -91,8 +94,9 @@ class Workers:
                 if not waiting:
                     yield None
                     continue
-                self._start_all()
             task = self._again[0] if self._again else waiting
+            if task:
+                self._start_all()
             actor = self._free(task.weight) if task else None
             if not task or not actor:
                 yield from self._arrived(_POLL_SECONDS)
@@ -121,6 +125,8 @@ class Workers:
 
     def _start_all(self) -> None:
         """Starts the workers that aren't there, also those whose predecessors died."""
+        if time.monotonic() < self._starts_from:
+            return
         while len(self._load) + len(self._starting) < self._cluster.workers:
             actor = self._actor.remote(*self._arguments)
             self._starting[actor.start.remote()] = actor
@@ -138,6 +144,7 @@ class Workers:
     def _arrived(self, seconds: float, every: bool = False) -> Iterator[tuple[Task, Any]]:
         pending = [*self._running, *self._starting]
         if not pending:
+            time.sleep(seconds)
             return
         most = len(pending) if every else 1
         with self._cluster.interruptible():
@@ -177,14 +184,13 @@ class Workers:
             self._failed_starts = 0
             return
         self._failed_starts += 1
+        self._starts_from = time.monotonic() + _PAUSE_SECONDS * 2**self._failed_starts
         if self._failed_starts == _FAILED_STARTS:
             raise UserError(
                 f"workers die before they have started ({why}): see Ray's logs, which are in "
                 "/tmp/ray/session_latest/logs unless told otherwise"
             )
-        self._start_all()
 
     def _replace(self, actor: Any) -> None:
         if self._load.pop(actor, None) is not None:
             log("a worker died: another one takes its place, and does its images again")
-            self._start_all()

@@ -13,6 +13,7 @@ import pytest
 
 from raeg_jax.cli.manifest import NAME
 from raeg_jax.cli.outputs import STAGING
+from raeg_jax.scale import ray_workers
 from tests.cli import datasets, tars
 from tests.cli.conftest import files, pixels, save
 from tests.cli.fake_codec import BROKEN
@@ -104,7 +105,8 @@ def assert_same_outputs_but_failures(out, whole):
     assert files(out) == files(whole)
 
 
-def test_workers_that_never_start_end_the_run(raeg, ray, photos, tmp_path):
+def test_workers_that_never_start_end_the_run(raeg, ray, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_workers, "_PAUSE_SECONDS", 0)
     ray.dies = lambda name, arguments: name == "start"
     result = raeg("protect", photos, tmp_path / "out", "--engine=ray", status=1)
     assert "workers die before they have started (the actor died)" in result.err
