@@ -100,7 +100,8 @@ def main() -> None:
         with tqdm.tqdm(total=kills.KILLS.value, desc=way, disable=None) as bar:
             folders = Folders(runs / way, bar)
             kill = {"shards": kill_shards, "ray": kill_ray}[way]
-            kill(protect, folders, log, lambda: draw.uniform(0, times.last), draw)
+            # Half as long as a run: most are killed before they end.
+            kill(protect, folders, log, lambda: draw.uniform(0, times.last / 2), draw)
         counts[way] = dict(folders.counts)
         problems += folders.problems
     jobs = [(job.source, job.output) for job in scan.find_images(originals, ".png")]
