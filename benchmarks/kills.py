@@ -25,7 +25,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import inputs
@@ -54,7 +54,7 @@ _HIDDEN = (STAGING, NAME.removesuffix(".jsonl"))
 _EARLY = 0.25
 _POLL_SECONDS = 0.002
 # What may differ between two runs over the same images.
-_OF_NONCES = ("sha256", "output_size", "output_mtime_ns", "psnr")
+OF_NONCES = ("sha256", "output_size", "output_mtime_ns", "psnr")
 
 
 class Times(NamedTuple):
@@ -311,8 +311,16 @@ def damages(folder: pathlib.Path, before: dict[str, str], after: dict[str, str])
     return found
 
 
-def compare(folder: pathlib.Path, undisturbed: pathlib.Path) -> list[str]:
-    """How a folder whose run has ended differs from that of an undisturbed one."""
+def compare(
+    folder: pathlib.Path, undisturbed: pathlib.Path, of_nonces: Sequence[str] = OF_NONCES
+) -> list[str]:
+    """How a folder whose run has ended differs from that of an undisturbed one.
+
+    Args:
+      folder: of the outputs.
+      undisturbed: the other one.
+      of_nonces: what may differ in the lines of the manifests.
+    """
     found = []
     if named(folder) != named(undisturbed):
         differ = set(named(folder)) ^ set(named(undisturbed))
@@ -322,7 +330,7 @@ def compare(folder: pathlib.Path, undisturbed: pathlib.Path) -> list[str]:
     own, others = entries(folder), entries(undisturbed)
     for source in sorted(own.keys() | others.keys()):
         one, other = own.get(source, {}), others.get(source, {})
-        if _lasting(one) != _lasting(other):
+        if _lasting(one, of_nonces) != _lasting(other, of_nonces):
             found.append(f"{source} has another entry in the manifest")
         elif "output" in one:
             path = folder / one["output"]
@@ -332,8 +340,8 @@ def compare(folder: pathlib.Path, undisturbed: pathlib.Path) -> list[str]:
     return found
 
 
-def _lasting(entry):
-    return {name: value for name, value in entry.items() if name not in _OF_NONCES}
+def _lasting(entry: dict[str, Any], of_nonces: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name not in of_nonces}
 
 
 def wrong(jobs: list[tuple[pathlib.Path | str, str]], recovered: pathlib.Path) -> list[str]:
