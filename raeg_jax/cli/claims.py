@@ -157,7 +157,7 @@ def read(path: os.PathLike, claims: Claims, most: float = math.inf) -> Content:
             try:
                 content = json.loads(line)
                 if head is None:
-                    head = {**content, HEAD: content[HEAD]}
+                    head = _head(content)
                     if head[HEAD] != FORMAT:
                         break
                 elif ENDED in content:
@@ -167,10 +167,7 @@ def read(path: os.PathLike, claims: Claims, most: float = math.inf) -> Content:
                     if "failed" not in content:
                         claims.add(_text(content["source"]), _entry(content))
             except (AttributeError, KeyError, TypeError, ValueError, struct.error):
-                raise UserError(
-                    f"{path}, line {number}, is not what raeg wrote: name another output folder, "
-                    "or delete this file and give --overwrite to make all files anew"
-                ) from None
+                raise _damaged(path, number) from None
             whole += len(line)
             if len(claims) >= most:
                 break
@@ -192,13 +189,9 @@ def read_head(path: os.PathLike) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        head = json.loads(line)
-        return {**head, HEAD: head[HEAD]}
+        return _head(json.loads(line))
     except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{path}, line 1, is not what raeg wrote: name another output folder, or delete this "
-            "file and give --overwrite to make all files anew"
-        ) from None
+        raise _damaged(path, 1) from None
 
 
 def line(content: Mapping[str, Any]) -> bytes:
@@ -210,6 +203,18 @@ def line(content: Mapping[str, Any]) -> bytes:
 def fields(entry: Entry) -> dict[str, Any]:
     """Returns what a line says of a finished file."""
     return {name: value for name, value in dataclasses.asdict(entry).items() if value is not None}
+
+
+def _head(content: Any) -> dict[str, Any]:
+    """Raises KeyError, TypeError or ValueError for what isn't a head."""
+    return {**content, HEAD: content[HEAD]}
+
+
+def _damaged(path: os.PathLike, number: int) -> UserError:
+    return UserError(
+        f"{path}, line {number}, is not what raeg wrote: name another output folder, or delete "
+        "this file and give --overwrite to make all files anew"
+    )
 
 
 def _entry(content: Mapping[str, Any]) -> Entry:
