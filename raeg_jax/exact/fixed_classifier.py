@@ -24,7 +24,7 @@ from raeg_jax.networks.layers import (
     MaxPool,
     MeanPool,
     Standardise,
-    enlarged_shape,
+    interpolated_shape,
     larger,
     network_input,
     pool_windows,
@@ -60,11 +60,8 @@ class FixedClassifier:
           images: float32 [B, H, W, 3], multiples of 1/16 within 0..255.
         """
         preprocessing = preprocessing_of(self.module)
-        if preprocessing is not None and preprocessing.interpolates:
-            height, width = images.shape[1:3]
-            shape = enlarged_shape(height, width, preprocessing.crop)
-            if shape != (height, width):
-                images = resize(images, shape)
+        if shape := interpolated_shape(images, preprocessing):
+            images = resize(images, shape)
         seen = network_input(images, preprocessing)
         bits = min(_IMAGE_BITS, _gradient_bits(images.shape, seen.shape))
         with nn.intercept_methods(functools.partial(self._replace_layer, bits)):

@@ -57,11 +57,19 @@ def enlarge(images: jax.Array, side: int) -> jax.Array:
     return repeated.reshape(B, n * H, n * W, C)
 
 
-def enlarged_shape(height: int, width: int, side: int) -> tuple[int, int]:
-    """Height and width of an image whose shorter side is enlarged to `side`; it is not reduced."""
+def interpolated_shape(
+    images: jax.Array, preprocessing: Preprocessing | None
+) -> tuple[int, int] | None:
+    """Height and width to which a network's images [B, H, W, C] are enlarged by interpolation.
+
+    Their shorter side gets the length of the crop. None where they are large enough, or where the
+    network sees pixels repeated or images at their own size.
+    """
+    height, width = images.shape[1:3]
     short = min(height, width)
-    if short >= side:
-        return height, width
+    if preprocessing is None or not preprocessing.interpolates or short >= preprocessing.crop:
+        return None
+    side = preprocessing.crop
     return round(height * side / short), round(width * side / short)
 
 
@@ -73,11 +81,9 @@ def network_input(images: jax.Array, preprocessing: Preprocessing | None) -> jax
       preprocessing: of published weights, whose images are enlarged to their crop or toward it;
         None for classifiers of a run, which see images at their own size.
     """
-    if preprocessing is not None and preprocessing.interpolates:
+    if shape := interpolated_shape(images, preprocessing):
         height, width = images.shape[1:3]
-        shape = enlarged_shape(height, width, preprocessing.crop)
-        if shape != (height, width):
-            images = crop_resize(images, 0, 0, height, width, shape)
+        images = crop_resize(images, 0, 0, height, width, shape)
     elif preprocessing is not None:
         images = enlarge(images, preprocessing.crop)
     return at_least(images, MIN_SIDE)
