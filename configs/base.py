@@ -150,8 +150,9 @@ def get_config() -> ConfigDict:
     config.classifiers.held_out = ("densenet_small",)
     # Folder of the files of published weights; '' is the current one.
     config.classifiers.weights = ""
-    # Side in pixels that published networks see images enlarged to, with heads: classifiers of
-    # the data set's classes in place of their last layers, fitted to their features. 0 for none.
+    # Shorter side in pixels to which small images are enlarged for published networks, with heads:
+    # classifiers of the data set's classes in place of their last layers, fitted to their features.
+    # 0 for none.
     config.classifiers.heads = 0
     # All further settings are those of training.
     config.classifiers.batch_size = 64

@@ -94,7 +94,8 @@ def classifier_lines(generator: LoadedGenerator) -> list[str]:
             seen = network.preprocessing
             how = f"which see {seen.crop} pixels of {seen.resize}, {seen.interpolation}"
             if seen.of_run:
-                how = f"with a head of the run, which see images enlarged to {seen.crop} pixels"
+                size = f"to {seen.crop}" if seen.interpolates else f"toward {seen.crop}"
+                how = f"with a head of the run, which see images enlarged {size} pixels"
             lines.append(
                 f"{name} ({role}): {network.architecture} with published weights of "
                 f"{network.source or 'an unknown file'}, {how}"

@@ -35,7 +35,7 @@ def weights(
       length: int32 [B], of the part, in sixteenths of a pixel, at least 1.
       limit: int32 [B], number of pixels that the axis has; later ones have weight 0.
       count: number of results.
-      size: number of pixels of the axis with all that follow, at most 2^9.
+      size: number of pixels of the axis with all that follow, at most 2^10.
 
     Returns:
       float32 [B, count, size], whole numbers from 0 to 128, each row with the sum 128.
@@ -73,7 +73,7 @@ def resize(images: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """Resizes whole images.
 
     Args:
-      images: float32 [B, H, W, 3], multiples of 1/16 within 0..255; sides of at most 2^9 pixels.
+      images: float32 [B, H, W, 3], multiples of 1/16 within 0..255; sides of at most 2^10 pixels.
       shape: height and width of the result.
 
     Returns:

@@ -30,7 +30,7 @@ class Preprocessing:
       mean: is subtracted, per channel, in pixel units.
       std: divides the rest, per channel, in pixel units.
       of_run: whether the network has a head of a run's (`for_run`): it sees the run's images,
-        enlarged to `crop`, and reads the run's classes.
+        small ones enlarged, their shorter side to `crop`, and reads the run's classes.
       interpolates: whether small images are enlarged by interpolation. Otherwise their pixels are
         repeated, as for heads of version 0.1.0.
     """

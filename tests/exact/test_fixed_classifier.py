@@ -1,5 +1,6 @@
 """Published networks in exact arithmetic: bits of NumPy's integers, and images on their own."""
 
+import dataclasses
 import functools
 
 import jax
@@ -53,6 +54,16 @@ def test_numpy_integers_enlarge_images_for_heads_alike(size, seen):
     np.testing.assert_array_equal(logits, expected)
     np.testing.assert_array_equal(gradient, pull_back(pull(DIRECTIONS)))
     assert np.all(np.std(gradient, axis=(1, 2, 3)) > 0)
+
+
+def test_former_heads_repeat_pixels_as_published_networks_do():
+    former = dataclasses.replace(HEADED.preprocessing, interpolates=False)
+    x, variables = pictures(14, 21), variables_of(TINY_LITE)
+    folded = fold_classifier("tiny", TINY_LITE.clone(preprocessing=former), variables)
+    logits, gradient = logits_and_gradient(folded, x, DIRECTIONS)
+    expected, expected_gradient = logits_and_gradient(tiny_lite(), x, DIRECTIONS)
+    np.testing.assert_array_equal(logits, expected)
+    np.testing.assert_array_equal(gradient, expected_gradient)
 
 
 def test_nothing_depends_on_the_batch_or_its_order():

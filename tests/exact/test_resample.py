@@ -9,6 +9,7 @@ from PIL import Image
 from raeg_jax.exact import resample as resample_lib
 from raeg_jax.exact.resample import resample, resize, weights
 from tests.exact.random_classifiers import pictures
+from tests.oracles import integer_photograph
 
 SIZE = 96
 # Top, left, height and width in sixteenths; height and width of the image; side of the result.
@@ -93,6 +94,18 @@ def test_whole_images_are_resized_as_pillow_does(size, shape):
     difference = np.abs(np.asarray(resize(images, shape))[0] - expected)
     assert difference.mean() < 1
     assert difference.max() < 4
+
+
+@pytest.mark.parametrize(("size", "shape"), [((600, 4), (1024, 7)), ((1024, 3), (5, 3))])
+def test_long_sides_give_the_bits_of_numpy_s_integers(size, shape):
+    images = pictures(*size, count=1, seed=4)
+    expected, pull = integer_photograph.resized(np.int64(images * 16), shape)
+    result, pull_back = jax.vjp(lambda x: resize(x, shape), images)
+    np.testing.assert_array_equal(np.asarray(result) * 16, expected)
+    g = np.float32(np.random.RandomState(5).randint(-100, 100, expected.shape))
+    # With more results gradients have fewer bits than the oracle's.
+    if max(shape) <= 514:
+        np.testing.assert_array_equal(pull_back(g)[0], pull(g))
 
 
 @pytest.mark.parametrize("count", [1, 40, 514, 515, 4096])

@@ -8,6 +8,7 @@ from PIL import Image
 
 from raeg_jax.errors import UserError
 from raeg_jax.networks.classifiers import CLASSIFIERS
+from raeg_jax.networks.layers import network_input
 from raeg_jax.networks.preprocessing import PUBLISHED, Preprocessing
 
 OTHER = Preprocessing(40, 33, "bicubic", (127.5, 0.0, 1e-3), (1.5, 2.0, 300.25))
@@ -23,6 +24,8 @@ def test_a_head_sees_images_of_a_run():
 
 def test_heads_of_before_interpolation_still_see_pixels_repeated():
     former = dataclasses.replace(OTHER.for_run(96), interpolates=False)
+    x = np.float32(np.random.RandomState(0).randint(0, 256, (1, 30, 40, 3)))
+    np.testing.assert_array_equal(network_input(x, former), x.repeat(3, 1).repeat(3, 2))
     assert "interpolates" not in former.to_json()
     assert Preprocessing.from_json(former.to_json()) == former
 
