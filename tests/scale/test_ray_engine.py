@@ -166,6 +166,15 @@ def test_a_record_file_that_kills_workers_fails_alone(raeg, ray, tmp_path):
     raeg("protect", source, tmp_path / "out", "--engine=ray")
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, also where tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_stay_what_they_are(raeg, ray, photos, tmp_path, number):
     """Ray makes a Ctrl-C of every signal that comes while it waits."""
